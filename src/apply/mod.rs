@@ -1,0 +1,1 @@
+//! Apply: from rendered bytes to files and a reloaded process.

@@ -1,0 +1,269 @@
+//! What the configuration means, checked and complete: defaults filled in, paths resolved, placeholders parsed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::registry::Registry;
+
+/// A whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file that it came from; none for a job given on the command line.
+    pub file: Option<PathBuf>,
+    /// The folder that relative paths start from, absolute.
+    pub base: PathBuf,
+    /// Registries, by name.
+    pub registries: BTreeMap<Arc<str>, NamedRegistry>,
+    /// Targets, in the order in which they are written.
+    pub targets: Vec<Target>,
+    /// Where included templates are looked for, after the folder of the including file.
+    pub template_dirs: Vec<PathBuf>,
+    /// Where records of what was applied are kept.
+    pub state_dir: PathBuf,
+    /// Variables that `env()` and commands may see although they look like credentials of ours, or are not on the
+    /// list that commands see by default.
+    pub env_allow: Vec<String>,
+    /// Bounds on what registry values may make of us.
+    pub limits: Limits,
+    /// Log settings of the file.
+    pub log: LogConfig,
+    /// How long a transaction that is under way may take to finish after a stop signal. Default 8 s.
+    pub grace: Duration,
+}
+
+/// A registry with its configured name.
+#[derive(Debug, Clone)]
+pub struct NamedRegistry {
+    /// The name that `registry=` uses.
+    pub name: Arc<str>,
+    /// The name of its kind.
+    pub kind: &'static str,
+    /// What it is.
+    pub registry: Arc<dyn Registry>,
+    /// Two registries of equal text are configured alike: a reload then keeps the connection. Never shown.
+    pub fingerprint: [u8; 32],
+}
+
+/// One process and the files it reads: one transaction, one check, one reload.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its files.
+    pub templates: Vec<Template>,
+    /// Run on the staged files before they are committed.
+    pub check: Option<Check>,
+    /// Run on the live files before the reload.
+    pub verify: Option<Check>,
+    /// How the process takes the new files.
+    pub reload: Reload,
+    /// When a change is applied.
+    pub wait: Wait,
+    /// The least time from the end of one reload to the next apply.
+    pub reload_interval: Duration,
+    /// A random delay up to this, for each change but the first apply.
+    pub splay: Duration,
+    /// The pauses between tries of a failed reload or apply: first and longest. Default 1 s to 60 s.
+    pub retry: (Duration, Duration),
+    /// When a render that takes this long has failed. Default 5 s.
+    pub render_timeout: Duration,
+    /// The rule that refuses answers that would gut an upstream.
+    pub guard: Guard,
+}
+
+/// One file of a target.
+#[derive(Debug, Clone)]
+pub struct Template {
+    /// The file name of `dest` unless given; unique within the target.
+    pub name: String,
+    /// Where the source comes from.
+    pub source: TemplateSource,
+    /// The file that is written, absolute.
+    pub dest: PathBuf,
+    /// Permission bits, when given.
+    pub mode: Option<u32>,
+    /// User and group, when given.
+    pub owner: Owner,
+    /// The content is secret: 0600, and never shown in a diff, a log or an error.
+    pub secret: bool,
+    /// Makes missing parent folders.
+    pub create_dirs: bool,
+    /// Writes into the existing file where it is a mount point, which is not atomic.
+    pub in_place: bool,
+    /// Keeps the file that was there before as `DEST.bak`.
+    pub backup: bool,
+    /// Run on this staged file, before the check of the target.
+    pub check: Option<Check>,
+    /// Whether lines that hold only block tags vanish.
+    pub trim: bool,
+    /// Other delimiters than `{% %}`, `{{ }}` and `{# #}`.
+    pub delimiters: Option<Delimiters>,
+}
+
+/// Where the source of a template comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TemplateSource {
+    /// A file, absolute.
+    File(PathBuf),
+    /// Text in the configuration, with the place where it begins (file and line) for error messages.
+    Inline {
+        /// The text.
+        content: String,
+        /// The file that it is written in.
+        file: String,
+        /// The line of its first line in that file, from 1.
+        line: usize,
+    },
+}
+
+/// User and group that a file is given to; names as written, looked up when the file is written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// User name or number.
+    pub user: Option<String>,
+    /// Group name or number.
+    pub group: Option<String>,
+}
+
+/// Delimiters of a template, each exactly two bytes: start and end.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Delimiters {
+    /// Around blocks.
+    pub block: (String, String),
+    /// Around variables.
+    pub variable: (String, String),
+    /// Around comments.
+    pub comment: (String, String),
+}
+
+/// A program that says whether files are good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What is run.
+    pub command: Command,
+    /// A text written beside the staged file that makes a fragment checkable; its placeholders are filled in.
+    pub wrapper: Option<Vec<Placeholder>>,
+    /// When it is run.
+    pub when: When,
+}
+
+/// When a check is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Whenever a file changed.
+    Always,
+    /// Only when a reload follows.
+    Reload,
+}
+
+/// A program with its bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// What is run.
+    pub program: Program,
+    /// How long it may take. Default 30 s.
+    pub timeout: Duration,
+}
+
+/// What is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Program {
+    /// Arguments, the first of them the program; no shell. Each is pieces of text and placeholders.
+    Arguments(Vec<Vec<Placeholder>>),
+    /// A text for `sh -c`, in which placeholders have become quoted variables (`"$LIVECONF_STAGED"`), and the
+    /// variables that it needs.
+    Shell {
+        /// The text for the shell.
+        script: String,
+        /// Variable names and what they stand for, in the order of their first use.
+        variables: Vec<(String, Placeholder)>,
+    },
+}
+
+/// A piece of a command or wrapper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placeholder {
+    /// Text, braces and all.
+    Text(String),
+    /// The staged file of the template at this index of the target; its live path when it did not change.
+    Staged(usize),
+    /// The destination of the template at this index of the target.
+    Dest(usize),
+    /// The file that holds the wrapper.
+    Wrapper,
+}
+
+/// How a process takes new files. One kind, one file in `apply::reload`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reload {
+    /// Nothing is told.
+    None,
+    /// A signal to the process named in a pid file.
+    Signal {
+        /// Its name, such as `HUP`.
+        signal: nix::sys::signal::Signal,
+        /// The file that holds the pid, absolute.
+        pid_file: PathBuf,
+    },
+    /// A program that exits 0.
+    Command(Command),
+}
+
+/// When a change is applied: SEMANTICS "wait" and "gather".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait {
+    /// The quiet time after the last change.
+    pub min: Duration,
+    /// The longest delay after the first change.
+    pub max: Duration,
+    /// Whether a leading change goes at once.
+    pub gather: Gather,
+}
+
+/// What happens to a leading change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gather {
+    /// It goes at once, and those that follow wait.
+    Burst,
+    /// It waits like the others.
+    Always,
+}
+
+/// The rule that refuses answers that would gut an upstream. Its fields come with the guards themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Guard {}
+
+/// Bounds on what registry values may make of us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one value that a template may use: fewer than this. Default 8,000,000.
+    pub value: u64,
+    /// Bytes of one rendered file. Default 32 MiB.
+    pub output: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { value: 8_000_000, output: 32 << 20 }
+    }
+}
+
+/// Log settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: tracing::Level,
+    /// Text or JSON.
+    pub format: LogFormat,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

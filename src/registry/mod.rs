@@ -1,0 +1,148 @@
+//! Registries: where the data comes from.
+//!
+//! A registry answers one question again and again: *what is there now?* A [`Query`] is one question, an
+//! [`Answer`] the whole current reply. [`Registry`] says which queries a kind supports and opens a [`Watch`];
+//! a watch follows all the queries that are wanted of it and publishes whole answers, those that belong to one
+//! state of the registry in one step, until it cannot go on. Retry, back-off, logging and "an outage keeps the
+//! last answer" live once, around every kind, in the `driver`.
+//!
+//! # How to add a kind
+//!
+//! One file beside this one with a [`Registry`] and a [`Watch`], one line in [`KINDS`], one line in the contract
+//! test that every kind passes.
+
+mod answer;
+mod path;
+mod query;
+
+#[cfg(feature = "etcd")]
+pub mod etcd;
+pub mod file;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+pub use answer::{Answer, Data, Entry, Instance, Names, Node, ServiceName, Status, Text};
+pub use path::{Path, PathError};
+pub use query::{Asked, Query, ServiceQuery, StatusFilter};
+
+use crate::config::Section;
+
+/// One kind of registry: its name in the configuration and how to read its section.
+#[derive(Debug)]
+pub struct Kind {
+    /// The key in the configuration (`registries: {NAME: {KIND: ...}}`) and before the colon of `--registry`.
+    pub name: &'static str,
+    /// Reads the section of one registry; what is wrong with it becomes problems of the section. No I/O.
+    pub decode: fn(&mut Section<'_>) -> Option<Arc<dyn Registry>>,
+    /// The section that `--registry KIND:ADDRESS` stands for, as YAML.
+    pub from_address: fn(&str) -> String,
+}
+
+/// Every kind that this build knows.
+pub const KINDS: &[Kind] = &[
+    file::KIND,
+    #[cfg(feature = "etcd")]
+    etcd::KIND,
+];
+
+/// A registry as it is configured: immutable, without a connection.
+pub trait Registry: Send + Sync + fmt::Debug {
+    /// Whether this kind can answer `query`; if not, what it cannot do, as a fragment that reads after
+    /// "registry `NAME` (KIND) ", such as "has no `near=`".
+    fn supports(&self, query: &Query) -> Result<(), String>;
+
+    /// A watch that is not connected yet. No I/O.
+    fn watch(&self) -> Box<dyn Watch>;
+}
+
+/// A connection to a registry that follows queries.
+pub trait Watch: Send {
+    /// Follows what `feed` wants and publishes to it; comes back only when it cannot go on. It is then called
+    /// again after a pause, and keeps in `self` what must outlive an outage. The future may be dropped at any
+    /// await.
+    fn run<'a>(&'a mut self, feed: &'a mut Feed) -> BoxFuture<'a, Outage>;
+}
+
+/// Why a registry is away: a fragment that names the endpoint and what it said, never a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Outage(pub String);
+
+/// Why one query has no new answer while the registry itself is well, such as "permission denied".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct QueryError(pub String);
+
+/// The reply to one query within a [`Publication`].
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// What was asked.
+    pub query: Query,
+    /// All that is there now, or why that is not known. An error never clears the answer before it.
+    pub result: Result<Answer, QueryError>,
+}
+
+/// Replies that describe one state of the registry and become visible in one step.
+pub type Publication = Vec<Reply>;
+
+/// Where a [`Feed`] publishes to. The store implements it; a test may.
+pub trait Sink: Send + Sync {
+    /// Makes all replies visible in one step. An answer that equals the one before wakes nobody.
+    fn publish(&self, registry: &str, publication: Publication);
+
+    /// The registry answers: an outage, if there was one, is over.
+    fn recovered(&self, registry: &str);
+}
+
+/// What a [`Watch`] sees of the rest of the program: the queries that are wanted, and where answers go.
+pub struct Feed {
+    registry: Arc<str>,
+    wanted: tokio::sync::watch::Receiver<Arc<BTreeSet<Query>>>,
+    sink: Arc<dyn Sink>,
+}
+
+impl Feed {
+    /// A feed for the registry called `registry`.
+    pub fn new(
+        registry: Arc<str>,
+        wanted: tokio::sync::watch::Receiver<Arc<BTreeSet<Query>>>,
+        sink: Arc<dyn Sink>,
+    ) -> Self {
+        Self { registry, wanted, sink }
+    }
+
+    /// The configured name of the registry, for log lines and for [`Instance::registry`].
+    pub fn registry(&self) -> &Arc<str> {
+        &self.registry
+    }
+
+    /// The queries that are wanted now; [`Feed::changed`] then waits for another set.
+    pub fn wanted(&mut self) -> Arc<BTreeSet<Query>> {
+        self.wanted.borrow_and_update().clone()
+    }
+
+    /// Waits until other queries are wanted than the last [`Feed::wanted`] gave. Safe to cancel.
+    pub async fn changed(&mut self) {
+        if self.wanted.changed().await.is_err() {
+            // Nobody can want anything any more: the program is about to drop the watch.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Makes the replies visible in one step, and says that the registry answers.
+    pub fn publish(&self, publication: Publication) {
+        self.recovered();
+        if !publication.is_empty() {
+            self.sink.publish(&self.registry, publication);
+        }
+    }
+
+    /// Says that the registry answers, though there is nothing new.
+    pub fn recovered(&self) {
+        self.sink.recovered(&self.registry);
+    }
+}
