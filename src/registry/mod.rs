@@ -12,6 +12,9 @@
 //! test that every kind passes.
 
 mod answer;
+pub(crate) mod document;
+pub(crate) mod instance;
+pub(crate) mod keyspace;
 mod path;
 mod query;
 
