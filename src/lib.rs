@@ -9,6 +9,7 @@
 compile_error!("liveconf runs on Linux only: it relies on pidfd, renameat and inotify");
 
 pub mod config;
+pub mod file_watch;
 pub mod registry;
 pub mod store;
 pub mod template;
