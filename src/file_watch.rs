@@ -6,8 +6,20 @@
 //! and for what is renamed further up, and the only way where inotify is exhausted.
 //!
 //! A file that is being written is left alone until its writer closes it, and one that goes away is waited for, since
-//! editors move a file aside before they write it anew. So whoever reads after [`FileWatch::changed`] seldom sees
-//! half a file; [`FileWatch::settled`] says afterwards whether that was so.
+//! editors move a file aside before they write it anew. So whoever reads after [`FileWatch::changed`] seldom sees half
+//! a file, and with [`FileWatch::read`] practically never. Follow first, read then, and read again after each change:
+//!
+//! ```no_run
+//! # use liveconf::file_watch::{FileWatch, POLL_INTERVAL};
+//! # async fn example() {
+//! let mut watch = FileWatch::new(POLL_INTERVAL);
+//! watch.follow(["/etc/registry.yaml".into()]).await;
+//! loop {
+//!     let text = watch.read(|| std::fs::read("/etc/registry.yaml")).await;
+//!     watch.changed().await;
+//! }
+//! # }
+//! ```
 
 mod inotify;
 mod route;
@@ -39,6 +51,9 @@ const OPEN_QUIET: Duration = Duration::from_secs(2);
 
 /// After this much time a file that never comes to rest is read as it is.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often paths that change while they are read are read again, before they are taken as they are.
+const ATTEMPTS: usize = 3;
 
 /// Follows a set of files and folders.
 #[derive(Debug)]
@@ -137,9 +152,21 @@ impl FileWatch {
         }
     }
 
-    /// Whether the followed paths are at rest. When they are not, what was read since the last
-    /// [`FileWatch::changed`] or [`FileWatch::follow`] may be half of something; `changed` says when to read again.
-    pub fn settled(&mut self) -> bool {
+    /// Runs `work`, which reads the followed paths, where it may block; again when they were changed meanwhile, as what
+    /// was read may then be half of something. Safe to cancel.
+    pub async fn read<T: Send + 'static>(&mut self, work: impl FnOnce() -> T + Clone + Send + 'static) -> T {
+        for _ in 1..ATTEMPTS {
+            let result = blocking(work.clone()).await;
+            if self.settled() {
+                return result;
+            }
+            self.changed().await;
+        }
+        blocking(work).await
+    }
+
+    /// Whether the followed paths are at rest since the last [`FileWatch::changed`] or [`FileWatch::follow`].
+    fn settled(&mut self) -> bool {
         let events = self.inotify.as_ref().map(Inotify::drain).unwrap_or_default();
         self.note(events);
         !self.dirty && self.unsettled.is_empty()
@@ -254,7 +281,7 @@ async fn next_events(inotify: Option<&Inotify>) -> Vec<Event> {
 }
 
 /// Runs file-system calls where they may block, such as on a network file system that hangs.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),

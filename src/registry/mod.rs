@@ -17,10 +17,13 @@ pub(crate) mod instance;
 pub(crate) mod keyspace;
 mod path;
 mod query;
+#[cfg(test)]
+pub(crate) mod recorder;
 
 #[cfg(feature = "etcd")]
 pub mod etcd;
 pub mod file;
+pub mod local;
 
 use std::collections::BTreeSet;
 use std::fmt;
