@@ -5,17 +5,35 @@
 //! A file becomes a [tree of nodes](crate::yaml), which [`Section`] reads key by key, noting what is wrong with its
 //! place; what comes out is a [`Config`], complete and checked.
 
+mod model;
+mod options;
+
+mod command;
+mod decode;
 mod document;
+mod job;
+mod load;
+mod locate;
+mod placeholder;
+mod registries;
+mod shell;
+mod state;
+mod target;
+mod template;
+
 mod expand;
 mod field;
-mod model;
 mod problem;
 mod section;
 mod units;
+
+pub use job::{Job, from_job};
+pub use load::load;
 
 pub use model::{
     Check, Command, Config, Delimiters, Gather, Guard, Limits, LogConfig, LogFormat, NamedRegistry, Owner, Placeholder,
     Program, Reload, Target, Template, TemplateSource, Wait, When,
 };
+pub use options::LoadOptions;
 pub use problem::{Problem, describe, describe_as};
 pub use section::Section;
