@@ -28,19 +28,13 @@ pub(super) fn check(field: Field<'_>, scope: Scope<'_>) -> Option<Check> {
     let mut section = field.section()?;
     let wrapper_field = section.field("wrapper");
     let command = command(&mut section, Scope { wrapper: wrapper_field.is_some(), ..scope });
-    let when = section.field("when").map(|field| field.choice(&[("always", When::Always), ("reload", When::Reload)]));
-    let wrapper = wrapper_field.map(|field| wrapper(field, scope));
+    let when =
+        section.or("when", When::Always, |field| field.choice(&[("always", When::Always), ("reload", When::Reload)]));
+    let wrapper = section.optional("wrapper", |field| wrapper(field, scope));
     if command.is_none() && !section.has("command") && !section.has("shell") {
         section.problem("command", "`command` or `shell` is missing", None);
     }
-    let check = Check {
-        command: command?,
-        wrapper: match wrapper {
-            Some(wrapper) => Some(wrapper?),
-            None => None,
-        },
-        when: when.unwrap_or(Some(When::Always))?,
-    };
+    let check = Check { command: command?, wrapper: wrapper?, when: when? };
     if let Some(field) = wrapper_field
         && !references(&check.command.program).any(|placeholder| *placeholder == Placeholder::Wrapper)
     {
@@ -72,33 +66,29 @@ pub(super) fn reload(field: Field<'_>, scope: Scope<'_>) -> Option<Reload> {
     let mut section = field.section()?;
     let signal = section.field("signal");
     let pid_file = section.field("pid_file");
-    match signal {
-        Some(signal) => {
-            for other in ["command", "shell", "timeout"] {
-                if section.has(other) {
-                    section.problem(other, format!("`signal` and `{other}` exclude each other"), None);
-                }
+    if let Some(signal) = signal {
+        for other in ["command", "shell", "timeout"] {
+            if section.has(other) {
+                section.problem(other, format!("`signal` and `{other}` exclude each other"), None);
             }
-            let signal = parse_signal(signal);
-            let pid_file = section.required("pid_file").and_then(Field::path);
-            Some(Reload::Signal { signal: signal?, pid_file: pid_file? })
         }
-        None => {
-            if pid_file.is_some() {
-                section.problem("pid_file", "`pid_file` goes with `signal`", Some("write `signal: HUP`".into()));
-            }
-            let command = command(&mut section, scope);
-            if pid_file.is_none() && !section.has("command") && !section.has("shell") {
-                section.problem("signal", "`signal`, `command` or `shell` is missing", None);
-            }
-            command.map(Reload::Command)
-        }
+        let signal = parse_signal(signal);
+        let pid_file = section.required("pid_file").and_then(Field::path);
+        return Some(Reload::Signal { signal: signal?, pid_file: pid_file? });
     }
+    if pid_file.is_some() {
+        section.problem("pid_file", "`pid_file` goes with `signal`", Some("write `signal: HUP`".into()));
+    }
+    let command = command(&mut section, scope);
+    if pid_file.is_none() && !section.has("command") && !section.has("shell") {
+        section.problem("signal", "`signal`, `command` or `shell` is missing", None);
+    }
+    command.map(Reload::Command)
 }
 
 /// Reads `command` or `shell`, and `timeout`. The caller says what is missing when neither is there.
 fn command(section: &mut Section<'_>, scope: Scope<'_>) -> Option<Command> {
-    let timeout = section.field("timeout").map_or(Some(TIMEOUT), Field::nonzero_duration);
+    let timeout = section.or("timeout", TIMEOUT, Field::nonzero_duration);
     let program = match (section.field("command"), section.field("shell")) {
         (Some(_), Some(shell)) => shell.complain(Complaint::new("`command` and `shell` exclude each other")),
         (Some(field), None) => arguments(field, scope),
@@ -138,7 +128,7 @@ fn script(field: Field<'_>, scope: Scope<'_>) -> Option<Program> {
         Ok(program) => Some(program),
         Err(complaints) => {
             for complaint in complaints {
-                field.complain::<()>(complaint);
+                field.note(complaint);
             }
             None
         }
@@ -147,12 +137,8 @@ fn script(field: Field<'_>, scope: Scope<'_>) -> Option<Program> {
 
 fn wrapper(field: Field<'_>, scope: Scope<'_>) -> Option<Vec<Placeholder>> {
     let text = field.expanded("text")?;
-    scope_of_wrapper(scope).pieces(field, &text)
-}
-
-/// A wrapper does not hold its own path.
-fn scope_of_wrapper(scope: Scope<'_>) -> Scope<'_> {
-    Scope { wrapper: false, ..scope }
+    // A wrapper does not hold its own path.
+    Scope { wrapper: false, ..scope }.pieces(field, &text)
 }
 
 /// The system takes no text that holds a zero byte.

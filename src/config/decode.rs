@@ -1,20 +1,20 @@
 //! From documents to what they mean together.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::command;
 use super::document::{Document, Reading};
 use super::field::Field;
-use super::model::{Config, Limits, LogConfig, LogFormat, Reload, Target};
+use super::model::{Config, Limits, LogConfig, Reload, Target};
 use super::options::LoadOptions;
 use super::problem::Complaint;
 use super::registries;
 use super::section::Section;
 use super::state;
 use super::target;
-use super::template::{absent_or, normalised};
+use super::template::normalised;
 use crate::yaml::{Node, Value};
 
 /// What surrounds the documents.
@@ -52,19 +52,13 @@ pub(super) fn config<'a>(
     if documents.iter().filter_map(|document| document.root.get("targets")).all(nothing) {
         main.problem("targets", "there are no `targets`: nothing to do", None);
     }
-    let name = absent_or(main.field("name").map(name));
-    let template_dirs = main.field("template_dirs").map_or_else(|| Some(vec![frame.base.join("templates")]), paths);
-    let state_dir = absent_or(main.field("state_dir").map(Field::path));
-    let log = main.field("log").map_or_else(|| Some(LogConfig::default()), log);
-    let env_allow = main.field("env").map_or_else(
-        || Some(Vec::new()),
-        |field| {
-            let allow = field.section()?.field("allow").map(Field::texts);
-            Some(absent_or(allow)?.unwrap_or_default())
-        },
-    );
-    let limits = main.field("limits").map_or_else(|| Some(Limits::default()), limits);
-    let grace = main.field("grace").map_or(Some(Duration::from_secs(8)), Field::duration);
+    let name = main.optional("name", name);
+    let template_dirs = main.or("template_dirs", vec![frame.base.join("templates")], paths);
+    let state_dir = main.optional("state_dir", Field::path);
+    let log = main.or("log", LogConfig::default(), log);
+    let env_allow = main.or("env", Vec::new(), |field| field.section()?.or("allow", Vec::new(), Field::texts));
+    let limits = main.or("limits", Limits::default(), limits);
+    let grace = main.or("grace", Duration::from_secs(8), Field::duration);
 
     let name = name?.unwrap_or_else(|| state::hashed_name(frame.identity));
     Some(Config {
@@ -89,7 +83,7 @@ fn distinct(entries: Vec<Entry<'_>>) -> Vec<Entry<'_>> {
         match kept.iter().find(|(_, other)| other.key == value.key) {
             Some((first, _)) => {
                 let message = format!("registry `{}` is already at {}", value.key, first.place());
-                name.complain::<()>(Complaint::new(message).hint("give one of them another name"));
+                name.note(Complaint::new(message).hint("give one of them another name"));
             }
             None => kept.push((name, value)),
         }
@@ -107,14 +101,14 @@ fn targets(entries: Vec<Entry<'_>>) -> Option<Vec<Target>> {
         }
     }
     let written: Vec<Option<target::Written<'_>>> =
-        groups.into_iter().map(|(name, group)| read_target(name, group)).collect();
+        groups.into_iter().map(|(name, group)| read_target(name, &group)).collect();
     refuse_equal_destinations(written.iter().flatten());
     warn_of_equal_reloads(written.iter().flatten());
     written.into_iter().map(|written| written?.target).collect()
 }
 
 /// Reads the target that all entries of `group` are about.
-fn read_target<'a>(name: &str, group: Vec<Entry<'a>>) -> Option<target::Written<'a>> {
+fn read_target<'a>(name: &str, group: &[Entry<'a>]) -> Option<target::Written<'a>> {
     let says_more = |value: &Field<'_>| {
         value.entries().is_some_and(|entries| entries.iter().any(|(_, setting)| setting.key != "templates"))
     };
@@ -124,9 +118,7 @@ fn read_target<'a>(name: &str, group: Vec<Entry<'a>>) -> Option<target::Written<
     for (index, (entry, value)) in group.iter().enumerate() {
         if index != home && says_more(value) {
             let message = format!("the settings of target `{name}` are already at {}", first.place());
-            entry.complain::<()>(
-                Complaint::new(message).hint("another file may add `templates` to it, and nothing else"),
-            );
+            entry.note(Complaint::new(message).hint("another file may add `templates` to it, and nothing else"));
         } else {
             sections.push(value.section()?);
         }
@@ -142,7 +134,7 @@ fn refuse_equal_destinations<'a, 'w: 'a>(written: impl Iterator<Item = &'a targe
         match seen.get(&normalised(path)) {
             Some(first) => {
                 let message = format!("`{}` is already written by the template at {}", path.display(), first.place());
-                field.complain::<()>(Complaint::new(message));
+                field.note(Complaint::new(message));
             }
             None => _ = seen.insert(normalised(path), *field),
         }
@@ -179,7 +171,11 @@ fn name(field: Field<'_>) -> Option<String> {
 /// Whether an entry has a name that may become part of paths and log lines.
 fn is_named(name: Field<'_>) -> bool {
     let text = name.node.text().unwrap_or_default();
-    is_name(text) || name.complain::<()>(name_complaint(text)).is_some()
+    if is_name(text) {
+        return true;
+    }
+    name.note(name_complaint(text));
+    false
 }
 
 fn is_name(text: &str) -> bool {
@@ -203,17 +199,15 @@ fn paths(field: Field<'_>) -> Option<Vec<PathBuf>> {
 fn log(field: Field<'_>) -> Option<LogConfig> {
     let mut section = field.section()?;
     let default = LogConfig::default();
-    let level = section.field("level").map_or(Some(default.level), |field| field.choice(LogConfig::LEVELS));
-    let format = section
-        .field("format")
-        .map_or(Some(default.format), |field| field.choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]));
+    let level = section.or("level", default.level, |field| field.choice(LogConfig::LEVELS));
+    let format = section.or("format", default.format, |field| field.choice(LogConfig::FORMATS));
     Some(LogConfig { level: level?, format: format? })
 }
 
 fn limits(field: Field<'_>) -> Option<Limits> {
     let mut section = field.section()?;
     let default = Limits::default();
-    let mut size = |key, default| section.field(key).map_or(Some(default), nonzero_size);
+    let mut size = |key, default| section.or(key, default, nonzero_size);
     let (value, output) = (size("value", default.value), size("output", default.output));
     Some(Limits { value: value?, output: output? })
 }

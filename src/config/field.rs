@@ -155,9 +155,14 @@ impl<'a> Field<'a> {
         matches!(self.node.value, Value::List(_))
     }
 
-    /// Notes a problem here; gives nothing, for the end of a reader.
-    pub(super) fn complain<T>(self, complaint: Complaint) -> Option<T> {
+    /// Notes a problem here.
+    pub(super) fn note(self, complaint: Complaint) {
         self.reading.problem(self.document.problem(self.node, complaint));
+    }
+
+    /// Notes a problem here and gives nothing, as the end of a reader.
+    pub(super) fn complain<T>(self, complaint: Complaint) -> Option<T> {
+        self.note(complaint);
         None
     }
 

@@ -43,10 +43,12 @@ pub(super) fn job_with(job: &Job, options: &LoadOptions, kinds: &[Kind]) -> Resu
     let mut flags = Flags { labels: Vec::new(), problems: Vec::new() };
     let root = flags.root(job, kinds);
     let Flags { labels, problems } = flags;
-    problems.into_iter().for_each(|problem| reading.problem(problem));
+    for problem in problems {
+        reading.problem(problem);
+    }
 
     let documents = [Document::of_flags(labels, base, root)];
-    let identity = format!("{base:?} {job:?}");
+    let identity = format!("{} {job:?}", base.display());
     let frame = Frame { file: None, base: PathBuf::from(base), identity: identity.as_bytes() };
     let config = decode::config(&reading, &documents, frame, options);
     finish(reading, &[], config)
@@ -126,17 +128,15 @@ impl Flags {
         };
         let line = self.number(format!("--registry {head}"));
         let (name, kind) = head.split_once('=').unwrap_or((head, head));
-        let body = match kinds.iter().find(|known| known.name == kind) {
-            Some(kind) => match yaml::parse(&(kind.from_address)(address)) {
-                Ok(body) => renumbered(body, line),
-                Err(_) => {
-                    self.problem("the address cannot be read", None);
-                    return None;
-                }
-            },
-            // The reader of registries says which kinds there are.
-            None => map(Vec::new(), line),
+        // The reader of registries says which kinds there are.
+        let Some(known) = kinds.iter().find(|known| known.name == kind) else {
+            return Some((text(name, line), map(vec![(text(kind, line), map(Vec::new(), line))], line)));
         };
+        let Ok(body) = yaml::parse(&(known.from_address)(address)) else {
+            self.problem("the address cannot be read", None);
+            return None;
+        };
+        let body = renumbered(body, line);
         Some((text(name, line), map(vec![(text(kind, line), body)], line)))
     }
 

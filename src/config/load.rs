@@ -26,8 +26,12 @@ pub(super) fn load_from(options: &LoadOptions, kinds: &[Kind], system: &Path) ->
     let base = main.path.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
 
     let reading = Reading::new(&options.environment, kinds);
-    folder_problems.into_iter().for_each(|problem| reading.problem(problem));
-    warning.into_iter().for_each(|warning| reading.warning(warning));
+    for problem in folder_problems {
+        reading.problem(problem);
+    }
+    if let Some(warning) = warning {
+        reading.warning(warning);
+    }
     let mut files = Vec::new();
     let mut documents = Vec::new();
     for source in std::iter::once(&main).chain(&sources) {

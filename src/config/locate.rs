@@ -106,12 +106,12 @@ impl Source {
         }
         String::from_utf8(bytes).map_err(|error| {
             let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = before.split(|byte| *byte == b'\n').count();
             problem(format!("line {line} is not UTF-8"))
         })
     }
 
-    /// What tells this configuration from others. The folder's real path, but the file's own name: in a ConfigMap
+    /// What tells this configuration from others. The folder's real path, but the file's own name: in a `ConfigMap`
     /// the file is a link to another file after each update.
     pub(super) fn identity(&self) -> PathBuf {
         let folder = self.path.parent().unwrap_or(Path::new("/"));

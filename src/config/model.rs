@@ -272,6 +272,9 @@ impl LogConfig {
         ("debug", tracing::Level::DEBUG),
         ("trace", tracing::Level::TRACE),
     ];
+
+    /// The formats by theirs.
+    pub const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 }
 
 impl Default for LogConfig {

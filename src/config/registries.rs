@@ -57,7 +57,7 @@ fn decode(written: &Written<'_>, alone: bool) -> Option<NamedRegistry> {
     let before = body.reading.count();
     let registry = (kind.decode)(&mut body.section()?.alone(alone));
     if registry.is_none() && body.reading.count() == before {
-        body.complain::<()>(Complaint::new(format!("registry `{name}` is not complete")));
+        body.note(Complaint::new(format!("registry `{name}` is not complete")));
     }
     let mut hash = Sha256::new();
     hash.update([u8::from(alone)]);
@@ -81,7 +81,9 @@ fn fingerprint(hash: &mut Sha256, field: Field<'_>, node: &Node) {
         }
         Value::List(items) => {
             hash.update(b"[");
-            items.iter().for_each(|item| fingerprint(hash, field, item));
+            for item in items {
+                fingerprint(hash, field, item);
+            }
             hash.update(b"]");
         }
         Value::Map(entries) => {

@@ -126,6 +126,17 @@ impl<'a> Section<'a> {
         Some(Field { key: name.text()?, node, ..self.field })
     }
 
+    /// What `read` makes of the value of a key, or `default` without one; nothing for a wrong value.
+    pub(super) fn or<T>(&mut self, key: &str, default: T, read: impl FnOnce(Field<'a>) -> Option<T>) -> Option<T> {
+        self.field(key).map_or(Some(default), read)
+    }
+
+    /// The same without a default: what comes back within is nothing for an absent key.
+    #[expect(clippy::option_option, reason = "absent and wrong differ here, and are told apart at the end of a reader")]
+    pub(super) fn optional<T>(&mut self, key: &str, read: impl FnOnce(Field<'a>) -> Option<T>) -> Option<Option<T>> {
+        self.or(key, None, |field| read(field).map(Some))
+    }
+
     /// The value of a key that has to be there.
     pub(super) fn required(&mut self, key: &str) -> Option<Field<'a>> {
         let field = self.field(key);

@@ -26,10 +26,17 @@ struct Quotes {
     comment: bool,
     /// A backslash stands before what comes next.
     escaped: bool,
-    /// A here-document was announced on this line, or has begun on a line before.
-    document: bool,
-    in_document: bool,
+    here_document: HereDocument,
     previous: char,
+}
+
+/// Whether the script has a here-document (`<<`), in which quotes are text. Its end is not looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HereDocument {
+    None,
+    /// It begins on the next line.
+    Announced,
+    Begun,
 }
 
 /// The script for `sh -c`, with the variables that it needs; or every placeholder that cannot be replaced.
@@ -68,16 +75,16 @@ pub(super) fn program(text: &str, scope: &Scope<'_>) -> Result<Program, Vec<Comp
             script.ends_with('\'') && matches!(tokens.peek(), Some(Token::Text(text)) if text.starts_with('\''));
         match quotes.context() {
             _ if quotes.escaped => complaints.push(refusal("behind a backslash")),
-            _ if quotes.in_document => complaints.push(refusal("behind `<<`")),
-            Context::Double => script.push_str(&format!("${{{variable}}}")),
+            _ if quotes.here_document == HereDocument::Begun => complaints.push(refusal("behind `<<`")),
+            Context::Double => script.extend(["${", &variable, "}"]),
             Context::Single if alone => {
                 script.pop();
                 quotes.open.pop();
                 skip = 1;
-                script.push_str(&format!("\"${variable}\""));
+                script.extend(["\"$", &variable, "\""]);
             }
             Context::Single => complaints.push(refusal("within single quotes")),
-            Context::Plain | Context::Parentheses | Context::Backticks => script.push_str(&format!("\"${variable}\"")),
+            Context::Plain | Context::Parentheses | Context::Backticks => script.extend(["\"$", &variable, "\""]),
         }
         quotes.previous = '\0';
     }
@@ -130,7 +137,7 @@ fn mention(script: &str, name: &str) -> Option<usize> {
 
 impl Quotes {
     fn new() -> Self {
-        Self { open: Vec::new(), comment: false, escaped: false, document: false, in_document: false, previous: '\n' }
+        Self { open: Vec::new(), comment: false, escaped: false, here_document: HereDocument::None, previous: '\n' }
     }
 
     fn context(&self) -> Context {
@@ -168,8 +175,10 @@ impl Quotes {
             (_, '"') => self.open.push(Context::Double),
             (_, '\'') => self.open.push(Context::Single),
             (_, '#') => self.comment = self.previous.is_whitespace() || matches!(self.previous, ';' | '&' | '|' | '('),
-            (_, '<') if self.previous == '<' => self.document = true,
-            (_, '\n') if self.document => self.in_document = true,
+            (_, '<') if self.previous == '<' && self.here_document == HereDocument::None => {
+                self.here_document = HereDocument::Announced;
+            }
+            (_, '\n') if self.here_document == HereDocument::Announced => self.here_document = HereDocument::Begun,
             _ => {}
         }
     }
@@ -219,18 +228,18 @@ mod tests {
             Ok(Program::Shell { variables, .. }) => variables,
             other => panic!("{text}: {other:?}"),
         };
-        let named = |name: &str, placeholder| (name.to_owned(), placeholder);
+        let pair = |name: &str, placeholder| (name.to_owned(), placeholder);
         assert_eq!(
             variables("x {wrapper} {staged:a} {staged} {staged}"),
             [
-                named("LIVECONF_WRAPPER", Placeholder::Wrapper),
-                named("LIVECONF_STAGED_1", Placeholder::Staged(0)),
-                named("LIVECONF_STAGED", Placeholder::Staged(1)),
+                pair("LIVECONF_WRAPPER", Placeholder::Wrapper),
+                pair("LIVECONF_STAGED_1", Placeholder::Staged(0)),
+                pair("LIVECONF_STAGED", Placeholder::Staged(1)),
             ]
         );
         assert_eq!(
             variables("x $LIVECONF_DEST_2 ${LIVECONF_STAGED:-}"),
-            [named("LIVECONF_DEST_2", Placeholder::Dest(1)), named("LIVECONF_STAGED", Placeholder::Staged(1)),]
+            [pair("LIVECONF_DEST_2", Placeholder::Dest(1)), pair("LIVECONF_STAGED", Placeholder::Staged(1)),]
         );
         assert_eq!(variables("x $LIVECONF_STAGED_10 LIVECONF_DEST $LIVECONF_DESTX"), []);
     }

@@ -35,7 +35,9 @@ pub(super) fn folder(options: &LoadOptions, configured: Option<PathBuf>, name: &
 
 /// A short name for a configuration that has none: a hash of what tells it from others.
 pub(super) fn hashed_name(identity: &[u8]) -> String {
-    Sha256::digest(identity)[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+    let hash: [u8; 32] = Sha256::digest(identity).into();
+    let number = hash[..6].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    format!("{number:012x}")
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! One target: a process and its files.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::command;
@@ -16,7 +17,7 @@ pub(super) struct Written<'a> {
     /// The target; none where something is wrong.
     pub(super) target: Option<Target>,
     /// The destinations that could be read, and where they stand.
-    pub(super) destinations: Vec<(std::path::PathBuf, Field<'a>)>,
+    pub(super) destinations: Vec<(PathBuf, Field<'a>)>,
     /// Where its reload stands.
     pub(super) reload: Option<Field<'a>>,
 }
@@ -50,8 +51,8 @@ pub(super) fn read<'a>(name: &str, section: &mut Section<'a>, additions: &mut [S
         .map(|(index, draft)| finish(draft?, Scope { own: Some(index), ..scope }))
         .collect();
 
-    let check = section.field("check").map(|field| checked(field, scope));
-    let verify = section.field("verify").map(|field| command::check(field, Scope { staged: false, ..scope }));
+    let check = section.optional("check", |field| checked(field, scope));
+    let verify = section.optional("verify", |field| command::check(field, Scope { staged: false, ..scope }));
     let reload_field = section.field("reload");
     let reload = reload_field.map_or(Some(Reload::None), |field| command::reload(field, scope));
     for key in ["verify", "confirm"] {
@@ -59,24 +60,23 @@ pub(super) fn read<'a>(name: &str, section: &mut Section<'a>, additions: &mut [S
             section.problem(key, format!("`{key}` is not supported by this version yet"), None);
         }
     }
-    let guard = section.field("guard").map_or(Some(Guard::default()), guard);
+    let guard = section.or("guard", Guard::default(), guard);
     let gather = section
-        .field("gather")
-        .map_or(Some(Gather::Burst), |field| field.choice(&[("burst", Gather::Burst), ("always", Gather::Always)]));
+        .or("gather", Gather::Burst, |field| field.choice(&[("burst", Gather::Burst), ("always", Gather::Always)]));
     let seconds = Duration::from_secs;
-    let wait = section.field("wait").map_or(Some((Duration::from_millis(100), seconds(2))), wait);
-    let reload_interval = section.field("reload_interval").map_or(Some(seconds(1)), Field::duration);
-    let splay = section.field("splay").map_or(Some(Duration::ZERO), Field::duration);
-    let retry = section.field("retry").map_or(Some((seconds(1), seconds(60))), retry);
-    let render_timeout = section.field("render_timeout").map_or(Some(seconds(5)), Field::nonzero_duration);
+    let wait = section.or("wait", (Duration::from_millis(100), seconds(2)), wait);
+    let reload_interval = section.or("reload_interval", seconds(1), Field::duration);
+    let splay = section.or("splay", Duration::ZERO, Field::duration);
+    let retry = section.or("retry", (seconds(1), seconds(60)), retry);
+    let render_timeout = section.or("render_timeout", seconds(5), Field::nonzero_duration);
 
     let target = || {
         let (min, max) = wait?;
         Some(Target {
             name: name.into(),
             templates: templates.into_iter().collect::<Option<_>>()?,
-            check: template::absent_or(check)?,
-            verify: template::absent_or(verify)?,
+            check: check?,
+            verify: verify?,
             reload: reload?,
             wait: Wait { min, max, gather: gather? },
             reload_interval: reload_interval?,
@@ -91,8 +91,11 @@ pub(super) fn read<'a>(name: &str, section: &mut Section<'a>, additions: &mut [S
 
 /// The template of a draft with its check.
 fn finish(draft: Draft<'_>, scope: Scope<'_>) -> Option<Template> {
-    let check = draft.check.map(|field| checked(field, scope));
-    Some(Template { check: template::absent_or(check)?, ..draft.template? })
+    let check = match draft.check {
+        Some(field) => Some(checked(field, scope)?),
+        None => None,
+    };
+    Some(Template { check, ..draft.template? })
 }
 
 /// Reads a check that runs on staged files, and warns of one that looks elsewhere.
@@ -111,17 +114,11 @@ fn refuse_equal_names(drafts: &[Option<Draft<'_>>]) {
     let mut seen: Vec<(&str, Field<'_>)> = Vec::new();
     for draft in drafts.iter().flatten() {
         let (Some(name), Some(field)) = (draft.name.as_deref(), draft.name_field) else { continue };
-        match seen.iter().find(|(other, _)| *other == name) {
-            Some((_, first)) => {
-                _ = field.complain::<()>(
-                    Complaint::new(format!(
-                        "a template of this target is called `{name}` already, at {}",
-                        first.place()
-                    ))
-                    .hint("give it a `name` of its own"),
-                )
-            }
-            None => seen.push((name, field)),
+        if let Some((_, first)) = seen.iter().find(|(other, _)| *other == name) {
+            let message = format!("a template of this target is called `{name}` already, at {}", first.place());
+            field.note(Complaint::new(message).hint("give it a `name` of its own"));
+        } else {
+            seen.push((name, field));
         }
     }
 }

@@ -32,27 +32,26 @@ pub(super) fn draft<'a>(section: &mut Section<'a>) -> Draft<'a> {
         Some(field) => name(field),
         None => dest.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()),
     };
-    let mode = section.field("mode").map(mode);
+    let mode = section.optional("mode", mode);
     let owner = owner(section);
-    let switch = |section: &mut Section<'a>, key, default| section.field(key).map_or(Some(default), Field::flag);
-    let secret = switch(section, "secret", false);
-    let create_dirs = switch(section, "create_dirs", false);
-    let in_place = switch(section, "in_place", false);
-    let backup = switch(section, "backup", false);
-    let trim = switch(section, "trim", true);
-    let delimiters = section.field("delimiters").map(delimiters);
+    let secret = section.or("secret", false, Field::flag);
+    let create_dirs = section.or("create_dirs", false, Field::flag);
+    let in_place = section.or("in_place", false, Field::flag);
+    let backup = section.or("backup", false, Field::flag);
+    let trim = section.or("trim", true, Field::flag);
+    let delimiters = section.optional("delimiters", delimiters);
     let check = section.field("check");
     if let (Some(TemplateSource::File(source)), Some(dest), Some(field)) = (&source, &dest, dest_field)
         && normalised(source) == normalised(dest)
     {
-        field.complain::<()>(Complaint::new("`dest` is `src` itself: the template would be overwritten"));
+        field.note(Complaint::new("`dest` is `src` itself: the template would be overwritten"));
     }
     let template = || {
         Some(Template {
             name: name.clone()?,
             source: source?,
             dest: dest?,
-            mode: absent_or(mode)?,
+            mode: mode?,
             owner: owner?,
             secret: secret?,
             create_dirs: create_dirs?,
@@ -60,18 +59,10 @@ pub(super) fn draft<'a>(section: &mut Section<'a>) -> Draft<'a> {
             backup: backup?,
             check: None::<Check>,
             trim: trim?,
-            delimiters: absent_or(delimiters)?,
+            delimiters: delimiters?,
         })
     };
     Draft { template: template(), name_field: given.or(dest_field), name, dest_field, check }
-}
-
-/// Nothing for an absent value, and a failure for a wrong one.
-pub(super) fn absent_or<T>(read: Option<Option<T>>) -> Option<Option<T>> {
-    match read {
-        None => Some(None),
-        Some(value) => value.map(Some),
-    }
 }
 
 fn source(section: &mut Section<'_>) -> Option<TemplateSource> {
@@ -131,7 +122,7 @@ fn mode(field: Field<'_>) -> Option<u32> {
 
 /// `owner: user[:group]` and `group`.
 fn owner(section: &mut Section<'_>) -> Option<Owner> {
-    let owner = section.field("owner").map(|field| {
+    let owner = section.optional("owner", |field| {
         let expected = "`user` or `user:group`";
         let text = field.expanded(expected)?;
         let (user, group) = match text.split_once(':') {
@@ -143,11 +134,11 @@ fn owner(section: &mut Section<'_>) -> Option<Owner> {
         }
         Some((user.to_owned(), group.map(str::to_owned)))
     });
-    let group = section.field("group").map(|field| {
+    let group = section.optional("group", |field| {
         let text = field.expanded("the name of a group")?;
         if is_account(&text) { Some(text.into_owned()) } else { field.misfit("the name of a group", None) }
     });
-    let (owner, group) = (absent_or(owner)?, absent_or(group)?);
+    let (owner, group) = (owner?, group?);
     if group.is_some() && matches!(owner, Some((_, Some(_)))) {
         section.problem("group", "the group is given twice, by `owner` and by `group`", None);
         return None;

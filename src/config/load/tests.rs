@@ -9,13 +9,12 @@ use nix::sys::signal::Signal;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{
-    Command, Gather, LogFormat, Placeholder, Program, Reload, Section, TemplateSource, Wait, When, describe,
-};
+use crate::config::{Command, Gather, LogFormat, Placeholder, Program, Reload, TemplateSource, Wait, When, describe};
 use crate::registry::{Feed, Outage, Query, Registry, Watch};
 
 /// A registry that shows what its section said.
 #[derive(Debug)]
+#[expect(dead_code, reason = "its `Debug` is what is looked at")]
 struct Fake(String);
 
 impl Registry for Fake {
@@ -178,13 +177,15 @@ targets:
 "#;
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "it looks at every field once")]
 fn a_full_configuration_is_read() {
     let (setup, config) = good(FULL);
     assert_eq!(config.file, Some(setup.path("liveconf.yaml")));
     assert_eq!(config.base, setup.folder.path());
-    let main = &config.registries["main"];
-    assert_eq!((main.kind, format!("{:?}", main.registry)), ("etcd", r#"Fake("http://a:2379,http://b:2379")"#.into()));
+    let registry = &config.registries["main"];
+    assert_eq!(
+        (registry.kind, format!("{:?}", registry.registry)),
+        ("etcd", r#"Fake("http://a:2379,http://b:2379")"#.into())
+    );
     assert_eq!(config.registries["local"].kind, "file");
     assert_eq!(config.template_dirs, [setup.path("templates"), "/usr/share/liveconf".into()]);
     assert_eq!(config.state_dir, setup.path("state"));
@@ -302,9 +303,11 @@ grase: 8s
 /// Each of these texts has one problem: its place with its message, without the hint.
 fn one_problem_each(table: &[(String, &str)]) {
     for (text, expected) in table {
-        let found = match Setup::new(&[("liveconf.yaml", text)]).load() {
-            Ok(_) => panic!("taken:\n{text}"),
-            Err(problems) => problems,
+        let Err(found) = Setup::new(&[("liveconf.yaml", text)]).load() else {
+            panic!(
+                "taken:
+{text}"
+            )
         };
         let found: Vec<String> =
             found.iter().map(|problem| format!("{}:{}: {}", problem.line, problem.column, problem.message)).collect();
