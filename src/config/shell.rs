@@ -245,6 +245,30 @@ mod tests {
     }
 
     #[test]
+    fn a_shell_hands_the_path_on_as_it_is() {
+        let path = "a b  *;$(exit 3)`exit 4`'\"\\x";
+        let names = [Some("a".into())];
+        for text in [
+            "printf %s {staged}",
+            "printf %s \"{staged}\"",
+            "printf %s '{staged}'",
+            "printf %s \"$(printf %s {staged})\"",
+            "printf %s \"$(printf %s \"{staged}\")\"",
+            "printf %s \"`printf %s {staged}`\"",
+            "# it's\nprintf %s {staged} # {staged}",
+            "(printf '%s' {staged:a})",
+            "printf %s ''{staged}",
+        ] {
+            let Ok(Program::Shell { script, variables }) = program(text, &scope(&names, Some(0))) else {
+                panic!("{text}")
+            };
+            let environment = variables.iter().map(|(name, _)| (name, path));
+            let output = std::process::Command::new("sh").args(["-c", &script]).envs(environment).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stdout), path, "{text} became {script}: {output:?}");
+        }
+    }
+
+    #[test]
     fn placeholders_that_cannot_be_quoted_are_refused() {
         let names = [Some("a".into())];
         let table = [
