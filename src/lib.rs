@@ -3,15 +3,15 @@
 //! # Layout
 //!
 //! The modules stand in the order in which data flows through them.
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::disallowed_methods))]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("liveconf runs on Linux only: it relies on pidfd, renameat and inotify");
 
+pub mod apply;
 pub mod config;
+pub mod process;
 pub mod registry;
+pub mod secret;
 pub mod store;
 pub mod template;
-pub mod apply;
-pub mod process;
-pub mod secret;
