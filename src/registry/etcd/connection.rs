@@ -133,7 +133,8 @@ fn explain(error: &(dyn Error + 'static), message: &str) -> String {
 
 /// What to do about an error that says it in other words.
 fn hint(text: &str) -> Option<&'static str> {
-    const HINTS: [(&str, &str); 9] = [
+    const HINTS: [(&str, &str); 10] = [
+        ("BadSignature", "the server's certificate is not signed by a CA of `ca_file`"),
         ("UnknownIssuer", "the server's certificate is not signed by a CA of `ca_file`"),
         ("not valid for name", "the server's certificate is for other names than this endpoint"),
         ("certificate expired", "the server's certificate has expired"),
@@ -153,6 +154,7 @@ pub(super) struct Connection {
     watches: Channel,
     login: Option<Login>,
     token: Mutex<Token>,
+    dial_timeout: Duration,
     request_timeout: Duration,
     /// The version of the member's program.
     pub(super) version: String,
@@ -210,18 +212,19 @@ impl Connection {
             watches: channel(true)?,
             login,
             token: Mutex::default(),
+            dial_timeout: config.clocks.dial_timeout,
             request_timeout: config.clocks.request_timeout,
             version: String::new(),
         };
-        connection.greet(config.clocks.dial_timeout).await?;
+        connection.greet().await?;
         connection.authenticate().await?;
         Ok(connection)
     }
 
     /// Proves that the member answers and knows a leader.
-    async fn greet(&mut self, limit: Duration) -> Result<(), Failure> {
+    async fn greet(&mut self) -> Result<(), Failure> {
         let status: Result<StatusResponse, _> =
-            self.call("/etcdserverpb.Maintenance/Status", StatusRequest {}, limit).await;
+            self.call("/etcdserverpb.Maintenance/Status", StatusRequest {}, self.dial_timeout).await;
         match status {
             Ok(StatusResponse { leader: 0, .. }) => Err(Failure::Lost("it has no leader".to_owned())),
             Ok(status) => {
@@ -285,7 +288,7 @@ impl Connection {
             let path = PathAndQuery::from_static("/etcdserverpb.Watch/Watch");
             Ok(grpc.streaming(request, path, ProstCodec::default()).await?.into_inner())
         };
-        within(self.request_timeout, open).await
+        within(self.dial_timeout, open).await
     }
 
     async fn call<Q, A>(&self, path: &'static str, message: Q, limit: Duration) -> Result<A, Failure>

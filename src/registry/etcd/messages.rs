@@ -121,7 +121,7 @@ pub(super) enum WatchWish {
     Progress(WatchProgressRequest),
 }
 
-/// Begins a watch.
+/// Begins a watch of what happens from now on.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct WatchCreateRequest {
     /// The first key.
@@ -130,9 +130,6 @@ pub(super) struct WatchCreateRequest {
     /// The key after the last, as in [`RangeRequest`].
     #[prost(bytes = "vec", tag = "2")]
     pub(super) range_end: Vec<u8>,
-    /// The first revision whose events are wanted.
-    #[prost(int64, tag = "3")]
-    pub(super) start_revision: i64,
     /// An id that the client chose, not 0 and not in use.
     #[prost(int64, tag = "7")]
     pub(super) watch_id: i64,
@@ -249,16 +246,11 @@ mod tests {
 
     #[test]
     fn field_numbers_are_those_of_etcd() {
-        // Encoded by hand from rpc.proto: create_request = 1 { key = 1, start_revision = 3, watch_id = 7, fragment = 8 }.
-        let create = WatchCreateRequest {
-            key: b"k".to_vec(),
-            range_end: Vec::new(),
-            start_revision: 5,
-            watch_id: 2,
-            fragment: true,
-        };
+        // Encoded by hand from rpc.proto: create_request = 1 { key = 1, range_end = 2, watch_id = 7,
+        // fragment = 8 }.
+        let create = WatchCreateRequest { key: b"k".to_vec(), range_end: b"l".to_vec(), watch_id: 2, fragment: true };
         let request = WatchRequest { wish: Some(WatchWish::Create(create)) };
-        assert_eq!(request.encode_to_vec(), [0x0a, 9, 0x0a, 1, b'k', 0x18, 5, 0x38, 2, 0x40, 1]);
+        assert_eq!(request.encode_to_vec(), [0x0a, 10, 0x0a, 1, b'k', 0x12, 1, b'l', 0x38, 2, 0x40, 1]);
         let progress = WatchRequest { wish: Some(WatchWish::Progress(WatchProgressRequest {})) };
         assert_eq!(progress.encode_to_vec(), [0x1a, 0]);
     }

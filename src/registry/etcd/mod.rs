@@ -1,8 +1,8 @@
 //! The etcd v3 registry, over native gRPC.
 //!
 //! Every query is answered from ranges of keys; each range is read and watched once, however many queries need it.
-//! One stream carries the watches of all ranges, another connection the reads. A session reads all ranges at one
-//! revision and follows them from the next: events carry the data, no read follows a change. Every reconnect reads
+//! One stream carries the watches of all ranges, another connection the reads. A session watches all ranges, reads
+//! them at one revision and follows them from the next: events carry the data, no read follows a change. Every reconnect reads
 //! everything again and compares, because a restored backup cannot be told by its revision alone; cheap audits
 //! find events that etcd lost.
 //!

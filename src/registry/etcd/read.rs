@@ -23,6 +23,8 @@ pub(super) enum Part {
     After(i64),
     /// The names of the keys that changed after a revision; and how many keys there are.
     NamesAfter(i64),
+    /// Nothing but whether it may be read.
+    Permission,
 }
 
 /// What one range holds.
@@ -118,11 +120,11 @@ async fn read(
     let mut request = RangeRequest {
         key: range.start.clone(),
         range_end: range.end.clone(),
-        limit: page,
+        limit: if part == Part::Permission { 1 } else { page },
         revision,
-        keys_only: matches!(part, Part::NamesAfter(_)),
+        keys_only: matches!(part, Part::NamesAfter(_) | Part::Permission),
         min_mod_revision: match part {
-            Part::All => 0,
+            Part::All | Part::Permission => 0,
             Part::After(revision) | Part::NamesAfter(revision) => revision + 1,
         },
     };
@@ -145,7 +147,7 @@ async fn read(
             None => result.insert(first_page(page, revision)?),
         };
         match found.kvs.last() {
-            Some(last) if more => {
+            Some(last) if more && part != Part::Permission => {
                 request.key.clone_from(&last.key);
                 request.key.push(0);
                 request.revision = head.revision;

@@ -65,12 +65,14 @@ pub(super) async fn run(state: &mut State, config: &Config, endpoint: &Endpoint,
         feed,
         connection,
         username: config.username.as_deref(),
+        guarded: config.username.is_some() || config.cert_file.is_some(),
         clocks: config.clocks,
         stream: None,
         watches: HashMap::new(),
         pending: Vec::new(),
         cluster: 0,
         revision: 0,
+        stale: false,
         opened: now,
         heard: now,
         asked: 0,
@@ -83,7 +85,8 @@ pub(super) async fn run(state: &mut State, config: &Config, endpoint: &Endpoint,
     match session.start().await {
         Ok(()) => {}
         Err(Stop::Idle) => return End::Idle,
-        Err(Stop::Renew(why) | Stop::Lost(why)) => return End::Failed(why),
+        Err(Stop::Renew(why)) => return End::Renew(why),
+        Err(Stop::Lost(why)) => return End::Failed(why),
     }
     tracing::info!(
         registry = %session.feed.registry(),
@@ -105,6 +108,8 @@ struct Session<'a> {
     feed: &'a mut Feed,
     connection: Arc<Connection>,
     username: Option<&'a str>,
+    /// Whether some ranges may be denied to us: etcd knows us by a user or by the name in our certificate.
+    guarded: bool,
     clocks: Clocks,
     /// None while nothing may be watched.
     stream: Option<Stream>,
@@ -114,6 +119,8 @@ struct Session<'a> {
     cluster: u64,
     /// The newest revision that this session has seen.
     revision: i64,
+    /// Whether a watch has ended and its range is to be read and watched again.
+    stale: bool,
     opened: Instant,
     /// When the stream last said something.
     heard: Instant,
@@ -151,6 +158,14 @@ struct Suspicion {
     ranges: Vec<(KeyRange, Found)>,
 }
 
+/// Where a reading has come to.
+enum Reached {
+    /// Everything stands at one revision.
+    One,
+    /// The cluster is behind what this session has seen: a backup was restored under it.
+    Older,
+}
+
 /// What woke a session.
 enum Woken {
     Frame(Result<Frame, Failure>),
@@ -182,6 +197,10 @@ impl Session<'_> {
                 Woken::Read(result) => self.on_read(result).await,
                 Woken::Clock => self.on_clock(),
             };
+            let done = match done {
+                Ok(()) if std::mem::take(&mut self.stale) => self.synchronise(false).await,
+                done => done,
+            };
             if let Err(stop) = done {
                 return stop;
             }
@@ -202,37 +221,43 @@ impl Session<'_> {
         if self.state.has_unanswered() { self.synchronise(false).await } else { Ok(()) }
     }
 
-    /// The one way to read data: all that is wanted, at one revision, published in one step, and watched from the
-    /// next revision on. What is known already is brought to that revision by reading what changed.
+    /// The one way to read data: all that is wanted is watched, then read at one revision and published in one step.
+    /// What is known already is brought to that revision by reading what changed.
+    ///
+    /// The watches come first, from "now" on, and what they give up to the revision of the reading is dropped. A
+    /// watch that is created later, from the revision after the reading, would have to catch up if anything was
+    /// written meanwhile: etcd does that every 100 ms, and until then tears transactions over several ranges apart.
     async fn synchronise(&mut self, retry_refused: bool) -> Result<(), Stop> {
         for compactions in 0..COMPACTIONS {
+            self.watch_all(retry_refused).await?;
             // Larger pages the faster etcd is compacted: what fits into one page cannot be compacted meanwhile.
             let page = read::PAGE << (2 * compactions);
             match self.read_all(retry_refused, page).await {
                 Err(Failure::Compacted) => tracing::debug!(page, "compacted while reading, beginning again"),
                 Err(failure) => return Err(failure.into()),
-                Ok(rolled_back) if rolled_back => {
+                Ok(Reached::Older) => {
                     return Err(Stop::Renew("its revision fell while it was followed".to_owned()));
                 }
-                Ok(_) => {
+                Ok(Reached::One) => {
                     self.publish();
-                    return self.watch_all().await;
+                    return self.gather().await;
                 }
             }
         }
         Err(Stop::Lost("it is compacted faster than it can be read".to_owned()))
     }
 
-    /// Reads and takes over, or neither. Says whether the cluster is behind what this session has seen.
-    async fn read_all(&mut self, retry_refused: bool, page: i64) -> Result<bool, Failure> {
+    /// Reads and takes over, or neither.
+    async fn read_all(&mut self, retry_refused: bool, page: i64) -> Result<Reached, Failure> {
         let mut wanted = self.state.wishes(retry_refused);
         let Some(Snapshot { cluster, revision, mut found }) = read::snapshot(&self.connection, &wanted, page).await?
         else {
             self.refuse(wanted.iter().map(|(range, _)| range));
-            return Ok(false);
+            return Ok(Reached::One);
         };
-        if revision < self.revision || (self.cluster != 0 && self.cluster != cluster) {
-            return Ok(true);
+        self.check_cluster(cluster)?;
+        if revision < self.revision {
+            return Ok(Reached::Older);
         }
         let lacking: Vec<usize> = (0..wanted.len())
             .filter(|&index| {
@@ -249,7 +274,6 @@ impl Session<'_> {
         }
         // From here on nothing waits: the whole reading is taken over, or, had we been dropped before, none of it.
         self.note_rollback(cluster, revision);
-        self.cluster = cluster;
         self.revision = revision;
         let mut denied = Vec::new();
         for ((range, part), found) in wanted.into_iter().zip(found) {
@@ -259,7 +283,19 @@ impl Session<'_> {
             }
         }
         self.refuse(&denied);
-        Ok(false)
+        Ok(Reached::One)
+    }
+
+    /// Both connections must lead to one cluster.
+    fn check_cluster(&mut self, cluster: u64) -> Result<(), Failure> {
+        if self.cluster == 0 {
+            self.cluster = cluster;
+        }
+        if self.cluster == cluster {
+            Ok(())
+        } else {
+            Err(Failure::Lost("its connections lead to different clusters".to_owned()))
+        }
     }
 
     /// Says once that the cluster is another or older than the one that was followed before; its state is the truth.
@@ -292,25 +328,43 @@ impl Session<'_> {
         self.feed.publish(replies);
     }
 
-    /// Watches every range that is known and not watched yet, from the next revision on.
-    async fn watch_all(&mut self) -> Result<(), Stop> {
-        let ranges = self.state.unwatched();
+    /// Watches every range that is not watched yet, and waits until the server does.
+    async fn watch_all(&mut self, retry_refused: bool) -> Result<(), Stop> {
+        let mut ranges = self.state.unwatched(retry_refused);
+        if self.guarded && !ranges.is_empty() {
+            // Some versions stop reading the requests of a stream at the first watch that they refuse.
+            let found = read::snapshot(&self.connection, &probes(&ranges), read::PAGE).await?;
+            let mut found = found.into_iter().flat_map(|snapshot| snapshot.found);
+            let (allowed, denied): (Vec<_>, Vec<_>) =
+                ranges.into_iter().partition(|_| found.next().is_some_and(|found| found.is_some()));
+            self.refuse(&denied);
+            ranges = allowed;
+        }
         if ranges.is_empty() {
             return Ok(());
         }
-        let from = self.revision + 1;
         let ids = if let Some(stream) = &mut self.stream {
-            ranges.iter().map(|range| stream.create(range, from)).collect()
+            ranges.iter().map(|range| stream.create(range)).collect()
         } else {
-            let (stream, ids) = Stream::open(&self.connection, &ranges, from).await?;
+            let (stream, ids) = Stream::open(&self.connection, &ranges).await?;
             self.stream = Some(stream);
-            self.heard = Instant::now();
             ids
         };
         for (range, id) in ranges.into_iter().zip(ids) {
-            self.state.set_watch(&range, Some(id));
+            self.state.set_watch(&range, id);
             self.watches.insert(id, range);
         }
+        let deadline = Instant::now() + self.clocks.dial_timeout;
+        while let Some(stream) = self.stream.as_mut().filter(|stream| stream.is_creating()) {
+            let Ok(frame) = tokio::time::timeout_at(deadline, stream.next()).await else {
+                return Err(Stop::Lost("it does not begin to watch".to_owned()));
+            };
+            match frame? {
+                Frame::Events { id, events } => self.take(id, events),
+                frame => self.on_control(frame)?,
+            }
+        }
+        self.heard = Instant::now();
         Ok(())
     }
 
@@ -329,37 +383,40 @@ impl Session<'_> {
                 self.take(id, events);
                 self.gather().await
             }
-            Frame::Progress { .. } => Ok(()),
-            Frame::Created { cluster, revision } => self.on_created(cluster, revision),
-            Frame::Ended { id, why } => self.on_ended(id, why).await,
+            frame => self.on_control(frame),
         }
     }
 
-    fn on_created(&mut self, cluster: u64, revision: i64) -> Result<(), Stop> {
-        if cluster != self.cluster {
-            return Err(Stop::Lost("its connections lead to different clusters".to_owned()));
+    /// What the stream says about itself.
+    fn on_control(&mut self, frame: Frame) -> Result<(), Stop> {
+        match frame {
+            Frame::Created { cluster, revision } => {
+                self.check_cluster(cluster)?;
+                if revision < self.revision {
+                    // The watch's connection leads to a member that lags, or to one that was restored: an audit tells.
+                    self.next_audit = self.next_audit.min(Instant::now() + Duration::from_secs(1));
+                }
+                Ok(())
+            }
+            Frame::Ended { id, why } => self.on_ended(id, why),
+            Frame::Events { .. } | Frame::Progress { .. } => Ok(()),
         }
-        if revision < self.revision {
-            // The watch's connection leads to a member that lags, or to one that was restored: an audit tells.
-            self.next_audit = self.next_audit.min(Instant::now() + Duration::from_secs(1));
-        }
-        Ok(())
     }
 
-    async fn on_ended(&mut self, id: WatchId, why: Ending) -> Result<(), Stop> {
+    fn on_ended(&mut self, id: WatchId, why: Ending) -> Result<(), Stop> {
         // One that we ended ourselves is not known any more.
         let Some(range) = self.watches.remove(&id) else { return Ok(()) };
         match why {
             Ending::Compacted => {
                 tracing::info!(registry = %self.feed.registry(), %range, "events were compacted, reading again");
                 self.state.forget(&range);
-                self.synchronise(false).await
+                self.stale = true;
+                Ok(())
             }
             // It could be read a moment ago. On a stream that is older than that, the stream's token has run out.
             Ending::Denied if self.opened.elapsed() > Duration::from_secs(1) => {
                 Err(Stop::Renew("the token of the stream has run out".to_owned()))
             }
-            // Some versions stop reading a stream's requests after a refusal, so the other ranges need a new one.
             Ending::Denied => {
                 self.state.refuse(&range, self.username, Some(Instant::now() + self.clocks.denied_interval));
                 self.publish();
@@ -399,14 +456,7 @@ impl Session<'_> {
             }
             self.commit(reached.unwrap_or(i64::MAX));
         }
-        for frame in others {
-            match frame {
-                Frame::Created { cluster, revision } => self.on_created(cluster, revision)?,
-                Frame::Ended { id, why } => self.on_ended(id, why).await?,
-                Frame::Events { .. } | Frame::Progress { .. } => {}
-            }
-        }
-        Ok(())
+        others.into_iter().try_for_each(|frame| self.on_control(frame))
     }
 
     /// Waits until the stream is past every event that is pending; gives the revision that it is at, or none when
@@ -487,7 +537,7 @@ impl Session<'_> {
             self.read_beside(Purpose::Audit, self.state.audit_wishes(false));
         } else if self.state.has_refusals() && now >= self.next_retry {
             self.next_retry = now + self.clocks.denied_interval;
-            self.read_beside(Purpose::Probe, self.state.probe_wishes());
+            self.read_beside(Purpose::Probe, probes(&self.state.refused()));
         }
         Ok(())
     }
@@ -570,6 +620,11 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+/// Readings that cost next to nothing and tell whether ranges may be read.
+fn probes(ranges: &[KeyRange]) -> Vec<(KeyRange, Part)> {
+    ranges.iter().map(|range| (range.clone(), Part::Permission)).collect()
 }
 
 fn revision_of(event: &Event) -> i64 {

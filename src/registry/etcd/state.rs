@@ -38,6 +38,15 @@ struct Followed {
     queries: BTreeSet<Query>,
 }
 
+impl Followed {
+    fn may_be_read(&self, retry: bool, now: Instant) -> bool {
+        match &self.refusal {
+            None => true,
+            Some(refusal) => retry && refusal.not_before.is_none_or(|at| at <= now),
+        }
+    }
+}
+
 /// A range that may not be read.
 struct Refusal {
     error: QueryError,
@@ -107,10 +116,7 @@ impl State {
         let now = Instant::now();
         self.ranges
             .iter()
-            .filter(|(_, followed)| match &followed.refusal {
-                None => true,
-                Some(refusal) => retry && refusal.not_before.is_none_or(|at| at <= now),
-            })
+            .filter(|(_, followed)| followed.may_be_read(retry, now))
             .map(|(range, followed)| {
                 let part = if followed.known { Part::After(followed.held.applied) } else { Part::All };
                 (range.clone(), part)
@@ -122,15 +128,15 @@ impl State {
     pub(super) fn audit_wishes(&self, deep: bool) -> Vec<(KeyRange, Part)> {
         self.ranges
             .iter()
-            .filter(|(_, followed)| followed.watch.is_some())
+            .filter(|(_, followed)| followed.watch.is_some() && followed.known)
             .map(|(range, followed)| (range.clone(), Part::NamesAfter(if deep { 0 } else { followed.held.audited })))
             .collect()
     }
 
-    /// A cheap reading of each range that is refused, to learn whether it still is.
-    pub(super) fn probe_wishes(&self) -> Vec<(KeyRange, Part)> {
+    /// The ranges that may not be read.
+    pub(super) fn refused(&self) -> Vec<KeyRange> {
         let refused = self.ranges.iter().filter(|(_, followed)| followed.refusal.is_some());
-        refused.map(|(range, _)| (range.clone(), Part::NamesAfter(i64::MAX - 1))).collect()
+        refused.map(|(range, _)| range.clone()).collect()
     }
 
     /// Whether keys were deleted that a reading of changes cannot show, so that the range must be read whole.
@@ -161,9 +167,10 @@ impl State {
     ) -> Option<WatchId> {
         let followed = self.ranges.get_mut(range)?;
         if followed.refusal.is_none() {
-            let who =
-                user.map_or_else(|| "nobody without a `username`".to_owned(), |user| format!("user `{user}` not"));
-            let error = QueryError(format!("permission denied: {who} may read {range}"));
+            let error = QueryError(match user {
+                Some(user) => format!("permission denied: user `{user}` may not read {range}"),
+                None => format!("permission denied: {range} may not be read without a user"),
+            });
             tracing::warn!(registry = %self.left_out.registry(), %range, user, "etcd denies permission");
             followed.refusal = Some(Refusal { error, not_before });
             self.unanswered.extend(followed.queries.iter().cloned());
@@ -192,16 +199,20 @@ impl State {
         disagrees
     }
 
-    /// Ranges that are known and have no watch yet.
-    pub(super) fn unwatched(&self) -> Vec<KeyRange> {
-        let unwatched = self.ranges.iter().filter(|(_, followed)| followed.known && followed.watch.is_none());
-        unwatched.map(|(range, _)| range.clone()).collect()
+    /// Ranges that have no watch yet; refused ones only if they are to be tried again.
+    pub(super) fn unwatched(&self, retry: bool) -> Vec<KeyRange> {
+        let now = Instant::now();
+        self.ranges
+            .iter()
+            .filter(|(_, followed)| followed.watch.is_none() && followed.may_be_read(retry, now))
+            .map(|(range, _)| range.clone())
+            .collect()
     }
 
-    /// A range has this watch, or none any more.
-    pub(super) fn set_watch(&mut self, range: &KeyRange, watch: Option<WatchId>) {
+    /// A range has this watch now.
+    pub(super) fn set_watch(&mut self, range: &KeyRange, watch: WatchId) {
         if let Some(followed) = self.ranges.get_mut(range) {
-            followed.watch = watch;
+            followed.watch = Some(watch);
         }
     }
 

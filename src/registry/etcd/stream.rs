@@ -69,17 +69,13 @@ pub(super) enum Ending {
 }
 
 impl Stream {
-    /// Opens a stream with these watches, each from `revision` on.
-    pub(super) async fn open(
-        connection: &Connection,
-        ranges: &[KeyRange],
-        revision: i64,
-    ) -> Result<(Self, Vec<WatchId>), Failure> {
+    /// Opens a stream with these watches.
+    pub(super) async fn open(connection: &Connection, ranges: &[KeyRange]) -> Result<(Self, Vec<WatchId>), Failure> {
         let (requests, mut pending) = mpsc::unbounded_channel();
         let ids: Vec<WatchId> = (1..).take(ranges.len()).collect();
         for (id, range) in (1..).zip(ranges) {
             // The receiver is right here.
-            let _ = requests.send(create(id, range, revision));
+            let _ = requests.send(create(id, range));
         }
         let responses = connection.watch(poll_fn(move |context| pending.poll_recv(context))).await?;
         let last_id = ids.last().copied().unwrap_or_default();
@@ -87,12 +83,17 @@ impl Stream {
         Ok((Self { requests, responses, fragments: Fragments::default(), awaited, last_id }, ids))
     }
 
-    /// Adds a watch of a range from `revision` on.
-    pub(super) fn create(&mut self, range: &KeyRange, revision: i64) -> WatchId {
+    /// Adds a watch of a range.
+    pub(super) fn create(&mut self, range: &KeyRange) -> WatchId {
         self.last_id += 1;
         self.awaited.push_back(self.last_id);
-        self.send(create(self.last_id, range, revision));
+        self.send(create(self.last_id, range));
         self.last_id
+    }
+
+    /// Whether the server has not answered for every watch yet.
+    pub(super) fn is_creating(&self) -> bool {
+        !self.awaited.is_empty()
     }
 
     /// Ends a watch. What is under way still comes.
@@ -134,12 +135,11 @@ impl Stream {
     }
 }
 
-fn create(id: WatchId, range: &KeyRange, revision: i64) -> WatchRequest {
+fn create(id: WatchId, range: &KeyRange) -> WatchRequest {
     WatchRequest {
         wish: Some(WatchWish::Create(WatchCreateRequest {
             key: range.start.clone(),
             range_end: range.end.clone(),
-            start_revision: revision,
             watch_id: id,
             fragment: true,
         })),
