@@ -37,7 +37,10 @@ fn an_unknown_key() {
 
 #[test]
 fn a_wrong_type() {
-    refused(&job(&config(", create_dirs: 7", "", ""), "x"), &["liveconf.yaml:7:51", "`create_dirs`", "`true` or `false`"]);
+    refused(
+        &job(&config(", create_dirs: 7", "", ""), "x"),
+        &["liveconf.yaml:7:51", "`create_dirs`", "`true` or `false`"],
+    );
 }
 
 #[test]
@@ -62,7 +65,10 @@ fn a_syntax_error_in_a_template() {
 
 #[test]
 fn an_unknown_function_or_filter() {
-    refused(&job(&config("", "", ""), "one\n  {{ kye(path=\"a\") }}\n"), &["in.tera:2:", "`kye`", "did you mean `key`"]);
+    refused(
+        &job(&config("", "", ""), "one\n  {{ kye(path=\"a\") }}\n"),
+        &["in.tera:2:", "`kye`", "did you mean `key`"],
+    );
     refused(&job(&config("", "", ""), "{{ \"a\" | upcase }}\n"), &["in.tera:1:", "`upcase`"]);
 }
 

@@ -75,7 +75,8 @@ fn a_value_of_eight_megabytes() {
 
 #[test]
 fn an_output_over_the_limit() {
-    let job = job("{% for n in range(end=key(path=\"many\", default=\"1\") | int) %}{{ key(path=\"x\") }}{% endfor %}", "");
+    let job =
+        job("{% for n in range(end=key(path=\"many\", default=\"1\") | int) %}{{ key(path=\"x\") }}{% endfor %}", "");
     let after = format!("x: {}\nmany: 2000\n", "v".repeat(1000));
     refused(&job, "x: before\n", "before", &after, &["bad.tera", "1 MiB"]).stop();
 }

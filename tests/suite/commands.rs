@@ -30,7 +30,9 @@ fn once_writes_checks_and_reloads() {
     let mut reloads = job.wait_for_lines("reloads", 2);
     reloads.sort();
     assert_eq!(reloads, ["one", "two"]);
-    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(job.folder().path("two.conf")).unwrap().permissions());
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(job.folder().path("two.conf")).unwrap().permissions(),
+    );
     assert_eq!(mode & 0o7777, 0o640);
     job.run(&["once"]).assert_code(0);
     assert_eq!(job.wait_for_lines("reloads", 2).len(), 2, "nothing changed, nothing is reloaded");

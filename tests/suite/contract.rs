@@ -156,7 +156,8 @@ fn a_thousand_random_changes<O: Origin>() {
     while made < 1000 {
         match random.random_range(0..100) {
             0..8 if leased.is_empty() => {
-                let changes = vec![Change::put(&leased_key(&mut random), "leased"), Change::instance("web", "leased", 7)];
+                let changes =
+                    vec![Change::put(&leased_key(&mut random), "leased"), Change::instance("web", "leased", 7)];
                 scene.model.apply(&changes);
                 scene.origin.commit_leased(&changes, &scene.model);
                 leased = changes.iter().map(Change::undone).collect();

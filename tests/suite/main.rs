@@ -7,5 +7,15 @@
     reason = "a test may fail where it stands, and shows what it chose; nobody else uses what it is made of"
 )]
 
-mod servers;
 mod support;
+
+mod bad_configuration;
+mod bad_data;
+mod commands;
+mod contract;
+mod documentation;
+mod life;
+mod nginx;
+mod reload;
+mod servers;
+mod unwell_etcd;

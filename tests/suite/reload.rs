@@ -40,7 +40,8 @@ fn a_reload_that_fails_three_times_runs_four_times() {
 /// From A to B with an end of liveconf while it reloads, and back to A before it starts again. `before_end` is what
 /// the program still does with B.
 fn back_to_a_after_an_end_in_the_reload(before_end: &str) {
-    let reload = format!("if [ -e end-now ]; then rm end-now; {before_end} kill -9 $PPID; exit 1; fi; cp out.conf served");
+    let reload =
+        format!("if [ -e end-now ]; then rm end-now; {before_end} kill -9 $PPID; exit 1; fi; cp out.conf served");
     let job = job(&format!("    reload: {{shell: '{reload}'}}"));
     let daemon = job.start(&["run"]);
     job.wait_for("served", "A");
@@ -100,7 +101,10 @@ fn a_signal_reaches_the_process_of_the_pid_file() {
     let mut daemon = job.start(&["run"]);
     job.wait_for("out.conf", "A");
     daemon.wait_for_log("not running");
-    job.write("program", "trap 'cp out.conf served' HUP\necho $$ > .pid && mv .pid program.pid\nwhile :; do sleep 0.05; done\n");
+    job.write(
+        "program",
+        "trap 'cp out.conf served' HUP\necho $$ > .pid && mv .pid program.pid\nwhile :; do sleep 0.05; done\n",
+    );
     let mut program = crate::support::process::bound(nix::sys::signal::Signal::SIGKILL, "sh");
     program.arg("program").current_dir(job.folder().root());
     let program = crate::support::process::Process::start(program);
@@ -117,7 +121,9 @@ fn a_signal_reaches_the_process_of_the_pid_file() {
 
 #[test]
 fn a_reload_that_hangs_is_ended_and_tried_again() {
-    let job = job("    reload: {shell: 'echo >> tries; if [ $(wc -l < tries) = 1 ]; then sleep 600; fi; cp out.conf served', timeout: 200ms}");
+    let job = job(
+        "    reload: {shell: 'echo >> tries; if [ $(wc -l < tries) = 1 ]; then sleep 600; fi; cp out.conf served', timeout: 200ms}",
+    );
     let daemon = job.start(&["run"]);
     job.wait_for("served", "A");
     assert_eq!(job.wait_for_lines("tries", 2).len(), 2);

@@ -140,9 +140,7 @@ fn a_member_that_falls_silent_is_noticed() {
         let survivor = etcd.client_of((victim + 1) % 3);
         etcd.pause(victim);
         let value = format!("while {victim} is silent");
-        poll_until(RECOVERY, || {
-            survivor.try_txn(vec![put("/app/a", &value)]).map_err(|status| status.to_string())
-        });
+        poll_until(RECOVERY, || survivor.try_txn(vec![put("/app/a", &value)]).map_err(|status| status.to_string()));
         // K2: silence is noticed within 30 s, and all is well within 45 s.
         job.wait_for_within(Duration::from_secs(45), "list.conf", &format!("a={value}\n"));
         etcd.resume(victim);
@@ -263,7 +261,8 @@ fn an_outage_is_told_once_and_its_end_too() {
         elapsed if elapsed > Duration::from_secs(6) => Ok(()),
         elapsed => Err(format!("down for {elapsed:?}")),
     });
-    let lines: Vec<_> = daemon.log().into_iter().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect();
+    let lines: Vec<_> =
+        daemon.log().into_iter().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect();
     assert_eq!(lines.len(), 1, "{lines:#?}");
     etcd.restart(0);
     etcd.client().put("/app/a", "2");

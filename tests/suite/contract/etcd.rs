@@ -1,7 +1,7 @@
 //! etcd: a commit is a transaction, and what is leased ends with its lease.
 
-use super::model::{Change, Model};
 use super::Origin;
+use super::model::{Change, Model};
 use crate::support::etcd::Etcd;
 use crate::support::etcd_client::message::Operation;
 use crate::support::etcd_client::{Client, delete, delete_prefix, put};

@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::{Map, Value, json};
 
-use super::model::{Change, Model};
 use super::Origin;
+use super::model::{Change, Model};
 use crate::support::folder::Folder;
 
 /// A registry file.
@@ -57,7 +57,7 @@ impl Origin for FileOrigin {
 
     fn commit(&mut self, _changes: &[Change], after: &Model) {
         self.commits += 1;
-        if self.commits % 2 == 0 {
+        if self.commits.is_multiple_of(2) {
             self.folder.write(Self::FILE, Self::text(after));
         } else {
             fs::write(self.folder.path(Self::FILE), Self::text(after)).unwrap();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::folder::Folder;
-use super::process::{Process, bound};
+use super::process::{Process, bound, search_path};
 use super::{SOON, poll_until};
 
 /// The binary that cargo built for this test.
@@ -92,7 +92,7 @@ impl Job {
     /// Completes a command that runs the program, itself or under another program.
     pub fn prepare(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.args(arguments).current_dir(self.folder.root()).env_clear();
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("PATH", search_path());
         command.env("LIVECONF_STATE_DIR", self.folder.path("state"));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command

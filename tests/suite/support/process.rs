@@ -16,12 +16,16 @@ use nix::unistd::Pid;
 
 use super::{SOON, poll_until};
 
-/// Where a program is, looked up also in the folders for servers, which are not on everybody's path.
+/// Where programs are looked for: also in the folders for servers, which are not on everybody's path.
+pub fn search_path() -> String {
+    format!("{}:/usr/local/sbin:/usr/sbin:/sbin", env::var("PATH").unwrap_or_default())
+}
+
+/// Where a program is.
 #[track_caller]
 pub fn find(program: &str) -> PathBuf {
-    let path = env::var("PATH").unwrap_or_default();
-    path.split(':')
-        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"])
+    search_path()
+        .split(':')
         .map(|folder| Path::new(folder).join(program))
         .find(|candidate| candidate.is_file())
         .unwrap_or_else(|| panic!("`{program}` is not installed: run .ci/setup"))
