@@ -9,7 +9,9 @@
 compile_error!("liveconf runs on Linux only: it relies on pidfd, renameat and inotify");
 
 pub mod apply;
+pub mod backoff;
 pub mod config;
+pub mod log;
 pub mod process;
 pub mod registry;
 pub mod secret;

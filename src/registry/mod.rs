@@ -12,6 +12,7 @@
 //! test that every kind passes.
 
 mod answer;
+pub mod driver;
 mod path;
 mod query;
 
