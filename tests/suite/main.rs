@@ -4,11 +4,13 @@
     unreachable_pub,
     clippy::unwrap_used,
     clippy::print_stdout,
+    clippy::disallowed_methods,
     reason = "a test may fail where it stands, and shows what it chose; nobody else uses what it is made of"
 )]
 
 mod support;
 
+mod atomic;
 mod bad_configuration;
 mod bad_data;
 mod commands;

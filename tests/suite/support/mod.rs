@@ -12,6 +12,7 @@ pub mod port;
 pub mod process;
 pub mod reader;
 pub mod seed;
+pub mod strace;
 
 use std::thread;
 use std::time::{Duration, Instant};
