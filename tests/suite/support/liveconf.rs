@@ -199,18 +199,6 @@ impl Daemon {
         let code = self.wait(Duration::from_secs(15));
         assert_eq!(code, 0, "a stop that was asked for is an orderly end:\n{}", self.log().join("\n"));
     }
-
-    /// Ends it at once, as a crash would.
-    pub fn kill(mut self) {
-        self.process.kill();
-    }
-
-    /// A field of `/proc/PID/status` in kB, such as `VmRSS`.
-    pub fn memory(&self, field: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    }
 }
 
 /// Runs a command that was prepared to its end.
