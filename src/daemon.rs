@@ -1,6 +1,6 @@
 //! `run`: every target at work until a signal ends it, with configuration and templates loaded anew on the way.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::apply::record::Records;
-use crate::file_watch::FileWatch;
+use crate::apply::Records;
+use crate::file_watch::{FileWatch, POLL_INTERVAL};
 use crate::plan::Plan;
 use crate::registries::Registries;
 use crate::store::Store;
@@ -30,7 +30,6 @@ pub type Reread = Box<dyn Fn() -> Result<Plan, Vec<String>> + Send>;
 pub struct Daemon {
     plan: Plan,
     reread: Reread,
-    variables: BTreeMap<String, String>,
     store: Arc<Store>,
     registries: Registries,
     records: Arc<Records>,
@@ -49,12 +48,13 @@ struct Running {
 
 impl Daemon {
     /// Starts every registry and target of the plan.
-    pub fn start(plan: Plan, reread: Reread, variables: BTreeMap<String, String>, records: Arc<Records>) -> Self {
+    pub async fn start(plan: Plan, reread: Reread, records: Arc<Records>) -> Self {
         let store = Store::new();
         let registries = Registries::start(&plan.config, &store);
-        let sources = FileWatch::new(plan.sources());
+        let mut sources = FileWatch::new(POLL_INTERVAL);
+        sources.follow(plan.sources()).await;
         let mut daemon =
-            Self { plan, reread, variables, store, registries, records, targets: HashMap::new(), sources };
+            Self { plan, reread, store, registries, records, targets: HashMap::new(), sources };
         daemon.start_targets();
         daemon
     }
@@ -68,11 +68,11 @@ impl Daemon {
         let mut sweep = tokio::time::interval(SWEEP);
         loop {
             tokio::select! {
-                _ = reload.recv() => self.reload("a signal"),
+                _ = reload.recv() => self.reload("a signal").await,
                 () = self.sources.changed() => {
                     // An editor may save several files, or one in steps.
                     tokio::time::sleep(SETTLE).await;
-                    self.reload("a change of a template");
+                    self.reload("a change of a template").await;
                 }
                 _ = sweep.tick() => self.store.sweep(Instant::now()),
                 () = stop_signal(&mut terminate, &mut interrupt) => break,
@@ -87,7 +87,7 @@ impl Daemon {
     }
 
     /// Loads configuration and templates anew. Invalid, every problem is logged and the old ones stay.
-    fn reload(&mut self, cause: &str) {
+    async fn reload(&mut self, cause: &str) {
         let plan = match (self.reread)() {
             Ok(plan) => plan,
             Err(problems) => {
@@ -102,7 +102,7 @@ impl Daemon {
         }
         info!("configuration and templates loaded anew after {cause}");
         self.registries.follow(&plan.config);
-        self.sources = FileWatch::new(plan.sources());
+        self.sources.follow(plan.sources()).await;
         self.plan = plan;
         self.start_targets();
     }
@@ -114,7 +114,7 @@ impl Daemon {
         for running in before.values() {
             running.stop.cancel();
         }
-        for applier in self.plan.appliers(&self.records, &self.variables, Options::default()) {
+        for applier in self.plan.appliers(&self.records, Options::default()) {
             let target = applier.target().clone();
             let destinations: HashSet<PathBuf> =
                 target.templates.iter().map(|template| template.dest.clone()).collect();

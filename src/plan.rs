@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::apply::record::Records;
+use crate::apply::Records;
 use crate::config::{Config, Target};
 use crate::process::Context;
 use crate::target::{Applier, Options};
 use crate::template::{Environment, TemplateError, Templates};
 
+/// Variables that hold our own credentials. Templates see them only where `env: {allow: [..]}` lists them.
+const CREDENTIALS: &[&str] =
+    &["CONSUL_HTTP_AUTH", "CONSUL_HTTP_TOKEN", "ETCDCTL_PASSWORD", "ETCDCTL_USER", "VAULT_TOKEN"];
+
 /// A configuration with its templates.
-#[derive(Debug)]
 pub struct Plan {
     /// What was configured.
     pub config: Config,
@@ -20,7 +23,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Reads every template; all that is wrong with them comes back at once.
+    /// Reads every template; all that is wrong with them comes back at once. `variables` is our environment.
     pub fn load(config: Config, variables: &BTreeMap<String, String>) -> Result<Self, Vec<TemplateError>> {
         let environment = Environment {
             registries: config
@@ -30,7 +33,11 @@ impl Plan {
                 .collect(),
             template_dirs: config.template_dirs.clone(),
             base: config.base.clone(),
-            variables: variables.clone(),
+            variables: variables
+                .iter()
+                .filter(|(name, _)| !CREDENTIALS.contains(&name.as_str()) || config.env_allow.contains(name))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
             limits: config.limits,
         };
         let mut targets = Vec::with_capacity(config.targets.len());
@@ -50,9 +57,9 @@ impl Plan {
     }
 
     /// An applier for each target.
-    pub fn appliers(&self, records: &Arc<Records>, variables: &BTreeMap<String, String>, options: Options) -> Vec<Applier> {
+    pub fn appliers(&self, records: &Arc<Records>, options: Options) -> Vec<Applier> {
         let applier = |(target, templates): &(Arc<Target>, Arc<Templates>)| {
-            let context = Context::new(&target.name, variables, &self.config.env_allow);
+            let context = Context { target: target.name.clone(), env_allow: self.config.env_allow.as_slice().into() };
             Applier::new(target.clone(), templates.clone(), records.clone(), context, options)
         };
         self.targets.iter().map(applier).collect()

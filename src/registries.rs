@@ -27,7 +27,7 @@ struct Running {
 impl Registries {
     /// Starts a driver for each registry of `config`, and one for the files that templates read.
     pub fn start(config: &Config, store: &Arc<Store>) -> Self {
-        let local_files = drive(&LOCAL_FILES.into(), Arc::new(local::LocalFiles), store);
+        let local_files = drive(&LOCAL_FILES.into(), Arc::new(local::LocalFiles::default()), store);
         let mut registries = Self { store: store.clone(), running: HashMap::new(), _local_files: local_files };
         registries.follow(config);
         registries

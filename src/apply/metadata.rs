@@ -140,11 +140,11 @@ impl Metadata {
                 }
                 Ok(())
             }
-            None => match fremovexattr(new, ACCESS_LIST) {
-                Ok(()) => self.give_mode(subject, new),
-                Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
-                Err(error) => Err(failed(error)),
-            },
+            None if attribute(new, ACCESS_LIST).map_err(failed)?.is_some() => {
+                fremovexattr(new, ACCESS_LIST).map_err(failed)?;
+                self.give_mode(subject, new)
+            }
+            None => Ok(()),
         }
     }
 }

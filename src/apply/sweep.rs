@@ -12,8 +12,7 @@ use super::destination::{Destination, Folder};
 use super::write::{finish_interrupted, is_temporary};
 use crate::config::Target;
 
-/// Removes leftovers of our own kind from the folders of all destinations: those that belong to our user and that no
-/// living process holds. Done at start, before anything is staged; errors are logged, since nothing depends on it.
+/// Removes leftovers of our own kind from the folders of all destinations: those that no living process holds. Done at start, before anything is staged; errors are logged, since nothing depends on it.
 pub fn sweep(targets: &[Target]) {
     let templates = || targets.iter().flat_map(|target| &target.templates);
     for template in templates().filter(|template| template.in_place) {
@@ -54,25 +53,24 @@ fn sweep_folder(path: &Path) -> std::io::Result<()> {
     for entry in Dir::read_from(&folder.handle)? {
         let entry = entry?;
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if is_temporary(name) && is_leftover(&folder, name) {
-            match rustix::fs::unlinkat(&folder.handle, name, AtFlags::empty()) {
-                Ok(()) => {
-                    tracing::info!(file = %path.join(name).display(), "removed a temporary file of an earlier run");
-                }
-                Err(error) => {
-                    tracing::warn!(file = %path.join(name).display(), %error, "cannot remove a temporary file of an earlier run");
-                }
+        let Some(_held) = is_temporary(name).then(|| take(&folder, name)).flatten() else { continue };
+        match rustix::fs::unlinkat(&folder.handle, name, AtFlags::empty()) {
+            Ok(()) => {
+                tracing::info!(file = %path.join(name).display(), "removed a temporary file of an earlier run");
+            }
+            Err(error) => {
+                tracing::warn!(file = %path.join(name).display(), %error, "cannot remove a temporary file of an earlier run");
             }
         }
     }
     Ok(())
 }
 
-/// Whether the file is ours and nobody is at work on it: whoever is holds its lock. The lock that is taken here ends
-/// with this function, and whoever made the file just now sees that it was taken.
-fn is_leftover(folder: &Folder, name: &OsStr) -> bool {
+/// The file, locked, if nobody is at work on it: whoever is holds its lock. Whoever made it just now and has yet to lock
+/// it finds that it is taken or gone. Its owner is not asked for: it may have had its final one already.
+fn take(folder: &Folder, name: &OsStr) -> Option<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let Ok(file) = rustix::fs::openat(&folder.handle, name, flags, Mode::empty()).map(File::from) else { return false };
-    let is_ours = rustix::fs::fstat(&file).is_ok_and(|stat| stat.st_uid == rustix::process::geteuid().as_raw());
-    is_ours && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+    let file = File::from(rustix::fs::openat(&folder.handle, name, flags, Mode::empty()).ok()?);
+    let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+    (is_file && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()).then_some(file)
 }

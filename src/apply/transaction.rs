@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::Hashes;
@@ -58,7 +59,7 @@ impl Staged {
     /// # Panics
     ///
     /// When there are not as many renders as templates.
-    pub fn stage(target: &Target, rendered: &[Vec<u8>]) -> Result<Self, ApplyError> {
+    pub fn stage(target: &Target, rendered: &[Bytes]) -> Result<Self, ApplyError> {
         assert_eq!(target.templates.len(), rendered.len(), "one render for each template");
         let mut files: Vec<File> = Vec::with_capacity(rendered.len());
         for (template, bytes) in target.templates.iter().zip(rendered) {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use tracing::Level;
 
+use crate::config::Job;
+
 /// Keeps configuration files true to a registry: renders templates when something changes, checks the result,
 /// replaces the files atomically, and reloads the program that reads them.
 #[derive(Debug, Parser)]
@@ -31,20 +33,48 @@ pub(super) struct Common {
     /// Where records of what was applied are kept
     #[arg(long, global = true, value_name = "DIR", env = "LIVECONF_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
-    /// A job without a configuration file: a registry, such as `file:registry.yaml`, `etcd:http://127.0.0.1:2379`, or
-    /// `NAME=KIND:ADDRESS` where there are several
-    #[arg(long = "registry", global = true, value_name = "KIND:ADDRESS", help_heading = "Job without a file")]
-    pub registries: Vec<String>,
-    /// A job without a configuration file: a template and the file that it is rendered to
-    #[arg(long = "template", global = true, value_name = "SRC:DEST", help_heading = "Job without a file")]
-    pub templates: Vec<String>,
-    /// A job without a configuration file: a shell command that says whether a file is good; `{staged}` is the new
-    /// file
-    #[arg(long = "check", global = true, value_name = "COMMAND", help_heading = "Job without a file")]
-    pub check: Option<String>,
-    /// A job without a configuration file: a shell command that makes the program take the new files
-    #[arg(long = "reload", global = true, value_name = "COMMAND", help_heading = "Job without a file")]
-    pub reload: Option<String>,
+    #[command(flatten)]
+    pub job: JobArgs,
+}
+
+/// A small job that needs no configuration file.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Job without a configuration file")]
+pub(super) struct JobArgs {
+    /// A registry: `file:registry.yaml`, `etcd:http://127.0.0.1:2379`, or `NAME=KIND:ADDRESS` where there are several
+    #[arg(long = "registry", global = true, value_name = "KIND:ADDRESS")]
+    registries: Vec<String>,
+    /// A template and the file that it is rendered to; can be given several times
+    #[arg(long = "template", global = true, value_name = "SRC:DEST")]
+    templates: Vec<String>,
+    /// A shell command that says whether the new file is good; `{staged}` is the new file
+    #[arg(long, global = true, value_name = "COMMAND")]
+    check: Option<String>,
+    /// A shell command that makes the program take the new files
+    #[arg(long, global = true, value_name = "COMMAND")]
+    reload: Option<String>,
+    /// Permission bits of the files, such as 640
+    #[arg(long, global = true, value_name = "MODE")]
+    mode: Option<String>,
+    /// User and group of the files
+    #[arg(long, global = true, value_name = "USER[:GROUP]")]
+    owner: Option<String>,
+}
+
+impl JobArgs {
+    /// Whether no job is given, so that there must be a configuration file.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { registries, templates, check, reload, mode, owner } = self;
+        registries.is_empty()
+            && templates.is_empty()
+            && [check, reload, mode, owner].into_iter().all(Option::is_none)
+    }
+
+    /// The job for the configuration reader.
+    pub(super) fn describe(&self) -> Job {
+        let Self { registries, templates, check, reload, mode, owner } = self.clone();
+        Job { registries, templates, check, reload, mode, owner }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

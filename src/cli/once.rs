@@ -13,7 +13,7 @@ use crate::backoff::Backoff;
 use crate::exit::Exit;
 use crate::registries::Registries;
 use crate::store::{Reader, Store};
-use crate::target::{Applied, Applier, Attempt, Failure, Options, RETRY_JITTER, failure_text};
+use crate::target::{Applied, Applier, Attempt, Failure, Options, RETRY_JITTER, failure_text, paths};
 
 pub(super) async fn run(common: &Common, options: &Once) -> Exit {
     let variables = load::variables();
@@ -33,7 +33,7 @@ pub(super) async fn run(common: &Common, options: &Once) -> Exit {
     let waiting = Waiting::new(options.ready.timeout);
     let stop = CancellationToken::new();
     let choices = Options { no_check: options.no_check, no_reload: options.no_reload };
-    let appliers = plan.appliers(&records, &variables, choices);
+    let appliers = plan.appliers(&records, choices);
     let mut all = std::pin::pin!(join_all(appliers.into_iter().map(|applier| {
         let job = Job { applier, reader: store.reader(), waiting: &waiting, stop: &stop };
         job.run(options.ready.wait_for_keys)
@@ -76,10 +76,13 @@ impl Job<'_> {
                     arrived = self.waiting.arrival(&name, &self.reader, &missing) => arrived,
                     () = self.stop.cancelled() => return Exit::Failed,
                 },
-                Attempt::Failed(Failure::Render(failure)) if wait_for_keys && failure.is_absent_key() => tokio::select! {
-                    changed = self.waiting.change(&name, &self.reader, &failure.to_string()) => changed,
-                    () = self.stop.cancelled() => return Exit::Failed,
-                },
+                Attempt::Failed(Failure::Render(failure)) if wait_for_keys && failure.is_absent_key() => {
+                    let reason = failure.to_string();
+                    tokio::select! {
+                        changed = self.waiting.change(&name, &self.reader, &reason) => changed,
+                        () = self.stop.cancelled() => return Exit::Failed,
+                    }
+                }
                 Attempt::Failed(failure) => {
                     eprintln!("error: target `{name}`: {}", failure_text(&failure));
                     return Exit::Failed;
@@ -98,7 +101,7 @@ impl Job<'_> {
         if applied.changed.is_empty() {
             info!(target = name, "every file is true already");
         } else {
-            info!(target = name, revision = applied.revision, "wrote {}", applied.changed.join(", "));
+            info!(target = name, revision = applied.revision, "wrote {}", paths(&applied.changed));
         }
         let (first, longest) = self.applier.target().retry;
         let mut backoff = Backoff::new(first, longest, RETRY_JITTER);

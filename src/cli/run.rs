@@ -16,8 +16,8 @@ pub(super) async fn run(common: &Common, _options: &Run) -> Exit {
         Err(exit) => return exit,
     };
     let (again, environment) = (common.clone(), variables.clone());
-    let reread = Box::new(move || load::read_plan(&again, &environment));
-    match Daemon::start(plan, reread, variables, records).run().await {
+    let reread = Box::new(move || load::reread(&again, &environment));
+    match Daemon::start(plan, reread, records).await.run().await {
         Ok(()) => Exit::Done,
         Err(error) => {
             eprintln!("error: failed to listen for signals: {error}");

@@ -1,16 +1,16 @@
 //! One apply: render, stage, check, commit, reload, with what is owed carried from one to the next.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use super::render::{Complete, Render, RenderFailure, Renderer};
-use crate::apply::record::{Owed, Records};
-use crate::apply::reload::{self, Outcome};
-use crate::apply::{ApplyError, Hashes, Moment, Staged};
+use crate::apply::reload::{Outcome, reload};
+use crate::apply::{ApplyError, ErrorKind, Hashes, Owed, Records, Staged};
 use crate::config::{Reload, Target};
-use crate::process::Context;
+use crate::process::{BootTime, Context};
 use crate::registry::Asked;
 use crate::store::Reader;
 use crate::template::Templates;
@@ -32,7 +32,7 @@ pub enum Attempt {
 #[derive(Debug)]
 pub struct Applied {
     /// Destinations that were replaced.
-    pub changed: Vec<String>,
+    pub changed: Vec<PathBuf>,
     /// The newest revision of an answer that was rendered.
     pub revision: u64,
     /// What the process made of it; none when there was nothing to tell it.
@@ -48,6 +48,9 @@ pub enum Failure {
     /// A file could not be staged, a check refused, or the commit failed.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// A defect of the program.
+    #[error("internal error: an apply panicked; please report this")]
+    Panicked,
     /// The process refused these very bytes before.
     #[error("the process refused these files before; they are tried again when the data changes")]
     Refused,
@@ -60,6 +63,8 @@ pub enum Retry {
     OnChange,
     /// After a pause: what failed may have been mended from outside.
     Later,
+    /// After a long pause: only the operator can have mended it.
+    Seldom,
 }
 
 impl Failure {
@@ -67,13 +72,13 @@ impl Failure {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Render(RenderFailure::Template(_)) | Self::Refused => Retry::OnChange,
-            Self::Render(_) | Self::Apply(_) => Retry::Later,
+            Self::Apply(error) if error.kind() == ErrorKind::Standing => Retry::Seldom,
+            Self::Render(_) | Self::Apply(_) | Self::Panicked => Retry::Later,
         }
     }
 }
 
 /// Applies one target again and again.
-#[derive(Debug)]
 pub struct Applier {
     target: Arc<Target>,
     renderer: Renderer,
@@ -92,7 +97,7 @@ pub struct Applier {
 struct Committed {
     hashes: Hashes,
     /// When they were committed; a process that started later has read them.
-    at: Moment,
+    at: BootTime,
 }
 
 /// What the command line changes in an apply.
@@ -152,7 +157,7 @@ impl Applier {
         if self.target.reload != Reload::None {
             self.records.begin(&self.target.name);
         }
-        let outcome = reload::perform(&self.target.reload, &self.context, committed.at).await;
+        let outcome = reload(&self.target, Some(committed.at), &self.context).await;
         match &outcome {
             Outcome::Taken => {
                 self.owed = false;
@@ -165,7 +170,7 @@ impl Applier {
     }
 
     /// Stages, checks and commits; gives the destinations that were replaced, or none when a stop came before.
-    async fn write(&mut self, complete: Complete, stop: &CancellationToken) -> Result<Option<Vec<String>>, Failure> {
+    async fn write(&mut self, complete: Complete, stop: &CancellationToken) -> Result<Option<Vec<PathBuf>>, Failure> {
         let target = self.target.clone();
         let staged = blocking(move || Staged::stage(&target, &complete.files)).await?;
         let hashes = staged.hashes();
@@ -177,23 +182,29 @@ impl Applier {
             return Ok(Some(Vec::new()));
         }
         let checked = if self.options.no_check {
-            staged.unchecked()
+            staged.skip_check()
         } else {
             tokio::select! {
-                checked = staged.check(&self.target, &self.context) => checked?,
+                checked = staged.check(&self.target, &self.context, self.target.reload != Reload::None) => checked?,
                 () = stop.cancelled() => return Ok(None),
             }
         };
         if stop.is_cancelled() {
             return Ok(None);
         }
-        // From here on a crash must leave a reload that is owed, also where there is no record yet.
-        self.records.begin_first(&self.target.name);
+        self.mark_first(&hashes);
         let committed = blocking(move || checked.commit()).await?;
         self.owed = true;
         self.refused = None;
-        self.committed = Some(Committed { hashes, at: committed.moment() });
+        self.committed = Some(Committed { hashes, at: committed.at() });
         Ok(Some(committed.changed().to_vec()))
+    }
+
+    /// From the first commit on a crash must leave a reload that is owed, also where there was no record before.
+    fn mark_first(&self, hashes: &Hashes) {
+        if self.records.owed(&self.target.name, hashes, true) == Owed::Adopt {
+            self.records.begin(&self.target.name);
+        }
     }
 
     /// Every destination equals its render already: by us in an earlier life, or by somebody else.
@@ -201,21 +212,21 @@ impl Applier {
         if self.committed.as_ref().is_some_and(|committed| committed.hashes == hashes) {
             return;
         }
-        match self.records.owed(&self.target.name, &hashes) {
+        match self.records.owed(&self.target.name, &hashes, true) {
             Owed::Settled => {}
-            Owed::Unknown => self.records.settle(&self.target.name, &hashes),
-            Owed::Yes => self.owed = true,
+            Owed::Adopt => self.records.settle(&self.target.name, &hashes),
+            Owed::Owed => self.owed = true,
         }
-        self.committed = Some(Committed { hashes, at: Moment::now() });
+        self.committed = Some(Committed { hashes, at: BootTime::now() });
     }
 }
 
 /// Runs file work on a thread that may block.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApplyError> + Send + 'static,
-) -> Result<T, ApplyError> {
+) -> Result<T, Failure> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(_panicked) => Err(ApplyError::internal()),
+        Ok(result) => Ok(result?),
+        Err(_panicked) => Err(Failure::Panicked),
     }
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use crate::config::Target;
 use crate::registry::Asked;
 use crate::store::{Reader, View};
-use crate::template::{TemplateError, Templates};
+use crate::template::{ErrorKind, TemplateError, Templates};
 
 /// What one try to render a target gave.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub enum RenderFailure {
 impl RenderFailure {
     /// Whether a key that the template needs is not there, so that it may yet come.
     pub fn is_absent_key(&self) -> bool {
-        matches!(self, Self::Template(error) if error.is_absent_key())
+        matches!(self, Self::Template(error) if matches!(&error.kind, ErrorKind::Undefined { absent } if !absent.is_empty()))
     }
 }
 
@@ -54,7 +54,6 @@ pub struct Complete {
 }
 
 /// Renders one target, and keeps what did not change.
-#[derive(Debug)]
 pub struct Renderer {
     target: Arc<Target>,
     templates: Arc<Templates>,

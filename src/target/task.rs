@@ -1,6 +1,7 @@
 //! The task of one target: it waits for changes, applies them when they are due, and tries again what failed.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -21,11 +22,12 @@ use crate::store::Reader;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a target waits for answers before the log says what for.
 const SAY_WAITING: Duration = Duration::from_secs(5);
+/// The least pause before another try where only the operator can help.
+const SELDOM: Duration = Duration::from_secs(30);
 /// How much a pause before another try is shortened at random.
 pub const RETRY_JITTER: f64 = 0.2;
 
 /// One target at work. It owns its files, its owed reload and its retry times.
-#[derive(Debug)]
 pub struct Task {
     applier: Applier,
     reader: Reader,
@@ -163,7 +165,7 @@ impl Task {
         let Applied { changed, revision, reload } = applied;
         self.revision = *revision;
         if !changed.is_empty() {
-            info!(target = self.name(), revision, "wrote {}", changed.join(", "));
+            info!(target = self.name(), revision, "wrote {}", paths(changed));
         }
         match reload {
             Some(outcome) => self.note_reload(outcome),
@@ -198,9 +200,12 @@ impl Task {
     fn note_failure(&mut self, failure: &Failure) {
         let at = Instant::now();
         let reason = failure_text(failure);
-        if failure.retry() == Retry::Later {
-            self.retry = Some((at + self.backoff.next_pause(), Again::Apply));
-        }
+        let pause = match failure.retry() {
+            Retry::OnChange => None,
+            Retry::Later => Some(self.backoff.next_pause()),
+            Retry::Seldom => Some(self.backoff.next_pause().max(SELDOM)),
+        };
+        self.retry = pause.map(|pause| (at + pause, Again::Apply));
         if self.repeats.failed_anew(at, &reason) != Line::Silent {
             error!(target = self.name(), "the old files stay: {reason}");
         }
@@ -234,6 +239,11 @@ pub fn waiting_for(asked: &Asked, reader: &Reader) -> String {
         Some(reason) => format!("{asked} ({reason})"),
         None => asked.to_string(),
     }
+}
+
+/// Paths for a log line.
+pub fn paths(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// A failure with its causes, one line each where they bring their own lines.

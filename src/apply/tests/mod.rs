@@ -71,7 +71,7 @@ fn put_all(target: &Target, bytes: &[&[u8]]) -> Result<Committed, ApplyError> {
 }
 
 fn stage(target: &Target, bytes: &[&[u8]]) -> Result<Staged, ApplyError> {
-    let rendered: Vec<Vec<u8>> = bytes.iter().map(|bytes| bytes.to_vec()).collect();
+    let rendered: Vec<bytes::Bytes> = bytes.iter().map(|bytes| bytes::Bytes::copy_from_slice(bytes)).collect();
     Staged::stage(target, &rendered)
 }
 

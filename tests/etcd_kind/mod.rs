@@ -1,0 +1,6 @@
+mod access;
+mod client;
+mod faults;
+mod follower;
+mod following;
+mod server;
