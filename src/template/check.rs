@@ -18,8 +18,8 @@ struct Call<'s> {
     name: &'s str,
     token: &'s Token,
     arguments: Vec<(&'s Token, &'s [Token])>,
-    /// Whether brackets follow the name.
-    bracketed: bool,
+    /// Whether something in the brackets has no name; Tera refuses it.
+    malformed: bool,
 }
 
 /// What a template may call a thing of one sort, for one name.
@@ -80,10 +80,9 @@ impl<'c> Checker<'c> {
             } else if before == "<" && self.begins_component(piece, index) {
                 self.component(tokens, index);
             } else if after == "("
-                && !(keyword == "component" && index <= 1)
                 && !matches!(before, "." | "?.")
-                && !(keyword == "component" && self.names_component(tokens, index))
                 && !KEYWORDS.contains(&self.of(tokens, index))
+                && keyword != "component"
             {
                 self.function(&self.call(tokens, index));
             }
@@ -144,9 +143,10 @@ impl<'c> Checker<'c> {
                 self.problem(argument, format!("{sort} `{}` has no argument `{written}`", call.name), Some(hint));
             }
         }
-        let misspelt = call.arguments.iter().any(|(name, _)| !names().any(|known| known == name.of(&self.source.text)));
+        let unsure = call.malformed
+            || call.arguments.iter().any(|(name, _)| !names().any(|known| known == name.of(&self.source.text)));
         for required in found.required {
-            if self.argument(call, required).is_none() && !misspelt {
+            if self.argument(call, required).is_none() && !unsure {
                 self.problem(call.token, format!("{sort} `{}` needs `{required}=`", call.name), None);
             }
         }
@@ -214,18 +214,12 @@ impl<'c> Checker<'c> {
         }
     }
 
-    /// Whether this word is the last part of the dotted name that a component definition gives.
-    fn names_component(&self, tokens: &[Token], index: usize) -> bool {
-        !(0..index).any(|index| self.of(tokens, index) == "(")
-    }
-
     fn call(&self, tokens: &'c [Token], index: usize) -> Call<'c> {
         let name = self.of(tokens, index);
-        let mut call = Call { name, token: &tokens[index], arguments: Vec::new(), bracketed: false };
+        let mut call = Call { name, token: &tokens[index], arguments: Vec::new(), malformed: false };
         if self.of(tokens, index + 1) != "(" {
             return call;
         }
-        call.bracketed = true;
         let mut depth = 0_usize;
         let mut start = index + 2;
         for at in index + 1..tokens.len() {
@@ -237,6 +231,8 @@ impl<'c> Checker<'c> {
             if depth == 0 || (depth == 1 && self.of(tokens, at) == ",") {
                 if self.of(tokens, start + 1) == "=" && start + 1 < at {
                     call.arguments.push((&tokens[start], &tokens[start + 2..at]));
+                } else {
+                    call.malformed |= start < at;
                 }
                 start = at + 1;
             }

@@ -42,16 +42,30 @@ impl Templates {
     pub fn load(target: &Target, environment: &Environment) -> Result<Self, Vec<TemplateError>> {
         let mut loaders: Vec<Loader<'_>> = Vec::new();
         let mut entries = Vec::new();
+        let mut errors = Vec::new();
         for template in &target.templates {
             let delimiters = template.delimiters.clone().unwrap_or_else(default_delimiters);
             let same = |loader: &Loader<'_>| loader.delimiters == delimiters && loader.trim == template.trim;
-            let index = loaders.iter().position(same).unwrap_or_else(|| {
-                loaders.push(Loader::new(delimiters, template.trim, environment));
-                loaders.len() - 1
-            });
+            let index = match loaders.iter().position(same) {
+                Some(index) => index,
+                None => match tera(&delimiters) {
+                    Ok(tera) => {
+                        loaders.push(Loader::new(tera, delimiters, template.trim, environment));
+                        loaders.len() - 1
+                    }
+                    Err(error) => {
+                        let file = match &template.source {
+                            TemplateSource::File(path) => path.display().to_string(),
+                            TemplateSource::Inline { file, .. } => file.clone(),
+                        };
+                        let message = format!("the delimiters are refused: {error}");
+                        errors.push(TemplateError::whole(file, message, ErrorKind::Syntax));
+                        continue;
+                    }
+                },
+            };
             entries.push((index, loaders[index].entry(&template.source)));
         }
-        let mut errors = Vec::new();
         let mut files = BTreeSet::new();
         let mut dialects = Vec::new();
         for loader in loaders {
@@ -72,14 +86,10 @@ impl Templates {
                 files,
             }),
             _ => {
+                let place = |error: &TemplateError| (error.file.clone(), error.line, error.column);
+                errors.sort_by_key(place);
                 // The same file may be wrong in several dialects.
-                let mut seen: Vec<TemplateError> = Vec::new();
-                errors.retain(|error| {
-                    !seen.contains(error) && {
-                        seen.push(error.clone());
-                        true
-                    }
-                });
+                errors.dedup();
                 Err(errors)
             }
         }
@@ -93,6 +103,8 @@ impl Templates {
 
 /// Reads the sources of one dialect.
 struct Loader<'e> {
+    /// Tera with functions, filters and delimiters, and without templates.
+    tera: Tera,
     delimiters: Delimiters,
     trim: bool,
     environment: &'e Environment,
@@ -105,8 +117,9 @@ struct Loader<'e> {
 }
 
 impl<'e> Loader<'e> {
-    fn new(delimiters: Delimiters, trim: bool, environment: &'e Environment) -> Self {
+    fn new(tera: Tera, delimiters: Delimiters, trim: bool, environment: &'e Environment) -> Self {
         let mut loader = Self {
+            tera,
             delimiters,
             trim,
             environment,
@@ -154,7 +167,7 @@ impl<'e> Loader<'e> {
             Ok(text) => text,
             Err(error) => {
                 let good = error.utf8_error().valid_up_to();
-                let line = error.as_bytes()[..good].iter().filter(|&&byte| byte == b'\n').count() + 1;
+                let line = error.as_bytes()[..good].split(|&byte| byte == b'\n').count();
                 let message = format!("the template is not UTF-8 in line {line}");
                 self.errors.push(TemplateError::whole(shown, message, ErrorKind::Io));
                 return Ok(None);
@@ -234,14 +247,11 @@ impl<'e> Loader<'e> {
             }
             source.edited = Edited::new(&source.text, edits);
         }
-        let mut tera = match self.tera() {
-            Ok(tera) => tera,
-            Err(error) => return Err(vec![message::loading(&error, &self.sources)]),
-        };
-        self.parse_alone(&tera);
+        self.parse_alone();
         if !self.errors.is_empty() {
             return Err(self.errors);
         }
+        let mut tera = self.tera;
         match tera.add_raw_templates(self.sources.iter().map(|source| (&source.name, &source.edited.text))) {
             Ok(()) => Ok(Dialect { sources: self.sources, tera }),
             Err(error) => Err(vec![message::loading(&error, &self.sources)]),
@@ -296,34 +306,35 @@ impl<'e> Loader<'e> {
     }
 
     /// Parses each source on its own, so that a syntax error in one does not hide those of the others.
-    fn parse_alone(&mut self, tera: &Tera) {
+    fn parse_alone(&mut self) {
         for source in &self.sources {
-            if let Err(error) = tera.clone().add_raw_template(&source.name, &source.edited.text)
+            if let Err(error) = self.tera.clone().add_raw_template(&source.name, &source.edited.text)
                 && matches!(error.kind(), tera::ErrorKind::SyntaxError(_))
             {
                 self.errors.push(message::loading(&error, &self.sources));
             }
         }
     }
+}
 
-    fn tera(&self) -> tera::TeraResult<Tera> {
-        let mut tera = Tera::default();
-        let own = |text: &String| std::borrow::Cow::Owned(text.clone());
-        tera.set_delimiters(tera::Delimiters {
-            block_start: own(&self.delimiters.block.0),
-            block_end: own(&self.delimiters.block.1),
-            variable_start: own(&self.delimiters.variable.0),
-            variable_end: own(&self.delimiters.variable.1),
-            comment_start: own(&self.delimiters.comment.0),
-            comment_end: own(&self.delimiters.comment.1),
-        })?;
-        tera.autoescape_on(Vec::<&str>::new());
-        // A component of the user goes before a built-in one of the same name.
-        tera.set_fallback_prefixes([FOLDER])?;
-        function::register(&mut tera);
-        filter::register(&mut tera);
-        Ok(tera)
-    }
+/// Tera with everything but templates; an error when the delimiters are none that it takes.
+fn tera(delimiters: &Delimiters) -> tera::TeraResult<Tera> {
+    let mut tera = Tera::default();
+    let own = |text: &String| std::borrow::Cow::Owned(text.clone());
+    tera.set_delimiters(tera::Delimiters {
+        block_start: own(&delimiters.block.0),
+        block_end: own(&delimiters.block.1),
+        variable_start: own(&delimiters.variable.0),
+        variable_end: own(&delimiters.variable.1),
+        comment_start: own(&delimiters.comment.0),
+        comment_end: own(&delimiters.comment.1),
+    })?;
+    tera.autoescape_on(Vec::<&str>::new());
+    // A component of the user goes before a built-in one of the same name.
+    tera.set_fallback_prefixes([FOLDER])?;
+    function::register(&mut tera);
+    filter::register(&mut tera);
+    Ok(tera)
 }
 
 /// Why a file cannot be read, in words without a number.

@@ -71,9 +71,7 @@ pub(super) fn loading(error: &tera::Error, sources: &[Source]) -> TemplateError 
     match error.kind() {
         tera::ErrorKind::SyntaxError(report) | tera::ErrorKind::RenderingError(report) => {
             let message = fragment(report.message());
-            let hint = message.contains("expected identifier").then(|| {
-                "functions and filters take their arguments by name, such as `key(path=\"app/db\")`".to_owned()
-            });
+            let hint = advice(&message, report, sources);
             located(report, sources, ErrorKind::Syntax, message).hint(hint)
         }
         _ => {
@@ -93,6 +91,46 @@ pub(super) fn loading(error: &tera::Error, sources: &[Source]) -> TemplateError 
                 None => TemplateError::whole("templates", message, ErrorKind::Syntax),
             }
         }
+    }
+}
+
+/// The tags that there are.
+const TAGS: &[&str] = &[
+    "block",
+    "break",
+    "component",
+    "continue",
+    "elif",
+    "else",
+    "endblock",
+    "endcomponent",
+    "endfilter",
+    "endfor",
+    "endif",
+    "endset",
+    "extends",
+    "filter",
+    "for",
+    "if",
+    "include",
+    "raw",
+    "set",
+    "set_global",
+];
+
+/// What to do about a syntax error, for those that newcomers make.
+fn advice(message: &str, report: &tera::ReportError, sources: &[Source]) -> Option<String> {
+    let source = sources.iter().find(|source| source.name == report.filename())?;
+    let range = span(source, report);
+    match message {
+        "unknown tag" => did_you_mean(source.text.get(range)?, TAGS.iter().copied()),
+        _ if message.contains("expected identifier") => {
+            Some("functions and filters take their arguments by name, such as `key(path=\"app/db\")`".into())
+        }
+        _ if message.starts_with("found `.`") || message.starts_with("found `[`") => {
+            Some("give the result a name first: `{% set name = ... %}`, and then `name.field`".into())
+        }
+        _ => None,
     }
 }
 
@@ -181,7 +219,7 @@ fn fragment(message: &str) -> String {
 /// The message of `throw` is shown when the template holds it as it is; what was put together may hold a value.
 fn thrown(mut failure: Failure, source: Option<&Source>) -> Failure {
     let Some(message) = failure.message.strip_prefix(THROWN) else { return failure };
-    let written = source.into_iter().flat_map(|source| source.pieces()).flat_map(|piece| &piece.tokens);
+    let written = source.into_iter().flat_map(Source::pieces).flat_map(|piece| &piece.tokens);
     let literal = |token: &Token| matches!(&token.kind, TokenKind::Text(text) if text == message);
     failure.message = if written.into_iter().any(literal) {
         message.to_owned()

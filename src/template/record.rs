@@ -1,7 +1,7 @@
 //! What one render sees and what it asked.
 //!
 //! Components do not see the state of their caller, so view and record stand in a cell of the thread for the length
-//! of one render. [`begin`] fills the cell; the [`Guard`] that it gives empties it, on a panic too.
+//! of one render; [`during`] fills the cell and empties it.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -61,11 +61,20 @@ thread_local! {
     static CURRENT: RefCell<Option<Render>> = const { RefCell::new(None) };
 }
 
-/// Ends the render when it is dropped.
-pub(super) struct Guard(());
+/// Runs `action` as a render on this thread, and gives what it left. The cell is emptied on a panic too.
+pub(super) fn during<T>(
+    environment: Arc<Environment>,
+    view: View,
+    timeout: Duration,
+    action: impl FnOnce() -> T,
+) -> (T, Option<Render>) {
+    struct Guard;
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            CURRENT.take();
+        }
+    }
 
-/// Begins a render on this thread.
-pub(super) fn begin(environment: Arc<Environment>, view: View, timeout: Duration) -> Guard {
     let render = Render {
         environment,
         view,
@@ -77,25 +86,14 @@ pub(super) fn begin(environment: Arc<Environment>, view: View, timeout: Duration
         timeout,
     };
     CURRENT.set(Some(render));
-    Guard(())
+    let _guard = Guard;
+    let result = action();
+    (result, CURRENT.take())
 }
 
 /// The render of this thread, if there is one.
 pub(super) fn with<T>(action: impl FnOnce(&mut Render) -> T) -> Option<T> {
     CURRENT.with_borrow_mut(|current| current.as_mut().map(action))
-}
-
-impl Guard {
-    /// Ends the render and gives what it left.
-    pub(super) fn finish(self) -> Option<Render> {
-        CURRENT.take()
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        CURRENT.take();
-    }
 }
 
 impl Render {
@@ -151,9 +149,10 @@ mod tests {
     #[test]
     fn a_panic_ends_the_render() {
         let panicked = std::panic::catch_unwind(|| {
-            let _guard = begin(Arc::new(Environment::default()), View::default(), Duration::from_secs(1));
-            assert!(with(|_| ()).is_some());
-            std::panic::resume_unwind(Box::new("stop"));
+            during(Arc::new(Environment::default()), View::default(), Duration::from_secs(1), || {
+                assert!(with(|_| ()).is_some());
+                std::panic::resume_unwind(Box::new("stop"))
+            })
         });
         assert!(panicked.is_err());
         assert!(with(|_| ()).is_none());

@@ -29,8 +29,7 @@ pub(super) fn base64_decode(value: &Value, _: &Arguments<'_>, _: &Render) -> Res
 
 /// The SHA-256 of a text, as 64 hexadecimal digits.
 pub(super) fn sha256(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
-    let hash = Sha256::digest(text_of(value, "sha256")?.as_bytes());
-    Ok(Value::from(hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+    Ok(Value::from(format!("{:x}", Sha256::digest(text_of(value, "sha256")?))))
 }
 
 /// JSON as a value: maps sorted by name, integers of any size with all their digits.

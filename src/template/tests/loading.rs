@@ -38,6 +38,8 @@ fn misspelt_names_are_found_before_a_render() {
             "",
             "functions and filters take their arguments by name, such as `key(path=\"app/db\")`",
         ),
+        ("{% inclde \"x\" %}", 4, "unknown tag", "did you mean `include`?"),
+        ("{{ tree(path=\"a\").b }}", 18, "found `.`", "give the result a name first"),
         ("{% <nginx.upstream a={nope(x=1)}> %}{% </nginx.upstream> %}", 23, "unknown function `nope`", ""),
         ("{{ [f(x=1) for x in [1]] }}", 5, "unknown function `f`", ""),
     ] {
@@ -98,8 +100,8 @@ fn every_problem_of_every_template_at_once() {
     let errors = Bench::new().load(&sources).err().unwrap();
     let shown: Vec<String> =
         errors.iter().map(|error| format!("{}:{}", error.file.rsplit('/').next().unwrap(), error.line)).collect();
-    assert_eq!(shown, ["c.tera:1", "gone.tera:0", "a.tera:1", "a.tera:2", "b.tera:1", "d.tera:1"], "{errors:#?}");
-    assert_eq!(errors[1].kind, ErrorKind::Io);
+    assert_eq!(shown, ["a.tera:1", "a.tera:2", "b.tera:1", "c.tera:1", "d.tera:1", "gone.tera:0"], "{errors:#?}");
+    assert_eq!(errors[5].kind, ErrorKind::Io);
 }
 
 #[test]
@@ -158,4 +160,29 @@ fn templates_can_be_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<Templates>();
     shared::<TemplateError>();
+}
+
+#[test]
+fn delimiters_that_cannot_be_are_refused() {
+    for block in [("<", "%>"), ("{{", "%}"), ("<%%", "%>")] {
+        let delimiters = crate::config::Delimiters {
+            block: (block.0.into(), block.1.into()),
+            variable: ("{{".into(), "}}".into()),
+            comment: ("{#".into(), "#}".into()),
+        };
+        let template = Template { delimiters: Some(delimiters), ..template(inline("ä< {{ 1 }}")) };
+        let errors = Templates::load(&target(vec![template]), &Bench::new().environment).err().unwrap();
+        assert!(errors[0].message.starts_with("the delimiters are refused: "), "{}", errors[0]);
+    }
+}
+
+#[test]
+fn templates_may_extend_others() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "base.tera", "a\n{% block body %}\nbase\n{% endblock %}\nz\n");
+    let child = "{% extends \"base.tera\" %}\n\n{% block body %}\n{{ super() }}child {{ nope }}\n{% endblock body %}\n";
+    let child = write(folder.path(), "child.tera", child);
+    let templates = Bench::new().load(&[child]).unwrap_or_else(|errors| panic!("{}", errors[0]));
+    let error = templates.render(0, &View::default()).output.unwrap_err();
+    assert!(error.file.ends_with("child.tera") && (error.line, error.column) == (4, 23), "{error}");
 }
