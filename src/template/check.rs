@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Environment;
+use super::component;
 use super::error::{ErrorKind, TemplateError, did_you_mean};
 use super::filter::{FILTERS, TERA_FILTERS, TERA_TESTS};
 use super::function::{FUNCTIONS, Function, TERA_FUNCTIONS};
@@ -27,16 +28,6 @@ struct Known<'k> {
     name: &'k str,
     required: &'k [&'k str],
     optional: &'k [&'k str],
-}
-
-/// The name and place of every component that a source defines.
-pub(super) fn components(source: &Source) -> Vec<(String, std::ops::Range<usize>)> {
-    source
-        .pieces()
-        .iter()
-        .filter(|piece| piece.keyword(&source.text) == "component")
-        .filter_map(|piece| component_name(&source.text, &piece.tokens, 1))
-        .collect()
 }
 
 /// Everything that is wrong with the names in a source. `components` are those that there are, if that is known.
@@ -187,7 +178,7 @@ impl<'c> Checker<'c> {
     }
 
     fn component(&mut self, tokens: &'c [Token], index: usize) {
-        let Some((name, range)) = component_name(&self.source.text, tokens, index) else { return };
+        let Some((name, range)) = component::name(&self.source.text, tokens, index) else { return };
         if let Some(known) = self.components
             && !known.contains(&name)
         {
@@ -254,22 +245,4 @@ impl<'c> Checker<'c> {
     fn problem(&mut self, token: &Token, message: String, hint: Option<String>) {
         self.errors.push(self.source.error(token.range.clone(), ErrorKind::Syntax, message).hint(hint));
     }
-}
-
-/// The dotted name of a component that begins at a token, and its place.
-fn component_name(source: &str, tokens: &[Token], index: usize) -> Option<(String, std::ops::Range<usize>)> {
-    let first = tokens.get(index).filter(|token| token.kind == TokenKind::Word)?;
-    let mut range = first.range.clone();
-    let mut name = first.of(source).to_owned();
-    let mut at = index + 1;
-    while let [dot, part, ..] = tokens.get(at..)?
-        && dot.of(source) == "."
-        && part.kind == TokenKind::Word
-    {
-        name.push('.');
-        name.push_str(part.of(source));
-        range.end = part.range.end;
-        at += 2;
-    }
-    Some((name, range))
 }

@@ -1,6 +1,7 @@
 //! Reads the templates of a target with all that they include.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use super::edit::Edited;
 use super::error::{ErrorKind, TemplateError};
 use super::scan::{default_delimiters, scan};
 use super::source::Source;
-use super::{Environment, check, filter, function, message, rewrite, trim};
+use super::{Environment, check, component, filter, function, message, rewrite, trim};
 use crate::config::{Delimiters, Target, TemplateSource};
 
 /// All templates of one target, parsed.
@@ -27,6 +28,12 @@ pub struct Templates {
     /// When a render has taken too long.
     pub(super) timeout: Duration,
     files: BTreeSet<PathBuf>,
+}
+
+impl fmt::Debug for Templates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Templates").field("files", &self.files).finish_non_exhaustive()
+    }
 }
 
 /// The templates that are read in one way.
@@ -211,7 +218,7 @@ impl<'e> Loader<'e> {
         for path in &candidates {
             match self.file(path) {
                 Ok(number) => return number,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if is_absent(&error) => {}
                 Err(error) => {
                     let message = format!("cannot read `{}`: {}", path.display(), io_reason(&error));
                     self.errors.push(self.sources[from].error(range.clone(), ErrorKind::Io, message));
@@ -253,7 +260,11 @@ impl<'e> Loader<'e> {
         }
         let mut tera = self.tera;
         match tera.add_raw_templates(self.sources.iter().map(|source| (&source.name, &source.edited.text))) {
-            Ok(()) => Ok(Dialect { sources: self.sources, tera }),
+            Ok(()) => {
+                let own = self.sources.iter().skip(BUILTINS.len());
+                let errors: Vec<TemplateError> = own.flat_map(|source| component::misfits(source, &tera)).collect();
+                if errors.is_empty() { Ok(Dialect { sources: self.sources, tera }) } else { Err(errors) }
+            }
             Err(error) => Err(vec![message::loading(&error, &self.sources)]),
         }
     }
@@ -262,7 +273,7 @@ impl<'e> Loader<'e> {
     fn check(&mut self) {
         let mut components: BTreeMap<String, usize> = BTreeMap::new();
         for (number, source) in self.sources.iter().enumerate() {
-            for (name, range) in check::components(source) {
+            for (name, range) in component::definitions(source) {
                 let before = components.insert(name.clone(), number);
                 if let Some(before) = before.filter(|&before| before >= BUILTINS.len() && before != number) {
                     let message = format!("component `{name}` is defined in `{}` already", self.sources[before].file);
@@ -335,6 +346,11 @@ fn tera(delimiters: &Delimiters) -> tera::TeraResult<Tera> {
     function::register(&mut tera);
     filter::register(&mut tera);
     Ok(tera)
+}
+
+/// Whether there is no such file.
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
 }
 
 /// Why a file cannot be read, in words without a number.

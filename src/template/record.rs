@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,8 +27,10 @@ pub(super) struct Render {
     pub(super) reads: BTreeSet<Asked>,
     /// What was asked, and has none yet.
     pub(super) missing: BTreeSet<Asked>,
-    /// What was asked for and is not there, in the order of asking.
-    pub(super) absent: Vec<Absent>,
+    /// What was asked for without a default and is not there.
+    pub(super) absent: BTreeSet<Absent>,
+    /// The last of these.
+    pub(super) last_absent: Option<Absent>,
     /// Why a function of ours stopped the render.
     pub(super) failure: Option<Failure>,
     deadline: Instant,
@@ -35,12 +38,21 @@ pub(super) struct Render {
 }
 
 /// Something that was asked for without a default and is not there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Absent {
     /// A key or a file.
     Query(Asked),
     /// An environment variable.
     Variable(String),
+}
+
+impl fmt::Display for Absent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Query(asked) => asked.fmt(f),
+            Self::Variable(name) => write!(f, "variable `{name}`"),
+        }
+    }
 }
 
 /// Why a function has no value to give.
@@ -80,7 +92,8 @@ pub(super) fn during<T>(
         view,
         reads: BTreeSet::new(),
         missing: BTreeSet::new(),
-        absent: Vec::new(),
+        absent: BTreeSet::new(),
+        last_absent: None,
         failure: None,
         deadline: Instant::now() + timeout,
         timeout,
@@ -124,15 +137,6 @@ impl Render {
     /// Whether a text stands for something that is not there yet. Without anything missing it is the registry's own.
     pub(super) fn is_placeholder(&self, text: &str) -> bool {
         !self.missing.is_empty() && text.contains(PLACEHOLDER)
-    }
-
-    /// The failure of using something undefined, which names what was asked for and is not there.
-    pub(super) fn undefined(&self, message: String) -> Failure {
-        let absent = self.absent.iter().filter_map(|absent| match absent {
-            Absent::Query(asked) => Some(asked.clone()),
-            Absent::Variable(_) => None,
-        });
-        Failure::of(ErrorKind::Undefined { absent: absent.collect() }, message)
     }
 }
 

@@ -94,7 +94,7 @@ fn operand_end(source: &str, tokens: &[Token], start: usize) -> Option<usize> {
 }
 
 /// The bracket that closes the one at `open`.
-fn closing(source: &str, tokens: &[Token], open: usize) -> Option<usize> {
+pub(super) fn closing(source: &str, tokens: &[Token], open: usize) -> Option<usize> {
     let mut depth = 0_usize;
     for (index, token) in tokens.iter().enumerate().skip(open) {
         match token.of(source) {

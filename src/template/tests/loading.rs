@@ -1,5 +1,7 @@
 //! What is refused when templates are loaded, all at once, with place and hint.
 
+use proptest::prelude::*;
+
 use super::*;
 
 #[test]
@@ -38,6 +40,13 @@ fn misspelt_names_are_found_before_a_render() {
             "",
             "functions and filters take their arguments by name, such as `key(path=\"app/db\")`",
         ),
+        (
+            "{{ <nginx.upstream nme=\"x\" name=\"y\" servers={[]} /> }}",
+            20,
+            "component `nginx.upstream` has no argument `nme`",
+            "did you mean `name`?",
+        ),
+        ("{{ <nginx.upstream name=\"y\" /> }}", 5, "component `nginx.upstream` needs `servers=`", ""),
         ("{% inclde \"x\" %}", 4, "unknown tag", "did you mean `include`?"),
         ("{{ tree(path=\"a\").b }}", 18, "found `.`", "give the result a name first"),
         ("{% <nginx.upstream a={nope(x=1)}> %}{% </nginx.upstream> %}", 23, "unknown function `nope`", ""),
@@ -64,6 +73,8 @@ fn what_is_right_is_not_refused() {
         "{% for x in ([1]) %}{% endfor %}{# key() #}{% raw %}{{ kee() }}{% endraw %}",
         "{% component my.box(title: string = \"(x)\", n = 1) %}{{ title }}{% endcomponent my.box %}{{ <my.box title=\"a\" n={2} /> }}",
         "{{ \"kee()\" }}",
+        "{% set m = {} %}{% if false %}{{ <nginx.upstream {...m} /> }}{% endif %}",
+        "{% set name = \"a\" %}{% set servers = [] %}{{ <nginx.upstream name servers options={[\"a\"]} /> }}",
         "{{ range(start=1, end=3) | length }}",
         "{% set x | upper | trim(pat=\"a\") %}{% endset %}",
         "{% filter upper %}a{% endfilter %}",
@@ -185,4 +196,58 @@ fn templates_may_extend_others() {
     let templates = Bench::new().load(&[child]).unwrap_or_else(|errors| panic!("{}", errors[0]));
     let error = templates.render(0, &View::default()).output.unwrap_err();
     assert!(error.file.ends_with("child.tera") && (error.line, error.column) == (4, 23), "{error}");
+}
+
+proptest! {
+    /// Whatever is written, loading and rendering end in bytes or in an error that can be shown.
+    #[test]
+    fn no_source_is_too_strange(parts in prop::collection::vec(part(), 0..10)) {
+        let bench = Bench::new().key("a", "v");
+        match bench.load(&[inline(&parts.concat())]) {
+            Ok(templates) => {
+                let _ = templates.render(0, &bench.view()).output.map_err(|error| error.to_string());
+            }
+            Err(errors) => {
+                prop_assert!(!errors.is_empty());
+                for error in errors {
+                    prop_assert!(!error.to_string().contains("template-"), "{error}");
+                }
+            }
+        }
+    }
+
+    /// The scanner gives up only where Tera does.
+    #[test]
+    fn the_scanner_accepts_what_tera_accepts(parts in prop::collection::vec(part(), 0..10)) {
+        use super::super::scan::{default_delimiters, scan};
+        let source = parts.concat();
+        if scan(&source, &default_delimiters()).is_none() {
+            let error = tera::Tera::default().add_raw_template("x", &source).unwrap_err();
+            prop_assert!(matches!(error.kind(), tera::ErrorKind::SyntaxError(_)), "{source}");
+        }
+    }
+}
+
+fn part() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("{% if true %}".to_owned()),
+        Just("{% for x in [1, 2] %}".to_owned()),
+        Just("{%- endfor -%}".to_owned()),
+        Just("{% endif %}".to_owned()),
+        Just("{% endif %}\n".to_owned()),
+        Just("{% raw %}".to_owned()),
+        Just("{%- endraw %}".to_owned()),
+        Just("{{ key(path=\"a\" ~ x) ~ y.z }}".to_owned()),
+        Just("{% set x %}".to_owned()),
+        Just("{% endset %}\r\n".to_owned()),
+        Just("{# ä".to_owned()),
+        Just(" -#}".to_owned()),
+        Just("{{ <nginx.upstream name=\"a\" servers={[]} /> }}\n".to_owned()),
+        Just("{% component c(a = 1) %}".to_owned()),
+        Just("{% endcomponent %}\n".to_owned()),
+        Just("  {% <c a={1}> %}\n".to_owned()),
+        Just("{% </c> %}\n".to_owned()),
+        Just("\n".to_owned()),
+        "(\\{%|%\\}|\\{\\{|\\}\\}|\\{#|#\\}|-|raw|endraw|include \"a\"|<a|/>|\"|'|~|\\||\\(|\\)|[ \n\tä]|\\PC){0,6}",
+    ]
 }
