@@ -3,6 +3,8 @@
 //! Some of Tera's messages hold values: numbers that are out of range, texts that are no number, names of fields.
 //! So only messages that are known to hold none are passed on; of the others it is said what failed, not on what.
 
+use std::collections::HashSet;
+
 use super::error::{ErrorKind, Failure, Note, TemplateError, did_you_mean, undefined};
 use super::record::{Absent, Render};
 use super::scan::{Token, TokenKind};
@@ -156,7 +158,7 @@ fn tera_failure(message: &str, render: &Render) -> Failure {
     {
         let available = rest.strip_prefix(". Available fields: ").map_or_else(Vec::new, |list| known(list, render));
         let failure = undefined(format!("field `{field}` is not defined"));
-        let listed = || format!("there is {}", available[..available.len().min(10)].join(", "));
+        let listed = || format!("there is {}", available.join(", "));
         let hint = did_you_mean(field, available.iter().copied());
         return match hint.or_else(|| (!available.is_empty()).then(listed)) {
             Some(hint) => failure.hint(hint),
@@ -180,17 +182,16 @@ fn tera_failure(message: &str, render: &Render) -> Failure {
     if message.contains("undefined") { undefined(shown) } else { Failure::new(shown) }
 }
 
-/// The names of fields that may be shown: those that our own lists have, and names of keys. Others may come out of a
-/// value, such as JSON.
+/// The names of fields that may be shown, ten at most: those that our own lists have, and names of keys. Others may
+/// come out of a value, such as JSON.
 fn known<'m>(list: &'m str, render: &Render) -> Vec<&'m str> {
-    let is_name = |name: &str| {
-        FIELDS.contains(&name)
-            || render.reads.iter().filter_map(|asked| render.view.answer(asked)).any(|answer| match &answer.data {
-                Data::Prefix(entries) => entries.iter().any(|entry| entry.key.split('/').any(|part| part == name)),
-                _ => false,
-            })
-    };
-    list.split(", ").filter(|name| is_name(name)).take(10).collect()
+    let mut names: HashSet<&str> = FIELDS.iter().copied().collect();
+    for answer in render.reads.iter().filter_map(|asked| render.view.answer(asked)) {
+        if let Data::Prefix(entries) = &answer.data {
+            names.extend(entries.iter().flat_map(|entry| entry.key.split('/')));
+        }
+    }
+    list.split(", ").filter(|name| names.contains(name)).take(10).collect()
 }
 
 /// A message of Tera without values.
