@@ -8,10 +8,10 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("liveconf runs on Linux only: it relies on pidfd, renameat and inotify");
 
-pub mod apply;
 pub mod config;
-pub mod process;
 pub mod registry;
-pub mod secret;
 pub mod store;
 pub mod template;
+pub mod apply;
+pub mod process;
+pub mod secret;

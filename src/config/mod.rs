@@ -6,7 +6,7 @@ mod model;
 mod section;
 
 pub use model::{
-    Check, Command, Config, Delimiters, Gather, Guard, Limits, LogConfig, LogFormat, NamedRegistry, Owner, Placeholder,
-    Program, Reload, Target, Template, TemplateSource, Wait, When,
+    Check, Command, Config, Delimiters, Guard, Limits, LogConfig, LogFormat, NamedRegistry, Owner, Placeholder, Program,
+    Reload, Target, Template, TemplateSource, Wait, Gather, When,
 };
 pub use section::{Problem, Section};

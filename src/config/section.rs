@@ -31,52 +31,28 @@ pub struct Section<'a> {
 #[allow(unused_variables, clippy::todo, missing_docs)]
 impl Section<'_> {
     /// Text, with `${VAR}` expanded.
-    pub fn text(&mut self, key: &str) -> Option<String> {
-        todo!()
-    }
+    pub fn text(&mut self, key: &str) -> Option<String> { todo!() }
     /// A list of texts; a single text is a list of one.
-    pub fn texts(&mut self, key: &str) -> Option<Vec<String>> {
-        todo!()
-    }
+    pub fn texts(&mut self, key: &str) -> Option<Vec<String>> { todo!() }
     /// A path, relative to the file that it is written in.
-    pub fn path(&mut self, key: &str) -> Option<PathBuf> {
-        todo!()
-    }
+    pub fn path(&mut self, key: &str) -> Option<PathBuf> { todo!() }
     /// `true` or `false`.
-    pub fn flag(&mut self, key: &str) -> Option<bool> {
-        todo!()
-    }
+    pub fn flag(&mut self, key: &str) -> Option<bool> { todo!() }
     /// A whole number.
-    pub fn integer(&mut self, key: &str) -> Option<u64> {
-        todo!()
-    }
+    pub fn integer(&mut self, key: &str) -> Option<u64> { todo!() }
     /// A duration with its unit, such as `100ms`, `2s`, `1m`; `0` needs none.
-    pub fn duration(&mut self, key: &str) -> Option<Duration> {
-        todo!()
-    }
+    pub fn duration(&mut self, key: &str) -> Option<Duration> { todo!() }
     /// A size in bytes with its unit, such as `64KiB`, `8MiB`, `8MB`.
-    pub fn size(&mut self, key: &str) -> Option<u64> {
-        todo!()
-    }
+    pub fn size(&mut self, key: &str) -> Option<u64> { todo!() }
     /// A password or token written in the configuration itself.
-    pub fn secret(&mut self, key: &str) -> Option<Secret> {
-        todo!()
-    }
+    pub fn secret(&mut self, key: &str) -> Option<Secret> { todo!() }
     /// The mapping under a key.
-    pub fn section(&mut self, key: &str) -> Option<Section<'_>> {
-        todo!()
-    }
+    pub fn section(&mut self, key: &str) -> Option<Section<'_>> { todo!() }
     /// Whether the key is there.
-    pub fn has(&mut self, key: &str) -> bool {
-        todo!()
-    }
+    pub fn has(&mut self, key: &str) -> bool { todo!() }
     /// A variable of the environment that the ecosystem knows (`ETCDCTL_ENDPOINTS`), when this is the only registry
     /// of its kind; the file goes before it, so ask only for what the file leaves out.
-    pub fn ecosystem(&self, variable: &str) -> Option<String> {
-        todo!()
-    }
+    pub fn ecosystem(&self, variable: &str) -> Option<String> { todo!() }
     /// Notes a problem at the value of `key`, or at the section itself when the key is absent.
-    pub fn problem(&mut self, key: &str, message: impl Into<String>, hint: Option<String>) {
-        todo!()
-    }
+    pub fn problem(&mut self, key: &str, message: impl Into<String>, hint: Option<String>) { todo!() }
 }

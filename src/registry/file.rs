@@ -3,5 +3,4 @@
 use super::Kind;
 
 /// This kind.
-pub const KIND: Kind =
-    Kind { name: "file", decode: |_| None, from_address: |address| format!("{{path: {address:?}}}") };
+pub const KIND: Kind = Kind { name: "file", decode: |_| None, from_address: |address| format!("{{path: {address:?}}}") };

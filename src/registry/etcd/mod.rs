@@ -3,5 +3,4 @@
 use super::Kind;
 
 /// This kind.
-pub const KIND: Kind =
-    Kind { name: "etcd", decode: |_| None, from_address: |address| format!("{{endpoints: [{address:?}]}}") };
+pub const KIND: Kind = Kind { name: "etcd", decode: |_| None, from_address: |address| format!("{{endpoints: [{address:?}]}}") };
