@@ -9,7 +9,7 @@ use rand::Rng;
 use tokio::time::Instant;
 
 use super::config::{Clocks, Config};
-use super::connection::{Connection, Endpoint, Failure};
+use super::connection::{Connection, Endpoint, Failure, with_hint};
 use super::keys::KeyRange;
 use super::messages::Event;
 use super::read::{self, Found, Part, Snapshot};
@@ -48,7 +48,11 @@ enum Stop {
 
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
-        Self::Lost(failure.to_string())
+        match failure {
+            // The stream keeps the token that it was opened with.
+            Failure::Unauthenticated(why) => Self::Renew(why),
+            failure => Self::Lost(failure.to_string()),
+        }
     }
 }
 
@@ -85,8 +89,7 @@ pub(super) async fn run(state: &mut State, config: &Config, endpoint: &Endpoint,
     match session.start().await {
         Ok(()) => {}
         Err(Stop::Idle) => return End::Idle,
-        Err(Stop::Renew(why)) => return End::Renew(why),
-        Err(Stop::Lost(why)) => return End::Failed(why),
+        Err(Stop::Renew(why) | Stop::Lost(why)) => return End::Failed(why),
     }
     tracing::info!(
         registry = %session.feed.registry(),
@@ -413,7 +416,8 @@ impl Session<'_> {
                 self.stale = true;
                 Ok(())
             }
-            // It could be read a moment ago. On a stream that is older than that, the stream's token has run out.
+            Ending::Unauthenticated => Err(Stop::Renew("the token of the stream has run out".to_owned())),
+            // It could be read a moment ago, so on a stream that is older than that its token has run out.
             Ending::Denied if self.opened.elapsed() > Duration::from_secs(1) => {
                 Err(Stop::Renew("the token of the stream has run out".to_owned()))
             }
@@ -422,7 +426,7 @@ impl Session<'_> {
                 self.publish();
                 Err(Stop::Renew(format!("it refuses to watch {range}")))
             }
-            Ending::Other(reason) => Err(Stop::Lost(format!("it ended the watch of {range}: {reason}"))),
+            Ending::Other(reason) => Err(Stop::Lost(with_hint(format!("it ended the watch of {range}: {reason}")))),
         }
     }
 
