@@ -605,7 +605,8 @@ impl Session<'_> {
             self.refuse(&denied);
             self.publish();
         }
-        if !suspected.is_empty() {
+        // An older suspicion is judged first; what is found now is found again by the next audit.
+        if !suspected.is_empty() && self.suspicion.is_none() {
             // Most often the events are on their way.
             let due = Instant::now() + DELIVERY;
             self.suspicion = Some(Suspicion { due, revision: snapshot.revision, ranges: suspected });
