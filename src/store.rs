@@ -4,23 +4,29 @@
 //! says afterwards what it read. Latest wins, there is no queue, and an answer equal to the one before wakes nobody.
 //! Its lock is held for look-ups and swaps only, never across an await.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use crate::registry::{Answer, Asked, QueryError};
+use tokio::sync::{Notify, watch};
+
+use crate::registry::{Answer, Asked, Publication, Query, QueryError};
+
+/// How long a query that nobody reads is kept.
+const KEEP_UNREAD: Duration = Duration::from_secs(300);
 
 /// What the store holds of one query.
 #[derive(Debug, Clone, Default)]
-pub struct Slot {
+struct Slot {
     /// The last answer; none while the query was never answered.
-    pub answer: Option<Arc<Answer>>,
+    answer: Option<Arc<Answer>>,
     /// Why the last attempt gave no new answer, while that is so.
-    pub error: Option<QueryError>,
+    error: Option<QueryError>,
     /// The publication that last changed the answer.
-    pub changed: u64,
+    changed: u64,
 }
 
-/// All answers at one moment, immutable; made in constant time.
+/// All answers at one moment, immutable; taken in constant time.
 #[derive(Debug, Clone, Default)]
 pub struct View {
     slots: Arc<HashMap<Asked, Slot>>,
@@ -28,6 +34,15 @@ pub struct View {
 }
 
 impl View {
+    /// A view of these answers alone, for tests of templates.
+    pub fn of(answers: impl IntoIterator<Item = (Asked, Answer)>) -> Self {
+        let slots = answers
+            .into_iter()
+            .map(|(asked, answer)| (asked, Slot { answer: Some(Arc::new(answer)), error: None, changed: 1 }))
+            .collect();
+        Self { slots: Arc::new(slots), publication: 1 }
+    }
+
     /// The answer to a query; none while it was never answered.
     pub fn answer(&self, asked: &Asked) -> Option<&Arc<Answer>> {
         self.slots.get(asked)?.answer.as_ref()
@@ -43,12 +58,372 @@ impl View {
         self.publication
     }
 
-    /// A view of these answers alone, for tests of templates.
-    pub fn of(answers: impl IntoIterator<Item = (Asked, Answer)>) -> Self {
-        let slots = answers
-            .into_iter()
-            .map(|(asked, answer)| (asked, Slot { answer: Some(Arc::new(answer)), error: None, changed: 1 }))
+    /// Whether one of these answers changed after the publication with this number.
+    pub fn changed_since<'a>(&self, publication: u64, asked: impl IntoIterator<Item = &'a Asked>) -> bool {
+        asked.into_iter().any(|asked| self.slots.get(asked).is_some_and(|slot| slot.changed > publication))
+    }
+}
+
+/// The owner of all answers.
+#[derive(Debug, Default)]
+pub struct Store {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    slots: Arc<HashMap<Asked, Slot>>,
+    publication: u64,
+    /// Who is woken when an answer changes.
+    readers_of: HashMap<Asked, HashSet<u64>>,
+    readers: HashMap<u64, Subscription>,
+    next_reader: u64,
+    /// What each registry is asked to follow.
+    wanted: HashMap<Arc<str>, watch::Sender<Arc<BTreeSet<Query>>>>,
+    /// Queries that nobody reads, and since when.
+    unread: HashMap<Asked, Instant>,
+    /// Registries that are away, and why.
+    outages: HashMap<Arc<str>, String>,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    reads: BTreeSet<Asked>,
+    pending: Option<Changes>,
+    wake: Arc<Notify>,
+}
+
+/// Changes of answers that a reader has read, since it last asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Changes {
+    /// When the first of them was published.
+    pub first: Instant,
+    /// When the last of them was published.
+    pub last: Instant,
+}
+
+impl Store {
+    /// An empty store.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Makes a registry known; gives the queries that it is to follow, now and later.
+    pub fn add_registry(&self, name: &Arc<str>) -> watch::Receiver<Arc<BTreeSet<Query>>> {
+        let mut state = self.lock();
+        let sender = watch::Sender::new(Arc::default());
+        let receiver = sender.subscribe();
+        state.wanted.insert(name.clone(), sender);
+        state.want_again(name);
+        receiver
+    }
+
+    /// Forgets a registry and its answers, before another one takes its name.
+    pub fn remove_registry(&self, name: &str) {
+        let mut state = self.lock();
+        state.wanted.remove(name);
+        state.outages.remove(name);
+        Arc::make_mut(&mut state.slots).retain(|asked, _| &*asked.registry != name);
+    }
+
+    /// Makes all replies of a registry visible in one step and wakes whoever read one of those that changed.
+    pub fn publish(&self, registry: &Arc<str>, publication: Publication) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let state = &mut *state;
+        let Some(wanted) = state.wanted.get(registry).map(|sender| sender.borrow().clone()) else { return };
+        state.publication += 1;
+        let slots = Arc::make_mut(&mut state.slots);
+        let mut woken = HashSet::new();
+        for reply in publication {
+            if !wanted.contains(&reply.query) {
+                continue;
+            }
+            let asked = Asked { registry: registry.clone(), query: reply.query };
+            let slot = slots.entry(asked.clone()).or_default();
+            match reply.result {
+                Err(error) => slot.error = Some(error),
+                Ok(answer) => {
+                    slot.error = None;
+                    if slot.answer.as_deref() != Some(&answer) {
+                        slot.answer = Some(Arc::new(answer));
+                        slot.changed = state.publication;
+                        woken.extend(state.readers_of.get(&asked).into_iter().flatten());
+                    }
+                }
+            }
+        }
+        for reader in woken {
+            if let Some(subscription) = state.readers.get_mut(&reader) {
+                subscription.note(now);
+            }
+        }
+    }
+
+    /// Notes that a registry is away, or that it is back.
+    pub fn set_outage(&self, registry: &Arc<str>, outage: Option<String>) {
+        let mut state = self.lock();
+        match outage {
+            Some(reason) => state.outages.insert(registry.clone(), reason),
+            None => state.outages.remove(registry),
+        };
+    }
+
+    /// Why a query is not answered, as far as that is known.
+    pub fn reason(&self, asked: &Asked) -> Option<String> {
+        let state = self.lock();
+        let error = state.slots.get(asked).and_then(|slot| slot.error.as_ref()).map(ToString::to_string);
+        error.or_else(|| state.outages.get(&asked.registry).cloned())
+    }
+
+    /// Drops the queries that nobody has read for five minutes. Called now and then.
+    pub fn sweep(&self, now: Instant) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let mut dropped = BTreeSet::new();
+        state.unread.retain(|asked, since| {
+            let keep = now.duration_since(*since) < KEEP_UNREAD;
+            if !keep {
+                dropped.insert(asked.clone());
+            }
+            keep
+        });
+        if dropped.is_empty() {
+            return;
+        }
+        let slots = Arc::make_mut(&mut state.slots);
+        for asked in &dropped {
+            slots.remove(asked);
+        }
+        let registries: HashSet<_> = dropped.iter().map(|asked| asked.registry.clone()).collect();
+        for registry in registries {
+            state.want_again(&registry);
+        }
+    }
+
+    /// A new reader that has read nothing yet.
+    pub fn reader(self: &Arc<Self>) -> Reader {
+        let mut state = self.lock();
+        let id = state.next_reader;
+        state.next_reader += 1;
+        let wake = Arc::new(Notify::new());
+        state.readers.insert(id, Subscription { reads: BTreeSet::new(), pending: None, wake: wake.clone() });
+        Reader { store: self.clone(), id, wake }
+    }
+
+    /// A panic elsewhere leaves whole values behind: every change under the lock is a swap.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Subscription {
+    fn note(&mut self, now: Instant) {
+        match &mut self.pending {
+            Some(changes) => changes.last = now,
+            None => self.pending = Some(Changes { first: now, last: now }),
+        }
+        self.wake.notify_one();
+    }
+}
+
+impl State {
+    /// Tells a registry what is wanted of it, if that is not what it was told last.
+    fn want_again(&mut self, registry: &Arc<str>) {
+        let Some(sender) = self.wanted.get(registry) else { return };
+        let wanted: BTreeSet<Query> = self
+            .readers_of
+            .keys()
+            .chain(self.unread.keys())
+            .filter(|asked| asked.registry == *registry)
+            .map(|asked| asked.query.clone())
             .collect();
-        Self { slots: Arc::new(slots), publication: 1 }
+        sender.send_if_modified(|now| {
+            let differs = **now != wanted;
+            if differs {
+                *now = Arc::new(wanted);
+            }
+            differs
+        });
+    }
+
+    /// Makes `reads` all that this reader has read.
+    fn set_reads(&mut self, reader: u64, reads: BTreeSet<Asked>) {
+        let Some(subscription) = self.readers.get_mut(&reader) else { return };
+        let before = std::mem::replace(&mut subscription.reads, reads);
+        let now = Instant::now();
+        let added: Vec<Asked> = subscription.reads.difference(&before).cloned().collect();
+        let removed: Vec<Asked> = before.difference(&subscription.reads).cloned().collect();
+        let mut touched = HashSet::new();
+        for asked in added {
+            let known = self.unread.remove(&asked).is_some() || self.readers_of.contains_key(&asked);
+            if !known {
+                touched.insert(asked.registry.clone());
+            }
+            self.readers_of.entry(asked).or_default().insert(reader);
+        }
+        for asked in removed {
+            if let Some(readers) = self.readers_of.get_mut(&asked) {
+                readers.remove(&reader);
+                if readers.is_empty() {
+                    self.readers_of.remove(&asked);
+                    self.unread.insert(asked, now);
+                }
+            }
+        }
+        for registry in touched {
+            self.want_again(&registry);
+        }
+    }
+}
+
+/// One target's access to the store. Dropping it ends its interest in what it read.
+#[derive(Debug)]
+pub struct Reader {
+    store: Arc<Store>,
+    id: u64,
+    wake: Arc<Notify>,
+}
+
+impl Reader {
+    /// All answers as they are now.
+    pub fn view(&self) -> View {
+        let state = self.store.lock();
+        View { slots: state.slots.clone(), publication: state.publication }
+    }
+
+    /// Says what a render from `view` read. A complete render replaces what was read before; one that missed
+    /// answers adds to it, since it may not have come to all that it reads. New queries are followed from now on. If
+    /// one of the answers has changed since the view was taken, that counts as a change.
+    pub fn has_read(&self, view: &View, mut reads: BTreeSet<Asked>, complete: bool) {
+        let mut state = self.store.lock();
+        if !complete && let Some(subscription) = state.readers.get(&self.id) {
+            reads.extend(subscription.reads.iter().cloned());
+        }
+        let now = View { slots: state.slots.clone(), publication: state.publication };
+        let stale = now.changed_since(view.publication, &reads);
+        state.set_reads(self.id, reads);
+        if stale && let Some(subscription) = state.readers.get_mut(&self.id) {
+            subscription.note(Instant::now());
+        }
+    }
+
+    /// Waits until something that was read has changed. Safe to cancel.
+    pub async fn changed(&self) -> Changes {
+        loop {
+            if let Some(changes) = self.take_changes() {
+                return changes;
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    /// The changes since the last call, if there are any.
+    pub fn take_changes(&self) -> Option<Changes> {
+        self.store.lock().readers.get_mut(&self.id)?.pending.take()
+    }
+
+    /// Why a query is not answered, as far as that is known.
+    pub fn reason(&self, asked: &Asked) -> Option<String> {
+        self.store.reason(asked)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut state = self.store.lock();
+        state.set_reads(self.id, BTreeSet::new());
+        state.readers.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{Data, Path, Reply, Text};
+
+    fn key(path: &str) -> Query {
+        Query::Key(Path::parse(path).unwrap())
+    }
+
+    fn asked(path: &str) -> Asked {
+        Asked { registry: "main".into(), query: key(path) }
+    }
+
+    fn reply(path: &str, value: &'static str) -> Reply {
+        let data = Data::Key(Some(Text(value.as_bytes().into())));
+        Reply { query: key(path), result: Ok(Answer::new(data, 1)) }
+    }
+
+    fn read(reader: &Reader, paths: &[&str]) {
+        reader.has_read(&reader.view(), paths.iter().map(|path| asked(path)).collect(), true);
+    }
+
+    #[test]
+    fn only_a_reader_of_a_changed_answer_is_woken() {
+        let store = Store::new();
+        let main: Arc<str> = "main".into();
+        let wanted = store.add_registry(&main);
+        let (one, two) = (store.reader(), store.reader());
+        read(&one, &["a"]);
+        read(&two, &["b"]);
+        assert_eq!(**wanted.borrow(), BTreeSet::from([key("a"), key("b")]));
+
+        store.publish(&main, vec![reply("a", "1"), reply("b", "1")]);
+        assert!(one.take_changes().is_some() && two.take_changes().is_some());
+        store.publish(&main, vec![reply("a", "2"), reply("b", "1")]);
+        assert!(one.take_changes().is_some() && two.take_changes().is_none());
+        store.publish(&main, vec![reply("a", "2")]);
+        assert!(one.take_changes().is_none(), "an equal answer wakes nobody");
+    }
+
+    #[test]
+    fn a_change_between_view_and_record_is_not_lost() {
+        let store = Store::new();
+        let main: Arc<str> = "main".into();
+        let _wanted = store.add_registry(&main);
+        let reader = store.reader();
+        read(&reader, &["a"]);
+        store.publish(&main, vec![reply("a", "1")]);
+        let _ = reader.take_changes();
+        read(&reader, &[]);
+        let view = reader.view();
+        store.publish(&main, vec![reply("a", "2")]);
+        assert!(reader.take_changes().is_none());
+        reader.has_read(&view, [asked("a")].into(), true);
+        assert!(reader.take_changes().is_some());
+    }
+
+    #[test]
+    fn an_error_keeps_the_answer_and_a_view_is_frozen() {
+        let store = Store::new();
+        let main: Arc<str> = "main".into();
+        let _wanted = store.add_registry(&main);
+        let reader = store.reader();
+        read(&reader, &["a"]);
+        store.publish(&main, vec![reply("a", "1")]);
+        let before = reader.view();
+        store.publish(&main, vec![Reply { query: key("a"), result: Err(QueryError("denied".into())) }]);
+        let after = reader.view();
+        assert!(after.answer(&asked("a")).is_some());
+        assert_eq!(after.error(&asked("a")), Some(&QueryError("denied".into())));
+        assert_eq!(before.error(&asked("a")), None);
+    }
+
+    #[test]
+    fn unread_queries_are_dropped_after_five_minutes() {
+        let store = Store::new();
+        let main: Arc<str> = "main".into();
+        let wanted = store.add_registry(&main);
+        let reader = store.reader();
+        read(&reader, &["a", "b"]);
+        read(&reader, &["b"]);
+        store.sweep(Instant::now());
+        assert_eq!(wanted.borrow().len(), 2);
+        store.sweep(Instant::now() + KEEP_UNREAD);
+        assert_eq!(**wanted.borrow(), BTreeSet::from([key("b")]));
+        drop(reader);
+        store.sweep(Instant::now() + KEEP_UNREAD);
+        assert!(wanted.borrow().is_empty());
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::problem::Problem;
 use crate::registry::Registry;
 
 /// A whole configuration.
@@ -31,6 +32,8 @@ pub struct Config {
     pub log: LogConfig,
     /// How long a transaction that is under way may take to finish after a stop signal. Default 8 s.
     pub grace: Duration,
+    /// What is allowed and most likely not meant; to be logged.
+    pub warnings: Vec<Problem>,
 }
 
 /// A registry with its configured name.
@@ -75,6 +78,7 @@ pub struct Target {
 
 /// One file of a target.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the configuration")]
 pub struct Template {
     /// The file name of `dest` unless given; unique within the target.
     pub name: String,
@@ -257,6 +261,26 @@ pub struct LogConfig {
     pub level: tracing::Level,
     /// Text or JSON.
     pub format: LogFormat,
+}
+
+impl LogConfig {
+    /// The levels by the names that the configuration and the command line use.
+    pub const LEVELS: &[(&str, tracing::Level)] = &[
+        ("error", tracing::Level::ERROR),
+        ("warn", tracing::Level::WARN),
+        ("info", tracing::Level::INFO),
+        ("debug", tracing::Level::DEBUG),
+        ("trace", tracing::Level::TRACE),
+    ];
+
+    /// The formats by theirs.
+    pub const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: tracing::Level::INFO, format: LogFormat::Text }
+    }
 }
 
 /// The form of log lines.

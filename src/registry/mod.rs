@@ -12,15 +12,19 @@
 //! test that every kind passes.
 
 mod answer;
+pub mod driver;
 pub(crate) mod document;
 pub(crate) mod instance;
 pub(crate) mod keyspace;
 mod path;
 mod query;
+#[cfg(test)]
+pub(crate) mod recorder;
 
 #[cfg(feature = "etcd")]
 pub mod etcd;
 pub mod file;
+pub mod local;
 
 use std::collections::BTreeSet;
 use std::fmt;

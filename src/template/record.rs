@@ -1,0 +1,161 @@
+//! What one render sees and what it asked.
+//!
+//! Components do not see the state of their caller, so view and record stand in a cell of the thread for the length
+//! of one render. [`begin`] fills the cell; the [`Guard`] that it gives empties it, on a panic too.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Environment;
+use super::error::{ErrorKind, Failure};
+use crate::registry::{Answer, Asked};
+use crate::store::View;
+
+/// What a text argument or value holds that depends on an answer which is not there yet.
+pub(super) const PLACEHOLDER: &str = "\0";
+
+/// The render that is under way on this thread.
+pub(super) struct Render {
+    /// What templates may reach.
+    pub(super) environment: Arc<Environment>,
+    /// The answers.
+    pub(super) view: View,
+    /// What was asked, and has an answer.
+    pub(super) reads: BTreeSet<Asked>,
+    /// What was asked, and has none yet.
+    pub(super) missing: BTreeSet<Asked>,
+    /// What was asked for and is not there, in the order of asking.
+    pub(super) absent: Vec<Absent>,
+    /// Why a function of ours stopped the render.
+    pub(super) failure: Option<Failure>,
+    deadline: Instant,
+    timeout: Duration,
+}
+
+/// Something that was asked for without a default and is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// A key or a file.
+    Query(Asked),
+    /// An environment variable.
+    Variable(String),
+}
+
+/// Why a function has no value to give.
+pub(super) enum Stop {
+    /// It depends on an answer that is not there yet: a placeholder stands in.
+    Missing,
+    /// The render fails.
+    Failed(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Render>> = const { RefCell::new(None) };
+}
+
+/// Ends the render when it is dropped.
+pub(super) struct Guard(());
+
+/// Begins a render on this thread.
+pub(super) fn begin(environment: Arc<Environment>, view: View, timeout: Duration) -> Guard {
+    let render = Render {
+        environment,
+        view,
+        reads: BTreeSet::new(),
+        missing: BTreeSet::new(),
+        absent: Vec::new(),
+        failure: None,
+        deadline: Instant::now() + timeout,
+        timeout,
+    };
+    CURRENT.set(Some(render));
+    Guard(())
+}
+
+/// The render of this thread, if there is one.
+pub(super) fn with<T>(action: impl FnOnce(&mut Render) -> T) -> Option<T> {
+    CURRENT.with_borrow_mut(|current| current.as_mut().map(action))
+}
+
+impl Guard {
+    /// Ends the render and gives what it left.
+    pub(super) fn finish(self) -> Option<Render> {
+        CURRENT.take()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        CURRENT.take();
+    }
+}
+
+impl Render {
+    /// The answer to a query, which is noted as read or as missing.
+    pub(super) fn ask(&mut self, asked: &Asked) -> Result<Arc<Answer>, Stop> {
+        if let Some(answer) = self.view.answer(asked) {
+            let answer = Arc::clone(answer);
+            if !self.reads.contains(asked) {
+                self.reads.insert(asked.clone());
+            }
+            return Ok(answer);
+        }
+        // What was answered once is supported; so this is asked for new queries only.
+        if let Some(registry) = self.environment.registries.get(&asked.registry)
+            && let Err(refusal) = registry.supports(&asked.query)
+        {
+            return Err(Failure::new(format!("registry `{}` {refusal}", asked.registry)).into());
+        }
+        self.missing.insert(asked.clone());
+        Err(Stop::Missing)
+    }
+
+    /// Fails when the render has taken too long.
+    pub(super) fn check_deadline(&self) -> Result<(), Failure> {
+        if Instant::now() < self.deadline { Ok(()) } else { Err(late(self.timeout)) }
+    }
+
+    /// Whether a text stands for something that is not there yet. Without anything missing it is the registry's own.
+    pub(super) fn is_placeholder(&self, text: &str) -> bool {
+        !self.missing.is_empty() && text.contains(PLACEHOLDER)
+    }
+
+    /// The failure of using something undefined, which names what was asked for and is not there.
+    pub(super) fn undefined(&self, message: String) -> Failure {
+        let absent = self.absent.iter().filter_map(|absent| match absent {
+            Absent::Query(asked) => Some(asked.clone()),
+            Absent::Variable(_) => None,
+        });
+        Failure::of(ErrorKind::Undefined { absent: absent.collect() }, message)
+    }
+}
+
+/// The failure of a render that took too long.
+pub(super) fn late(timeout: Duration) -> Failure {
+    Failure::of(ErrorKind::Timeout, format!("the render takes longer than {}", humantime::format_duration(timeout)))
+        .hint("make the template simpler, or raise `render_timeout`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_the_render() {
+        let panicked = std::panic::catch_unwind(|| {
+            let _guard = begin(Arc::new(Environment::default()), View::default(), Duration::from_secs(1));
+            assert!(with(|_| ()).is_some());
+            std::panic::resume_unwind(Box::new("stop"));
+        });
+        assert!(panicked.is_err());
+        assert!(with(|_| ()).is_none());
+    }
+}
