@@ -140,7 +140,12 @@ async fn a_member_that_dies_under_writes_loses_nothing() {
     follower.expect(&key("last"), "done").await;
     let expected: Vec<String> = (0..10).map(|number| format!("{number}(p/{number})={};", 290 + number)).collect();
     follower.expect(&prefix("p"), &expected.concat()).await;
-    assert_eq!(follower.record.outages(), [""; 0], "the other members were there");
+    // Without the member that led, the others may need a moment to elect another.
+    assert!(
+        follower.record.outages().iter().all(|outage| outage.contains("leader")),
+        "{:?}",
+        follower.record.outages()
+    );
 }
 
 #[tokio::test]
