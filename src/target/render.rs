@@ -74,6 +74,7 @@ struct Kept {
 #[derive(Debug)]
 struct Pass {
     kept: Vec<Option<Kept>>,
+    /// All that was asked, answered or not.
     reads: BTreeSet<Asked>,
     missing: BTreeSet<Asked>,
     error: Option<Box<TemplateError>>,
@@ -133,6 +134,7 @@ fn pass(templates: &Templates, mut kept: Vec<Option<Kept>>, view: &View) -> Pass
         let rendering = templates.render(index, view);
         reads.extend(rendering.reads.iter().cloned());
         if !rendering.missing.is_empty() {
+            reads.extend(rendering.missing.iter().cloned());
             missing.extend(rendering.missing);
             continue;
         }
