@@ -53,8 +53,7 @@ impl Daemon {
         let registries = Registries::start(&plan.config, &store);
         let mut sources = FileWatch::new(POLL_INTERVAL);
         sources.follow(plan.sources()).await;
-        let mut daemon =
-            Self { plan, reread, store, registries, records, targets: HashMap::new(), sources };
+        let mut daemon = Self { plan, reread, store, registries, records, targets: HashMap::new(), sources };
         daemon.start_targets();
         daemon
     }

@@ -65,9 +65,7 @@ impl JobArgs {
     /// Whether no job is given, so that there must be a configuration file.
     pub(super) fn is_empty(&self) -> bool {
         let Self { registries, templates, check, reload, mode, owner } = self;
-        registries.is_empty()
-            && templates.is_empty()
-            && [check, reload, mode, owner].into_iter().all(Option::is_none)
+        registries.is_empty() && templates.is_empty() && [check, reload, mode, owner].into_iter().all(Option::is_none)
     }
 
     /// The job for the configuration reader.

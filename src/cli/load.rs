@@ -13,7 +13,9 @@ use crate::template::TemplateError;
 
 /// The environment as it was at the start; what is not UTF-8 cannot be named in a configuration and is left out.
 pub(super) fn variables() -> BTreeMap<String, String> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// What keeps the command line from becoming a plan.

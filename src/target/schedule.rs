@@ -53,8 +53,7 @@ impl Schedule {
         let first = self.pending.as_ref().map_or(changes.first, |pending| pending.first);
         let splay = self.pending.as_ref().map(|pending| pending.splay);
         let at_once = self.wait.max.is_zero() || (leading && self.wait.gather == Gather::Burst);
-        let quiet =
-            if at_once { changes.first } else { (changes.last + self.wait.min).min(first + self.wait.max) };
+        let quiet = if at_once { changes.first } else { (changes.last + self.wait.min).min(first + self.wait.max) };
         let splay = splay.unwrap_or_else(|| self.splay.mul_f64(rand::rng().random::<f64>()));
         self.pending = Some(Pending { first, quiet, splay });
     }

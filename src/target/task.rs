@@ -216,14 +216,16 @@ impl Task {
     fn note_well(&mut self) {
         self.backoff.reset();
         if let Some(lasted) = self.repeats.recovered(Instant::now()) {
-            let lasted = humantime::format_duration(Duration::from_millis(lasted.as_millis().try_into().unwrap_or(u64::MAX)));
+            let lasted =
+                humantime::format_duration(Duration::from_millis(lasted.as_millis().try_into().unwrap_or(u64::MAX)));
             info!(target = self.name(), "well again after {lasted}");
         }
         self.state.send_replace(State::Settled { revision: self.revision });
     }
 
     fn write_waiting(&mut self) {
-        let waiting: Vec<String> = self.missing.iter().flatten().map(|asked| waiting_for(asked, &self.reader)).collect();
+        let waiting: Vec<String> =
+            self.missing.iter().flatten().map(|asked| waiting_for(asked, &self.reader)).collect();
         warn!(target = self.name(), "still waits for {}", waiting.join("; "));
         self.say_waiting = Some(Instant::now() + Duration::from_secs(60));
     }
