@@ -131,7 +131,7 @@ fn pass(templates: &Templates, mut kept: Vec<Option<Kept>>, view: &View) -> Pass
             continue;
         }
         let rendering = templates.render(index, view);
-        reads.extend(rendering.reads.iter().cloned());
+        reads.extend(rendering.reads.iter().chain(&rendering.missing).cloned());
         if !rendering.missing.is_empty() {
             missing.extend(rendering.missing);
             continue;
