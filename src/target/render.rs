@@ -12,6 +12,9 @@ use crate::registry::Asked;
 use crate::store::{Reader, View};
 use crate::template::{ErrorKind, TemplateError, Templates};
 
+/// A render that calls functions notices by itself that its time is over, and can say where; it is given this long to.
+const NOTICED_WITHIN: Duration = Duration::from_millis(100);
+
 /// What one try to render a target gave.
 #[derive(Debug)]
 pub enum Render {
@@ -96,7 +99,7 @@ impl Renderer {
         let view = reader.view();
         let (templates, kept, from) = (self.templates.clone(), self.kept.clone(), view.clone());
         let mut thread = tokio::task::spawn_blocking(move || pass(&templates, kept, &from));
-        let pass = match tokio::time::timeout(timeout, &mut thread).await {
+        let pass = match tokio::time::timeout(timeout + NOTICED_WITHIN, &mut thread).await {
             Ok(Ok(pass)) => pass,
             Ok(Err(_panicked)) => return Render::Failed(RenderFailure::Panicked),
             Err(_elapsed) => {
