@@ -73,7 +73,7 @@ impl Running {
     pub(crate) async fn answer(&mut self) -> Result<Data, String> {
         let mut publication = self.publication().await;
         assert_eq!(publication.len(), 1);
-        publication.remove(0).result.map(|answer| answer.data).map_err(|error| error.0)
+        publication.remove(0).result.map(|answer| answer.data).map_err(|error| error.reason)
     }
 
     /// The next publication, which answers one query for a key, as text.

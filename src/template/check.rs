@@ -90,7 +90,8 @@ impl<'c> Checker<'c> {
             ours.chain(TERA_FUNCTIONS.iter().map(|(name, optional)| Known { name, required: &[], optional }))
         };
         let ours = FUNCTIONS.iter().find(|function| function.name == call.name);
-        let extra: &[&str] = if ours.is_some_and(|function| function.registry) { &["registry"] } else { &[] };
+        let extra: &[&str] =
+            if ours.is_some_and(|function| function.registry) { &["registry", "optional"] } else { &[] };
         if self.known("function", call, known(), extra)
             && let Some(function) = ours
         {

@@ -59,6 +59,8 @@ impl fmt::Display for Absent {
 pub(super) enum Stop {
     /// It depends on an answer that is not there yet: a placeholder stands in.
     Missing,
+    /// The registry does not allow the question, and the template does not insist: it is as if nothing were there.
+    Denied,
     /// The render fails.
     Failed(Failure),
 }
@@ -110,8 +112,9 @@ pub(super) fn with<T>(action: impl FnOnce(&mut Render) -> T) -> Option<T> {
 }
 
 impl Render {
-    /// The answer to a query, which is noted as read or as missing.
-    pub(super) fn ask(&mut self, asked: &Asked) -> Result<Arc<Answer>, Stop> {
+    /// The answer to a query, which is noted as read or as missing. What we may not ask counts as not there when it is
+    /// `optional`.
+    pub(super) fn ask(&mut self, asked: &Asked, optional: bool) -> Result<Arc<Answer>, Stop> {
         if let Some(answer) = self.view.answer(asked) {
             let answer = Arc::clone(answer);
             if !self.reads.contains(asked) {
@@ -124,6 +127,10 @@ impl Render {
             && let Err(refusal) = registry.supports(&asked.query)
         {
             return Err(Failure::new(format!("registry `{}` {refusal}", asked.registry)).into());
+        }
+        if optional && self.view.error(asked).is_some_and(|error| error.denied) {
+            self.reads.insert(asked.clone());
+            return Err(Stop::Denied);
         }
         self.missing.insert(asked.clone());
         Err(Stop::Missing)

@@ -112,7 +112,7 @@ impl Answers {
                 Ok(Data::Service(instance::select(instances, query)))
             }
             // What is not supported is refused before it comes here.
-            _ => Err(QueryError("is not supported by etcd".to_owned())),
+            _ => Err(QueryError::new("is not supported by etcd".to_owned())),
         }
     }
 
@@ -181,7 +181,7 @@ impl Answers {
         });
         match read {
             Ok(entry) => Ok(entry.as_ref()),
-            Err(why) if self.services.strict => Err(QueryError(format!("`{}`: {why}", key.escape_ascii()))),
+            Err(why) if self.services.strict => Err(QueryError::new(format!("`{}`: {why}", key.escape_ascii()))),
             Err(_) => Ok(None),
         }
     }

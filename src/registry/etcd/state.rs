@@ -167,7 +167,7 @@ impl State {
     ) -> Option<WatchId> {
         let followed = self.ranges.get_mut(range)?;
         if followed.refusal.is_none() {
-            let error = QueryError(match user {
+            let error = QueryError::denied(match user {
                 Some(user) => format!("permission denied: user `{user}` may not read {range}"),
                 None => format!("permission denied: {range} may not be read without a user"),
             });

@@ -156,7 +156,7 @@ impl Filter {
             match self.apply(value, &arguments, render) {
                 Ok(value) => Ok(value),
                 // What depends on a missing answer stays what it is, and the template goes on asking.
-                Err(Stop::Missing) => Ok(value.clone()),
+                Err(Stop::Missing | Stop::Denied) => Ok(value.clone()),
                 // Tera then marks the value rather than the filter.
                 Err(Stop::Failed(failure)) if value.is_undefined() => {
                     fail(render, failure);

@@ -26,7 +26,7 @@ pub(super) fn file(render: &mut Render, arguments: &Arguments<'_>) -> Result<Val
         return Err(arguments.refused("path", "it is no path of a file"));
     }
     let asked = Asked { registry: LOCAL_FILES.into(), query: Query::File(render.environment.base.join(path)) };
-    let answer = render.ask(&asked)?;
+    let answer = render.ask(&asked, false)?;
     match &answer.data {
         Data::Key(Some(text)) => shown(render, &answer, text, &asked),
         Data::Key(None) => absent(render, arguments, Absent::Query(asked)),

@@ -23,9 +23,9 @@ pub(super) struct Function {
     pub(super) required: &'static [&'static str],
     /// The arguments that may be given.
     pub(super) optional: &'static [&'static str],
-    /// Whether it asks a registry, and so takes `registry=`.
+    /// Whether it asks a registry, and so takes `registry=` and `optional=`.
     pub(super) registry: bool,
-    /// What stands in while an answer is missing.
+    /// What stands in while an answer is missing, and where the question is not allowed.
     placeholder: Placeholder,
     call: fn(&mut Render, &Arguments<'_>) -> Result<Value, Stop>,
 }
@@ -162,7 +162,7 @@ impl Function {
             let given = render.check_deadline().map_err(Stop::Failed).and_then(|()| (self.call)(render, &arguments));
             match given {
                 Ok(value) => Ok(value),
-                Err(Stop::Missing) => Ok(self.placeholder.value()),
+                Err(Stop::Missing | Stop::Denied) => Ok(self.placeholder.value()),
                 Err(Stop::Failed(failure)) => Err(fail(render, failure)),
             }
         };
