@@ -12,6 +12,9 @@ use crate::registry::Asked;
 use crate::store::{Reader, View};
 use crate::template::{ErrorKind, TemplateError, Templates};
 
+/// A render that calls functions notices by itself that its time is over, and can say where; it is given this long to.
+const NOTICED_WITHIN: Duration = Duration::from_millis(100);
+
 /// What one try to render a target gave.
 #[derive(Debug)]
 pub enum Render {
@@ -97,7 +100,7 @@ impl Renderer {
         let view = reader.view();
         let (templates, kept, from) = (self.templates.clone(), self.kept.clone(), view.clone());
         let mut thread = tokio::task::spawn_blocking(move || pass(&templates, kept, &from));
-        let pass = match tokio::time::timeout(timeout, &mut thread).await {
+        let pass = match tokio::time::timeout(timeout + NOTICED_WITHIN, &mut thread).await {
             Ok(Ok(pass)) => pass,
             Ok(Err(_panicked)) => return Render::Failed(RenderFailure::Panicked),
             Err(_elapsed) => {
@@ -132,7 +135,7 @@ fn pass(templates: &Templates, mut kept: Vec<Option<Kept>>, view: &View) -> Pass
             continue;
         }
         let rendering = templates.render(index, view);
-        reads.extend(rendering.reads.iter().cloned());
+        reads.extend(rendering.reads.iter().chain(&rendering.missing).cloned());
         if !rendering.missing.is_empty() {
             reads.extend(rendering.missing.iter().cloned());
             missing.extend(rendering.missing);

@@ -41,10 +41,13 @@ fn nginx_serves_the_new_upstream() {
     client.put("/services/web/blue", instance(green));
     served("green\n");
 
-    // A value that would break out of its place is refused by the check; nginx goes on with what it has.
+    // A value that would break out of its place is no instance; one that nginx does not take is refused by the check.
+    // Both times nginx goes on with what it has.
     let good = job.read("conf.d/upstreams.conf");
-    client.put("/services/web/evil", r#"{"address": "127.0.0.1 nonsense; }", "port": 1}"#);
-    daemon.wait_for_log("check");
+    client.put("/services/web/evil", r#"{"address": "127.0.0.1; } server { listen 1", "port": 1}"#);
+    daemon.wait_for_log("/services/web/evil");
+    client.put("/services/web/evil", r#"{"address": "127.0.0.1", "port": 1, "weight": 0}"#);
+    daemon.wait_for_log("weight=0");
     assert_eq!(job.read("conf.d/upstreams.conf"), good);
     served("green\n");
     client.delete("/services/web/evil");

@@ -100,7 +100,7 @@ fn a_signal_reaches_the_process_of_the_pid_file() {
     // Not running: no failure, and the reload waits for it.
     let mut daemon = job.start(&["run"]);
     job.wait_for("out.conf", "A");
-    daemon.wait_for_log("not running");
+    daemon.wait_for_log("there is no pid file");
     job.write(
         "program",
         "trap 'cp out.conf served' HUP\necho $$ > .pid && mv .pid program.pid\nwhile :; do sleep 0.05; done\n",

@@ -18,7 +18,7 @@ pub(super) fn key(render: &mut Render, arguments: &Arguments<'_>) -> Result<Valu
         return Err(arguments.refused("path", "the root is a folder, not a key"));
     }
     let asked = asked(render, arguments, Query::Key(path))?;
-    let base64 = arguments.flag("base64", render)?;
+    let base64 = arguments.flag("base64")?;
     let answer = render.ask(&asked)?;
     match &answer.data {
         Data::Key(Some(text)) if base64 => {
@@ -49,19 +49,21 @@ pub(super) fn shown(render: &Render, answer: &Answer, text: &Text, asked: &Asked
 
 /// What a call gives when the thing is not there: its default, else undefined; with `required=true` nothing.
 pub(super) fn absent(render: &mut Render, arguments: &Arguments<'_>, absent: Absent) -> Result<Value, Stop> {
-    if arguments.flag("required", render)? {
-        let (message, queries) = match absent {
-            Absent::Query(asked) => (format!("{asked} is not there, and it is required"), vec![asked]),
-            Absent::Variable(name) => (format!("variable `{name}` is not set, and it is required"), Vec::new()),
-        };
-        return Err(Failure::of(ErrorKind::Undefined { absent: queries }, message).into());
+    if arguments.flag("required")? {
+        return Err(match absent {
+            Absent::Query(asked) => {
+                let message = format!("{asked} is not there, and it is required");
+                Failure::of(ErrorKind::Undefined { absent: vec![asked] }, message)
+            }
+            Absent::Variable(name) => Failure::new(format!("variable `{name}` is not set, and it is required")),
+        }
+        .into());
     }
     if let Some(default) = arguments.any("default") {
         return Ok(default.clone());
     }
-    // The newest stands last, so that an error about it names it.
-    render.absent.retain(|known| *known != absent);
-    render.absent.push(absent);
+    render.absent.insert(absent.clone());
+    render.last_absent = Some(absent);
     Ok(Value::undefined())
 }
 
@@ -82,7 +84,7 @@ pub(super) fn prefix(render: &mut Render, arguments: &Arguments<'_>) -> Result<V
     let asked = asked(render, arguments, Query::Prefix(path))?;
     let answer = render.ask(&asked)?;
     let Data::Prefix(entries) = &answer.data else { return Err(mismatch(&asked, &answer)) };
-    at_least(render, arguments, &asked, entries.len())?;
+    at_least(arguments, &asked, entries.len())?;
     view::check_entries(entries, &asked, render.environment.limits.value)?;
     Ok(answer.view.get_or_init(|| view::entries(entries)).clone())
 }

@@ -7,7 +7,6 @@ mod key;
 mod local;
 mod service;
 
-pub(super) use local::THROWN;
 use tera::{Kwargs, State, Tera, TeraResult, Value};
 
 use super::arguments::Arguments;
@@ -200,8 +199,8 @@ fn asked(render: &Render, arguments: &Arguments<'_>, query: Query) -> Result<Ask
 }
 
 /// Fails when there are fewer than `min=` things.
-fn at_least(render: &Render, arguments: &Arguments<'_>, asked: &Asked, count: usize) -> Result<(), Stop> {
-    match arguments.count("min", render)? {
+fn at_least(arguments: &Arguments<'_>, asked: &Asked, count: usize) -> Result<(), Stop> {
+    match arguments.count("min")? {
         Some(min) if (count as u64) < min => {
             Err(Failure::new(format!("{asked} has {count} entries, and `min={min}` are wanted")).into())
         }
