@@ -275,6 +275,12 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether a progress response stands in the stream behind everything that it speaks of: from 3.4.25 and 3.5.8
+    /// on (etcd issue 15220). Before, it may overtake what is queued, and speaks for watches that are still catching up.
+    pub(super) fn orders_progress(&self) -> bool {
+        orders_progress(&self.version)
+    }
+
     /// Whether a new token may help.
     pub(super) fn has_login(&self) -> bool {
         self.login.is_some()
@@ -328,6 +334,17 @@ impl Connection {
     }
 }
 
+/// See [`Connection::orders_progress`]; a version that cannot be read is taken for an old one.
+fn orders_progress(version: &str) -> bool {
+    let mut parts = version.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
+    let mut next = || -> u32 { parts.next().unwrap_or(0) };
+    match (next(), next(), next()) {
+        (3, 4, patch) => patch >= 25,
+        (3, 5, patch) => patch >= 8,
+        (major, minor, _) => (major, minor) > (3, 5),
+    }
+}
+
 async fn grpc(channel: &Channel) -> Result<Grpc<Channel>, Failure> {
     let mut grpc = Grpc::new(channel.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     grpc.ready().await.map_err(|error| Failure::Lost(explain(&error, &error.to_string())))?;
@@ -378,6 +395,23 @@ mod tests {
         }
         for text in ["", "unix:///x", "http://", "http://u:p@a:1", "http://a/v3", "a b"] {
             assert!(Endpoint::parse(text, false).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn versions_that_order_progress() {
+        for (version, expected) in [
+            ("3.4.23", false),
+            ("3.4.25", true),
+            ("3.5.7", false),
+            ("3.5.8", true),
+            ("3.5.21-custom", true),
+            ("3.6.0-rc.1", true),
+            ("4.0.0", true),
+            ("3.3.27", false),
+            ("", false),
+        ] {
+            assert_eq!(orders_progress(version), expected, "{version}");
         }
     }
 

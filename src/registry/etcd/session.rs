@@ -20,6 +20,9 @@ use super::state::State;
 use super::stream::{Frame, Stream, WatchId};
 use crate::registry::Feed;
 
+/// How long a new watch may take to catch up; etcd sees to it every 100 ms.
+const CATCHING_UP: Duration = Duration::from_millis(150);
+
 /// How often a synchronisation begins again because what it reads is compacted under it.
 const COMPACTIONS: u32 = 8;
 
@@ -74,6 +77,8 @@ pub(super) async fn run(state: &mut State, config: &Config, endpoint: &Endpoint,
         cluster: 0,
         revision: 0,
         stale: false,
+        created: i64::MAX,
+        settled: now,
         opened: now,
         heard: now,
         asked: 0,
@@ -119,6 +124,10 @@ struct Session<'a> {
     cluster: u64,
     /// The newest revision that this session has seen.
     revision: i64,
+    /// The least revision at which a watch was created since the last reading.
+    created: i64,
+    /// When the newest watches have caught up, on a server that does not say so.
+    settled: Instant,
     /// Whether a watch has ended and its range is to be read and watched again.
     stale: bool,
     opened: Instant,
@@ -216,6 +225,10 @@ impl Session<'_> {
                     return Err(Stop::Renew("its revision fell while it was followed".to_owned()));
                 }
                 Ok(Reached::One) => {
+                    if std::mem::replace(&mut self.created, i64::MAX) < self.revision {
+                        // Something was written meanwhile, so a watch may have been created behind the newest revision.
+                        self.settled = Instant::now() + CATCHING_UP;
+                    }
                     self.publish();
                     return self.gather().await;
                 }

@@ -88,9 +88,7 @@ impl Session<'_> {
             return Err(Stop::Lost(format!("no sign of life on the watch stream within {silence}")));
         }
         self.asked += 1;
-        if let Some(stream) = &mut self.stream {
-            stream.ask_progress();
-        }
+        self.ask_progress();
         Ok(())
     }
 

@@ -10,8 +10,15 @@ use crate::registry::etcd::connection::{Failure, with_hint};
 use crate::registry::etcd::messages::Event;
 use crate::registry::etcd::stream::{Ending, Frame, WatchId};
 
-/// How long the events of one transaction are waited for, and those that follow are gathered.
+/// How long changes that follow one another at once are gathered.
 const GATHER: Duration = Duration::from_millis(2);
+
+/// How long the rest of a transaction is waited for, should the server not say that it is complete.
+const TRANSACTION: Duration = Duration::from_millis(150);
+
+/// How often a server that does not order its progress responses is asked: each time that it is, what stands queued
+/// had another round trip to come.
+const ROUNDS: u32 = 2;
 
 impl Session<'_> {
     pub(super) async fn on_frame(&mut self, frame: Frame) -> Result<(), Stop> {
@@ -31,6 +38,7 @@ impl Session<'_> {
         match frame {
             Frame::Created { cluster, revision } => {
                 self.check_cluster(cluster)?;
+                self.created = self.created.min(revision);
                 if revision < self.revision {
                     // The watch's connection leads to a member that lags, or to one that was restored: an audit tells.
                     self.next_audit = self.next_audit.min(Instant::now() + Duration::from_secs(1));
@@ -75,46 +83,77 @@ impl Session<'_> {
     /// Gathers what belongs together and publishes it in one step.
     ///
     /// One transaction comes as one frame for each range that it touches, and nothing in a frame says whether there
-    /// are others. etcd puts the frames of a transaction into the stream's queue before its revision becomes
-    /// visible, so a progress response that shows the revision stands behind them: it ends the wait exactly, after
-    /// one round trip. (Before 3.4.25 and 3.5.8 it could overtake frames that were queued but not sent at that
-    /// moment.) With one range there is nothing to wait for.
+    /// are others. With one range there is nothing to wait for.
     pub(super) async fn gather(&mut self) -> Result<(), Stop> {
         let deadline = Instant::now() + GATHER;
         let mut others = Vec::new();
         while !self.pending.is_empty() {
-            let reached = if self.watches.len() > 1 { self.await_progress(deadline, &mut others).await? } else { None };
+            let complete = if self.watches.len() > 1 { self.await_transaction(&mut others).await? } else { i64::MAX };
             while Instant::now() < deadline
                 && let Some(stream) = &mut self.stream
                 && let Some(frame) = stream.ready()?
             {
-                match frame {
-                    Frame::Events { id, events } => self.take(id, events),
-                    Frame::Progress { .. } => {}
-                    other => others.push(other),
-                }
+                self.put_aside(frame, &mut others);
             }
-            self.commit(reached.unwrap_or(i64::MAX));
+            self.commit(complete);
         }
         others.into_iter().try_for_each(|frame| self.on_control(frame))
     }
 
-    /// Waits until the stream is past every event that is pending; gives the revision that it is at, or none when
-    /// the time is over. Frames that are not about events or progress go to `others`.
-    async fn await_progress(&mut self, deadline: Instant, others: &mut Vec<Frame>) -> Result<Option<i64>, Failure> {
+    /// Waits until all events up to a revision have come, at least the newest that is pending, and gives it.
+    ///
+    /// etcd puts the frames of a transaction into the stream's queue before its revision becomes visible, so a
+    /// progress response that shows the revision stands behind them: it ends the wait exactly, after one round trip.
+    async fn await_transaction(&mut self, others: &mut Vec<Frame>) -> Result<i64, Failure> {
+        let ordered = self.connection.orders_progress();
+        if !ordered {
+            self.await_progress(i64::MAX, self.settled, others).await?;
+        }
         let newest = self.pending.iter().map(|(_, event)| revision_of(event)).max().unwrap_or_default();
-        let Some(stream) = &mut self.stream else { return Ok(None) };
-        stream.ask_progress();
-        loop {
-            let Some(stream) = &mut self.stream else { return Ok(None) };
-            let Ok(frame) = tokio::time::timeout_at(deadline, stream.next()).await else { return Ok(None) };
-            match frame? {
-                Frame::Events { id, events } => self.take(id, events),
-                Frame::Progress { revision } if revision >= newest => return Ok(Some(revision)),
-                // The answer to an earlier question, or the transaction was not visible yet.
-                Frame::Progress { .. } => stream.ask_progress(),
-                other => others.push(other),
+        let deadline = Instant::now() + TRANSACTION;
+        let mut complete = None;
+        for _ in 0..if ordered { 1 } else { ROUNDS } {
+            self.ask_progress();
+            match self.await_progress(newest, deadline, others).await? {
+                Some(revision) => complete = complete.or(Some(revision)),
+                None => return Ok(i64::MAX),
             }
+        }
+        Ok(complete.unwrap_or(i64::MAX))
+    }
+
+    /// Waits until the stream says that it is at a revision; gives the revision that it is at, or none when the time
+    /// is over.
+    async fn await_progress(
+        &mut self,
+        wanted: i64,
+        deadline: Instant,
+        others: &mut Vec<Frame>,
+    ) -> Result<Option<i64>, Failure> {
+        while let Some(stream) = &mut self.stream {
+            let Ok(frame) = tokio::time::timeout_at(deadline, stream.next()).await else { break };
+            match frame? {
+                Frame::Progress { revision } if revision >= wanted => return Ok(Some(revision)),
+                // The answer to an earlier question, or the transaction was not visible yet.
+                Frame::Progress { .. } if wanted < i64::MAX => self.ask_progress(),
+                frame => self.put_aside(frame, others),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Keeps events as pending, and what is not about events for later.
+    fn put_aside(&mut self, frame: Frame, others: &mut Vec<Frame>) {
+        match frame {
+            Frame::Events { id, events } => self.take(id, events),
+            Frame::Progress { .. } => {}
+            other => others.push(other),
+        }
+    }
+
+    pub(super) fn ask_progress(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.ask_progress();
         }
     }
 
