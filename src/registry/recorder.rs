@@ -69,6 +69,14 @@ impl Running {
         }
     }
 
+    /// The next publication, or nothing if an outage comes first.
+    pub(crate) async fn publication_or_outage(&mut self) -> Option<Publication> {
+        match self.next().await {
+            Event::Publication(publication) => Some(publication),
+            Event::Outage(_) => None,
+        }
+    }
+
     /// The next publication, which answers one query.
     pub(crate) async fn answer(&mut self) -> Result<Data, String> {
         let mut publication = self.publication().await;
