@@ -22,7 +22,7 @@ struct Slot {
     answer: Option<Arc<Answer>>,
     /// Why the last attempt gave no new answer, while that is so.
     error: Option<QueryError>,
-    /// The publication that last changed the answer.
+    /// The publication that last changed the answer, or the error while there is no answer.
     changed: u64,
 }
 
@@ -141,16 +141,24 @@ impl Store {
             }
             let asked = Asked { registry: registry.clone(), query: reply.query };
             let slot = slots.entry(asked.clone()).or_default();
-            match reply.result {
-                Err(error) => slot.error = Some(error),
+            let changed = match reply.result {
+                Err(error) => {
+                    let news = slot.answer.is_none() && slot.error.as_ref() != Some(&error);
+                    slot.error = Some(error);
+                    news
+                }
                 Ok(answer) => {
                     slot.error = None;
-                    if slot.answer.as_deref() != Some(&answer) {
+                    let news = slot.answer.as_deref() != Some(&answer);
+                    if news {
                         slot.answer = Some(Arc::new(answer));
-                        slot.changed = state.publication;
-                        woken.extend(state.readers_of.get(&asked).into_iter().flatten());
                     }
+                    news
                 }
+            };
+            if changed {
+                slot.changed = state.publication;
+                woken.extend(state.readers_of.get(&asked).into_iter().flatten());
             }
         }
         for reader in woken {
@@ -403,10 +411,10 @@ mod tests {
         read(&reader, &["a"]);
         store.publish(&main, vec![reply("a", "1")]);
         let before = reader.view();
-        store.publish(&main, vec![Reply { query: key("a"), result: Err(QueryError("denied".into())) }]);
+        store.publish(&main, vec![Reply { query: key("a"), result: Err(QueryError::denied("denied")) }]);
         let after = reader.view();
         assert!(after.answer(&asked("a")).is_some());
-        assert_eq!(after.error(&asked("a")), Some(&QueryError("denied".into())));
+        assert_eq!(after.error(&asked("a")), Some(&QueryError::denied("denied")));
         assert_eq!(before.error(&asked("a")), None);
     }
 

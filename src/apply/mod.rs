@@ -14,8 +14,8 @@
 //!   that were there before until the live files have been looked at.
 //! - [`reload::Outcome`]: what became of the process. `confirm` will stand behind it.
 //!
-//! [`Records`] remember across restarts which targets still owe their process a reload. Only [`write`](self) renames
-//! or writes a destination.
+//! [`Records`] remember across restarts which targets still owe their process a reload. Only the `write` module
+//! renames or writes a destination.
 
 mod check;
 mod destination;

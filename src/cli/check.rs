@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::args::{Check, Common};
 use super::load;
-use super::ready::Waiting;
+use super::ready::Patience;
 use crate::exit::Exit;
 use crate::registries::Registries;
 use crate::registry::{Asked, Path, Query};
 use crate::store::Store;
+use crate::target::Waiting;
 
 pub(super) async fn run(common: &Common, options: &Check) -> Exit {
     let plan = match load::plan(common, &load::variables()) {
@@ -24,13 +25,13 @@ pub(super) async fn run(common: &Common, options: &Check) -> Exit {
         let probes: BTreeSet<Asked> = plan.config.registries.keys().map(probe).collect();
         let reader = store.reader();
         reader.has_read(&reader.view(), probes.clone(), true);
-        let waiting = Waiting::new(options.timeout);
+        let (patience, probes) = (Patience::new(options.timeout), Waiting::for_all(probes));
         let answered = tokio::select! {
-            answered = waiting.arrival("check --connect", &reader, &probes) => answered,
-            () = waiting.draw() => false,
+            answered = patience.arrival("check --connect", &reader, &probes) => answered,
+            () = patience.draw() => false,
         };
         if !answered {
-            waiting.report();
+            patience.report();
             return Exit::NotReady;
         }
     }

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::args::{Common, Once};
 use super::load;
-use super::ready::Waiting;
+use super::ready::Patience;
 use crate::apply::reload::Outcome;
 use crate::backoff::Backoff;
 use crate::exit::Exit;
@@ -30,17 +30,17 @@ pub(super) async fn run(common: &Common, options: &Once) -> Exit {
     };
     let store = Store::new();
     let _registries = Registries::start(&plan.config, &store);
-    let waiting = Waiting::new(options.ready.timeout);
+    let patience = Patience::new(options.ready.timeout);
     let stop = CancellationToken::new();
     let choices = Options { no_check: options.no_check, no_reload: options.no_reload };
     let appliers = plan.appliers(&records, choices);
     let mut all = std::pin::pin!(join_all(appliers.into_iter().map(|applier| {
-        let job = Job { applier, reader: store.reader(), waiting: &waiting, stop: &stop };
+        let job = Job { applier, reader: store.reader(), patience: &patience, stop: &stop };
         job.run(options.ready.wait_for_keys)
     })));
     let exits = tokio::select! {
         exits = &mut all => exits,
-        () = waiting.draw() => Vec::new(),
+        () = patience.draw() => Vec::new(),
         () = stop_signal() => {
             eprintln!("error: interrupted");
             // What is under way ends whole, unless a second signal says otherwise.
@@ -54,7 +54,7 @@ pub(super) async fn run(common: &Common, options: &Once) -> Exit {
         }
     };
     if exits.contains(&Exit::NotReady) {
-        waiting.report();
+        patience.report();
     }
     exits.into_iter().fold(Exit::Done, Exit::and)
 }
@@ -63,7 +63,7 @@ pub(super) async fn run(common: &Common, options: &Once) -> Exit {
 struct Job<'a> {
     applier: Applier,
     reader: Reader,
-    waiting: &'a Waiting,
+    patience: &'a Patience,
     stop: &'a CancellationToken,
 }
 
@@ -72,14 +72,14 @@ impl Job<'_> {
         let name = self.applier.target().name.clone();
         loop {
             let go_on = match self.applier.attempt(&self.reader, self.stop).await {
-                Attempt::Waiting(missing) => tokio::select! {
-                    arrived = self.waiting.arrival(&name, &self.reader, &missing) => arrived,
+                Attempt::Waiting(waiting) => tokio::select! {
+                    arrived = self.patience.arrival(&name, &self.reader, &waiting) => arrived,
                     () = self.stop.cancelled() => return Exit::Failed,
                 },
                 Attempt::Failed(Failure::Render(failure)) if wait_for_keys && failure.is_absent_key() => {
                     let reason = failure.to_string();
                     tokio::select! {
-                        changed = self.waiting.change(&name, &self.reader, &reason) => changed,
+                        changed = self.patience.change(&name, &self.reader, &reason) => changed,
                         () = self.stop.cancelled() => return Exit::Failed,
                     }
                 }
@@ -120,7 +120,7 @@ impl Job<'_> {
                 Some(Outcome::Failed(reason)) => reason,
             };
             let again = tokio::time::Instant::now() + backoff.next_pause();
-            if again >= self.waiting.deadline() {
+            if again >= self.patience.deadline() {
                 eprintln!("error: target `{name}`: reload failed, it stays owed: {reason}");
                 return Exit::Failed;
             }

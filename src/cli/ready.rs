@@ -7,21 +7,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::registry::Asked;
 use crate::store::Reader;
-use crate::target::waiting_for;
+use crate::target::{Waiting, waiting_for};
 
 /// How often the line on a terminal is drawn.
 const DRAW: Duration = Duration::from_millis(250);
 
 /// What targets wait for, and until when they may.
-pub(super) struct Waiting {
+pub(super) struct Patience {
     started: Instant,
     deadline: Instant,
     missing: Mutex<BTreeMap<String, BTreeSet<String>>>,
 }
 
-impl Waiting {
+impl Patience {
     /// Waits at most for `timeout` from now.
     pub(super) fn new(timeout: Duration) -> Self {
         let started = Instant::now();
@@ -35,16 +34,16 @@ impl Waiting {
         self.deadline
     }
 
-    /// Waits until all these queries of a target are answered; gives false when the deadline comes before.
-    pub(super) async fn arrival(&self, target: &str, reader: &Reader, missing: &BTreeSet<Asked>) -> bool {
+    /// Waits until another render of a target may come further; gives false when the deadline comes before.
+    pub(super) async fn arrival(&self, target: &str, reader: &Reader, waiting: &Waiting) -> bool {
         loop {
             let view = reader.view();
-            let absent: BTreeSet<&Asked> = missing.iter().filter(|asked| view.answer(asked).is_none()).collect();
-            if absent.is_empty() {
+            if waiting.is_over(&view) {
                 self.note(target, BTreeSet::new());
                 return true;
             }
-            self.note(target, absent.into_iter().map(|asked| waiting_for(asked, reader)).collect());
+            let absent = waiting.missing.iter().filter(|asked| view.answer(asked).is_none());
+            self.note(target, absent.map(|asked| waiting_for(asked, reader)).collect());
             tokio::select! {
                 _ = reader.changed() => {}
                 // The reason may have changed, such as an outage that was found meanwhile.

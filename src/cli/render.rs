@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::args::{Common, Ready};
 use super::load;
-use super::ready::Waiting;
+use super::ready::Patience;
 use crate::exit::Exit;
 use crate::plan::Plan;
 use crate::registries::Registries;
@@ -27,18 +27,18 @@ pub(super) async fn rendered(common: &Common, options: &Ready) -> Result<(Plan, 
     load::only(&mut plan, &options.targets)?;
     let store = Store::new();
     let _registries = Registries::start(&plan.config, &store);
-    let waiting = Waiting::new(options.timeout);
+    let patience = Patience::new(options.timeout);
     let all = join_all(plan.targets.iter().map(|(target, templates)| {
         let mut renderer = Renderer::new(target.clone(), templates.clone());
-        let (reader, waiting, name) = (store.reader(), &waiting, target.name.clone());
-        async move { complete(&mut renderer, &name, &reader, waiting, options.wait_for_keys).await }
+        let (reader, patience, name) = (store.reader(), &patience, target.name.clone());
+        async move { complete(&mut renderer, &name, &reader, patience, options.wait_for_keys).await }
     }));
     let results = tokio::select! {
         results = all => results,
-        () = waiting.draw() => Vec::new(),
+        () = patience.draw() => Vec::new(),
     };
     if results.iter().any(|result| matches!(result, Err(Exit::NotReady))) {
-        waiting.report();
+        patience.report();
     }
     let mut files = Vec::with_capacity(results.len());
     let mut exit = Exit::Done;
@@ -56,15 +56,15 @@ async fn complete(
     renderer: &mut Renderer,
     target: &str,
     reader: &Reader,
-    waiting: &Waiting,
+    patience: &Patience,
     wait_for_keys: bool,
 ) -> Result<Complete, Exit> {
     loop {
         let go_on = match renderer.render(reader).await {
             Render::Complete(complete) => return Ok(complete),
-            Render::Waiting(missing) => waiting.arrival(target, reader, &missing).await,
+            Render::Waiting(waiting) => patience.arrival(target, reader, &waiting).await,
             Render::Failed(failure) if wait_for_keys && failure.is_absent_key() => {
-                waiting.change(target, reader, &failure.to_string()).await
+                patience.change(target, reader, &failure.to_string()).await
             }
             Render::Failed(failure) => {
                 eprintln!("error: target `{target}`: {failure}");

@@ -88,7 +88,7 @@ fn read_file(path: &Path) -> Result<Option<Text>, QueryError> {
     match read_bounded(path, MAX_SIZE) {
         Ok(bytes) => Ok(Some(Text(bytes.into()))),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => Err(QueryError(format!("cannot read `{}`: {error}", path.display()))),
+        Err(error) => Err(QueryError::new(format!("cannot read `{}`: {error}", path.display()))),
     }
 }
 

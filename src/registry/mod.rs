@@ -79,10 +79,27 @@ pub trait Watch: Send {
 #[error("{0}")]
 pub struct Outage(pub String);
 
-/// Why one query has no new answer while the registry itself is well, such as "permission denied".
+/// Why one query has no new answer while the registry itself is well.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct QueryError(pub String);
+#[error("{reason}")]
+pub struct QueryError {
+    /// What the registry said: a fragment that never holds a value or a secret.
+    pub reason: String,
+    /// We are not allowed to ask this, which `optional=true` in a template turns into "not there".
+    pub denied: bool,
+}
+
+impl QueryError {
+    /// The registry cannot answer this query.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), denied: false }
+    }
+
+    /// We are not allowed to ask this query.
+    pub fn denied(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), denied: true }
+    }
+}
 
 /// The reply to one query within a [`Publication`].
 #[derive(Debug, Clone)]

@@ -69,11 +69,19 @@ impl Running {
         }
     }
 
+    /// The next publication, or nothing if an outage comes first.
+    pub(crate) async fn publication_or_outage(&mut self) -> Option<Publication> {
+        match self.next().await {
+            Event::Publication(publication) => Some(publication),
+            Event::Outage(_) => None,
+        }
+    }
+
     /// The next publication, which answers one query.
     pub(crate) async fn answer(&mut self) -> Result<Data, String> {
         let mut publication = self.publication().await;
         assert_eq!(publication.len(), 1);
-        publication.remove(0).result.map(|answer| answer.data).map_err(|error| error.0)
+        publication.remove(0).result.map(|answer| answer.data).map_err(|error| error.reason)
     }
 
     /// The next publication, which answers one query for a key, as text.

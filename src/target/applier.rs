@@ -1,17 +1,15 @@
 //! One apply: render, stage, check, commit, reload, with what is owed carried from one to the next.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::render::{Complete, Render, RenderFailure, Renderer};
+use super::render::{Complete, Render, RenderFailure, Renderer, Waiting};
 use crate::apply::reload::{Outcome, reload};
 use crate::apply::{ApplyError, ErrorKind, Hashes, Owed, Records, Staged};
 use crate::config::{Reload, Target};
 use crate::process::{BootTime, Context};
-use crate::registry::Asked;
 use crate::store::Reader;
 use crate::template::Templates;
 
@@ -19,7 +17,7 @@ use crate::template::Templates;
 #[derive(Debug)]
 pub enum Attempt {
     /// Some queries are not answered yet; nothing was touched.
-    Waiting(BTreeSet<Asked>),
+    Waiting(Waiting),
     /// Something failed before the files were replaced: the old ones stay.
     Failed(Failure),
     /// The files are those of the newest answers.
@@ -131,7 +129,7 @@ impl Applier {
     pub async fn attempt(&mut self, reader: &Reader, stop: &CancellationToken) -> Attempt {
         let complete = match self.renderer.render(reader).await {
             Render::Complete(complete) => complete,
-            Render::Waiting(missing) => return Attempt::Waiting(missing),
+            Render::Waiting(waiting) => return Attempt::Waiting(waiting),
             Render::Failed(failure) => return Attempt::Failed(failure.into()),
         };
         let revision = complete.revision;

@@ -7,7 +7,7 @@ mod state;
 mod task;
 
 pub use applier::{Applied, Applier, Attempt, Failure, Options, Retry};
-pub use render::{Complete, Render, RenderFailure, Renderer};
+pub use render::{Complete, Render, RenderFailure, Renderer, Waiting};
 pub use schedule::Schedule;
 pub use state::State;
 pub use task::{RETRY_JITTER, Task, failure_text, paths, waiting_for};

@@ -21,9 +21,37 @@ pub enum Render {
     /// Every template, from one view.
     Complete(Complete),
     /// Some queries are not answered yet; they are followed from now on.
-    Waiting(BTreeSet<Asked>),
+    Waiting(Waiting),
     /// It failed.
     Failed(RenderFailure),
+}
+
+/// What a render waits for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Queries that are not answered.
+    pub missing: BTreeSet<Asked>,
+    /// What it asked besides, and got.
+    read: BTreeSet<Asked>,
+    /// The publication that it saw.
+    publication: u64,
+}
+
+impl Waiting {
+    /// Waits for these answers.
+    pub fn for_all(missing: BTreeSet<Asked>) -> Self {
+        Self { missing, ..Self::default() }
+    }
+
+    /// Whether another render may come further: all that was missing has arrived, be it as a refusal that the last
+    /// render did not see, or what it did read has changed, so that it may ask for other things.
+    pub fn is_over(&self, view: &View) -> bool {
+        let arrived = |asked: &Asked| {
+            let refused = view.error(asked).is_some() && view.changed_since(self.publication, [asked]);
+            view.answer(asked).is_some() || refused
+        };
+        self.missing.iter().all(arrived) || view.changed_since(self.publication, &self.read)
+    }
 }
 
 /// Why a target could not be rendered.
@@ -77,6 +105,7 @@ struct Kept {
 #[derive(Debug)]
 struct Pass {
     kept: Vec<Option<Kept>>,
+    /// All that was asked, answered or not.
     reads: BTreeSet<Asked>,
     missing: BTreeSet<Asked>,
     error: Option<Box<TemplateError>>,
@@ -109,10 +138,15 @@ impl Renderer {
         };
         let complete = pass.missing.is_empty() && pass.error.is_none();
         let revision = revision(&view, &pass.reads);
-        reader.has_read(&view, pass.reads, complete);
         self.kept = pass.kept;
-        if !pass.missing.is_empty() {
-            return Render::Waiting(pass.missing);
+        let waiting = (!pass.missing.is_empty()).then(|| Waiting {
+            read: pass.reads.difference(&pass.missing).cloned().collect(),
+            missing: pass.missing,
+            publication: view.publication(),
+        });
+        reader.has_read(&view, pass.reads, complete);
+        if let Some(waiting) = waiting {
+            return Render::Waiting(waiting);
         }
         if let Some(error) = pass.error {
             return Render::Failed(error.into());
@@ -136,6 +170,7 @@ fn pass(templates: &Templates, mut kept: Vec<Option<Kept>>, view: &View) -> Pass
         let rendering = templates.render(index, view);
         reads.extend(rendering.reads.iter().chain(&rendering.missing).cloned());
         if !rendering.missing.is_empty() {
+            reads.extend(rendering.missing.iter().cloned());
             missing.extend(rendering.missing);
             continue;
         }
@@ -151,4 +186,51 @@ fn pass(templates: &Templates, mut kept: Vec<Option<Kept>>, view: &View) -> Pass
 
 fn revision(view: &View, reads: &BTreeSet<Asked>) -> u64 {
     reads.iter().filter_map(|asked| view.answer(asked)).map(|answer| answer.revision).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{Answer, Data, Path, Query, QueryError, Reply, Text};
+    use crate::store::Store;
+
+    fn asked(path: &str) -> Asked {
+        Asked { registry: "main".into(), query: Query::Key(Path::parse(path).unwrap()) }
+    }
+
+    fn answered(path: &str, value: &'static str) -> Reply {
+        Reply { query: asked(path).query, result: Ok(Answer::new(Data::Key(Some(Text(value.into()))), 1)) }
+    }
+
+    fn refused(path: &str) -> Reply {
+        Reply { query: asked(path).query, result: Err(QueryError::denied("permission denied")) }
+    }
+
+    /// A render that read `a` and waits for `b` and `c`.
+    fn waiting(publication: u64) -> Waiting {
+        Waiting { missing: [asked("b"), asked("c")].into(), read: [asked("a")].into(), publication }
+    }
+
+    #[test]
+    fn a_render_is_worth_another_try_when_all_has_arrived_or_what_it_read_has_changed() {
+        let store = Store::new();
+        let main: Arc<str> = "main".into();
+        let _wanted = store.add_registry(&main);
+        let reader = store.reader();
+        reader.has_read(&reader.view(), ["a", "b", "c"].map(asked).into(), false);
+        store.publish(&main, vec![answered("a", "1")]);
+        let waiting_now = waiting(reader.view().publication());
+        assert!(!waiting_now.is_over(&reader.view()));
+
+        store.publish(&main, vec![answered("b", "1")]);
+        assert!(!waiting_now.is_over(&reader.view()), "`c` is still missing");
+        store.publish(&main, vec![refused("c")]);
+        assert!(waiting_now.is_over(&reader.view()), "a refusal may be what an optional query waits for");
+        let seen = waiting(reader.view().publication());
+        store.publish(&main, vec![refused("c")]);
+        assert!(!seen.is_over(&reader.view()), "the same refusal brings nothing new");
+
+        store.publish(&main, vec![answered("a", "2")]);
+        assert!(seen.is_over(&reader.view()), "the template may not ask for `c` any more");
+    }
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::applier::{Applied, Applier, Attempt, Failure, Retry};
+use super::render::Waiting;
 use super::schedule::Schedule;
 use super::state::State;
 use crate::apply::reload::Outcome;
@@ -36,7 +37,7 @@ pub struct Task {
     repeats: Repeats,
     state: watch::Sender<State>,
     /// Answers without which there is nothing to apply. While there are some, their arrival is all that counts.
-    missing: Option<BTreeSet<Asked>>,
+    waiting: Option<Waiting>,
     /// What is tried again, and when.
     retry: Option<(Instant, Again)>,
     /// When the log says what is waited for.
@@ -64,7 +65,7 @@ impl Task {
             backoff: Backoff::new(first, longest, RETRY_JITTER),
             repeats: Repeats::default(),
             state: watch::Sender::new(State::Waiting(BTreeSet::new())),
-            missing: Some(BTreeSet::new()),
+            waiting: Some(Waiting::default()),
             retry: None,
             say_waiting: Some(Instant::now() + SAY_WAITING),
             revision: 0,
@@ -86,7 +87,7 @@ impl Task {
             tokio::select! {
                 () = stop.cancelled() => return,
                 changes = self.reader.changed() => {
-                    if self.missing.is_none() {
+                    if self.waiting.is_none() {
                         self.schedule.changed(changes, false);
                     }
                 }
@@ -99,9 +100,8 @@ impl Task {
     /// Does what is due.
     async fn act(&mut self, now: Instant, stop: &CancellationToken) {
         let reached = |at: Instant| at <= now;
-        if let Some(missing) = &self.missing {
-            let view = self.reader.view();
-            if missing.iter().all(|asked| view.answer(asked).is_some()) {
+        if let Some(waiting) = &self.waiting {
+            if waiting.is_over(&self.reader.view()) {
                 self.apply(stop).await;
             } else if self.say_waiting.is_some_and(reached) {
                 self.write_waiting();
@@ -127,20 +127,19 @@ impl Task {
             self.retry = None;
             let attempt = self.applier.attempt(&self.reader, stop).await;
             let changes = self.reader.take_changes();
-            let Attempt::Waiting(missing) = attempt else {
-                self.missing = None;
+            let Attempt::Waiting(waiting) = attempt else {
+                self.waiting = None;
                 self.say_waiting = None;
                 if let Some(changes) = changes {
                     self.schedule.changed(changes, true);
                 }
                 return self.note(attempt);
             };
-            let view = self.reader.view();
-            let arrived = missing.iter().all(|asked| view.answer(asked).is_some());
+            let over = waiting.is_over(&self.reader.view());
             self.say_waiting.get_or_insert_with(|| Instant::now() + SAY_WAITING);
-            self.state.send_replace(State::Waiting(missing.clone()));
-            self.missing = Some(missing);
-            if !arrived || stop.is_cancelled() {
+            self.state.send_replace(State::Waiting(waiting.missing.clone()));
+            self.waiting = Some(waiting);
+            if !over || stop.is_cancelled() {
                 return;
             }
         }
@@ -224,8 +223,8 @@ impl Task {
     }
 
     fn write_waiting(&mut self) {
-        let waiting: Vec<String> =
-            self.missing.iter().flatten().map(|asked| waiting_for(asked, &self.reader)).collect();
+        let missing = self.waiting.iter().flat_map(|waiting| &waiting.missing);
+        let waiting: Vec<String> = missing.map(|asked| waiting_for(asked, &self.reader)).collect();
         warn!(target = self.name(), "still waits for {}", waiting.join("; "));
         self.say_waiting = Some(Instant::now() + Duration::from_secs(60));
     }

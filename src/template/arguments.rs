@@ -3,7 +3,7 @@
 use tera::value::Key;
 use tera::{Kwargs, Map, Value};
 
-use super::error::{ErrorKind, Failure, did_you_mean};
+use super::error::{ErrorKind, Failure, did_you_mean, undefined};
 use super::record::{Render, Stop};
 use crate::registry::Path;
 
@@ -25,10 +25,10 @@ impl<'a> Arguments<'a> {
     }
 
     /// A value that must be defined when it is given.
-    pub(super) fn value(&self, name: &'a str, render: &Render) -> Result<Option<&'a Value>, Stop> {
+    pub(super) fn value(&self, name: &'a str) -> Result<Option<&'a Value>, Stop> {
         match self.kwargs.get::<&Value>(name).ok().flatten() {
             Some(value) if value.is_undefined() => {
-                Err(render.undefined(format!("`{name}` of `{}` is undefined", self.call)).into())
+                Err(undefined(format!("`{name}` of `{}` is undefined", self.call)).into())
             }
             other => Ok(other),
         }
@@ -36,7 +36,7 @@ impl<'a> Arguments<'a> {
 
     /// A text.
     pub(super) fn text(&self, name: &'a str, render: &Render) -> Result<Option<&'a str>, Stop> {
-        let Some(value) = self.value(name, render)? else { return Ok(None) };
+        let Some(value) = self.value(name)? else { return Ok(None) };
         self.as_text(name, value, render).map(Some)
     }
 
@@ -47,7 +47,7 @@ impl<'a> Arguments<'a> {
 
     /// One text or a list of texts; empty when it is not given.
     pub(super) fn texts(&self, name: &'a str, render: &Render) -> Result<Vec<&'a str>, Stop> {
-        let Some(value) = self.value(name, render)? else { return Ok(Vec::new()) };
+        let Some(value) = self.value(name)? else { return Ok(Vec::new()) };
         match value.as_array() {
             Some(items) => items.iter().map(|item| self.as_text(name, item, render)).collect(),
             None => Ok(vec![self.as_text(name, value, render)?]),
@@ -55,14 +55,14 @@ impl<'a> Arguments<'a> {
     }
 
     /// `true` or `false`; false when it is not given.
-    pub(super) fn flag(&self, name: &'a str, render: &Render) -> Result<bool, Stop> {
-        let Some(value) = self.value(name, render)? else { return Ok(false) };
+    pub(super) fn flag(&self, name: &'a str) -> Result<bool, Stop> {
+        let Some(value) = self.value(name)? else { return Ok(false) };
         value.as_bool().ok_or_else(|| self.wrong_type(name, "`true` or `false`", value))
     }
 
     /// A number of things.
-    pub(super) fn count(&self, name: &'a str, render: &Render) -> Result<Option<u64>, Stop> {
-        let Some(value) = self.value(name, render)? else { return Ok(None) };
+    pub(super) fn count(&self, name: &'a str) -> Result<Option<u64>, Stop> {
+        let Some(value) = self.value(name)? else { return Ok(None) };
         value.as_u64().map(Some).ok_or_else(|| self.wrong_type(name, "a number from 0", value))
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Environment;
+use super::component;
 use super::error::{ErrorKind, TemplateError, did_you_mean};
 use super::filter::{FILTERS, TERA_FILTERS, TERA_TESTS};
 use super::function::{FUNCTIONS, Function, TERA_FUNCTIONS};
@@ -18,8 +19,8 @@ struct Call<'s> {
     name: &'s str,
     token: &'s Token,
     arguments: Vec<(&'s Token, &'s [Token])>,
-    /// Whether brackets follow the name.
-    bracketed: bool,
+    /// Whether something in the brackets has no name; Tera refuses it.
+    malformed: bool,
 }
 
 /// What a template may call a thing of one sort, for one name.
@@ -27,16 +28,6 @@ struct Known<'k> {
     name: &'k str,
     required: &'k [&'k str],
     optional: &'k [&'k str],
-}
-
-/// The name and place of every component that a source defines.
-pub(super) fn components(source: &Source) -> Vec<(String, std::ops::Range<usize>)> {
-    source
-        .pieces()
-        .iter()
-        .filter(|piece| piece.keyword(&source.text) == "component")
-        .filter_map(|piece| component_name(&source.text, &piece.tokens, 1))
-        .collect()
 }
 
 /// Everything that is wrong with the names in a source. `components` are those that there are, if that is known.
@@ -80,10 +71,9 @@ impl<'c> Checker<'c> {
             } else if before == "<" && self.begins_component(piece, index) {
                 self.component(tokens, index);
             } else if after == "("
-                && !(keyword == "component" && index <= 1)
                 && !matches!(before, "." | "?.")
-                && !(keyword == "component" && self.names_component(tokens, index))
                 && !KEYWORDS.contains(&self.of(tokens, index))
+                && keyword != "component"
             {
                 self.function(&self.call(tokens, index));
             }
@@ -100,7 +90,8 @@ impl<'c> Checker<'c> {
             ours.chain(TERA_FUNCTIONS.iter().map(|(name, optional)| Known { name, required: &[], optional }))
         };
         let ours = FUNCTIONS.iter().find(|function| function.name == call.name);
-        let extra: &[&str] = if ours.is_some_and(|function| function.registry) { &["registry"] } else { &[] };
+        let extra: &[&str] =
+            if ours.is_some_and(|function| function.registry) { &["registry", "optional"] } else { &[] };
         if self.known("function", call, known(), extra)
             && let Some(function) = ours
         {
@@ -144,9 +135,10 @@ impl<'c> Checker<'c> {
                 self.problem(argument, format!("{sort} `{}` has no argument `{written}`", call.name), Some(hint));
             }
         }
-        let misspelt = call.arguments.iter().any(|(name, _)| !names().any(|known| known == name.of(&self.source.text)));
+        let unsure = call.malformed
+            || call.arguments.iter().any(|(name, _)| !names().any(|known| known == name.of(&self.source.text)));
         for required in found.required {
-            if self.argument(call, required).is_none() && !misspelt {
+            if self.argument(call, required).is_none() && !unsure {
                 self.problem(call.token, format!("{sort} `{}` needs `{required}=`", call.name), None);
             }
         }
@@ -187,7 +179,7 @@ impl<'c> Checker<'c> {
     }
 
     fn component(&mut self, tokens: &'c [Token], index: usize) {
-        let Some((name, range)) = component_name(&self.source.text, tokens, index) else { return };
+        let Some((name, range)) = component::name(&self.source.text, tokens, index) else { return };
         if let Some(known) = self.components
             && !known.contains(&name)
         {
@@ -214,18 +206,12 @@ impl<'c> Checker<'c> {
         }
     }
 
-    /// Whether this word is the last part of the dotted name that a component definition gives.
-    fn names_component(&self, tokens: &[Token], index: usize) -> bool {
-        !(0..index).any(|index| self.of(tokens, index) == "(")
-    }
-
     fn call(&self, tokens: &'c [Token], index: usize) -> Call<'c> {
         let name = self.of(tokens, index);
-        let mut call = Call { name, token: &tokens[index], arguments: Vec::new(), bracketed: false };
+        let mut call = Call { name, token: &tokens[index], arguments: Vec::new(), malformed: false };
         if self.of(tokens, index + 1) != "(" {
             return call;
         }
-        call.bracketed = true;
         let mut depth = 0_usize;
         let mut start = index + 2;
         for at in index + 1..tokens.len() {
@@ -237,6 +223,8 @@ impl<'c> Checker<'c> {
             if depth == 0 || (depth == 1 && self.of(tokens, at) == ",") {
                 if self.of(tokens, start + 1) == "=" && start + 1 < at {
                     call.arguments.push((&tokens[start], &tokens[start + 2..at]));
+                } else {
+                    call.malformed |= start < at;
                 }
                 start = at + 1;
             }
@@ -258,22 +246,4 @@ impl<'c> Checker<'c> {
     fn problem(&mut self, token: &Token, message: String, hint: Option<String>) {
         self.errors.push(self.source.error(token.range.clone(), ErrorKind::Syntax, message).hint(hint));
     }
-}
-
-/// The dotted name of a component that begins at a token, and its place.
-fn component_name(source: &str, tokens: &[Token], index: usize) -> Option<(String, std::ops::Range<usize>)> {
-    let first = tokens.get(index).filter(|token| token.kind == TokenKind::Word)?;
-    let mut range = first.range.clone();
-    let mut name = first.of(source).to_owned();
-    let mut at = index + 1;
-    while let [dot, part, ..] = tokens.get(at..)?
-        && dot.of(source) == "."
-        && part.kind == TokenKind::Word
-    {
-        name.push('.');
-        name.push_str(part.of(source));
-        range.end = part.range.end;
-        at += 2;
-    }
-    Some((name, range))
 }

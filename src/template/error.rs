@@ -131,6 +131,8 @@ pub(super) struct Failure {
     pub(super) hint: Option<String>,
     /// What sort of error it is.
     pub(super) kind: ErrorKind,
+    /// Whether the message may hold a value unless the template holds it word by word.
+    pub(super) suspect: bool,
 }
 
 impl Failure {
@@ -141,7 +143,7 @@ impl Failure {
 
     /// A failure of this sort.
     pub(super) fn of(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, kind }
+        Self { message: message.into(), hint: None, kind, suspect: false }
     }
 
     /// The same failure with advice.
@@ -150,6 +152,11 @@ impl Failure {
         self.hint = Some(hint.into());
         self
     }
+}
+
+/// The failure of using something undefined. What was asked for and is not there is named when the place is known.
+pub(super) fn undefined(message: impl Into<String>) -> Failure {
+    Failure::of(ErrorKind::Undefined { absent: Vec::new() }, message)
 }
 
 /// "did you mean `NAME`?", when one of the names is close to what was written.

@@ -1,6 +1,7 @@
 //! Reads the templates of a target with all that they include.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use super::edit::Edited;
 use super::error::{ErrorKind, TemplateError};
 use super::scan::{default_delimiters, scan};
 use super::source::Source;
-use super::{Environment, check, filter, function, message, rewrite, trim};
+use super::{Environment, check, component, filter, function, message, rewrite, trim};
 use crate::config::{Delimiters, Target, TemplateSource};
 
 /// All templates of one target, parsed.
@@ -29,6 +30,12 @@ pub struct Templates {
     files: BTreeSet<PathBuf>,
 }
 
+impl fmt::Debug for Templates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Templates").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
 /// The templates that are read in one way.
 pub(super) struct Dialect {
     /// The sources, by the number in their names.
@@ -42,16 +49,30 @@ impl Templates {
     pub fn load(target: &Target, environment: &Environment) -> Result<Self, Vec<TemplateError>> {
         let mut loaders: Vec<Loader<'_>> = Vec::new();
         let mut entries = Vec::new();
+        let mut errors = Vec::new();
         for template in &target.templates {
             let delimiters = template.delimiters.clone().unwrap_or_else(default_delimiters);
             let same = |loader: &Loader<'_>| loader.delimiters == delimiters && loader.trim == template.trim;
-            let index = loaders.iter().position(same).unwrap_or_else(|| {
-                loaders.push(Loader::new(delimiters, template.trim, environment));
-                loaders.len() - 1
-            });
+            let index = match loaders.iter().position(same) {
+                Some(index) => index,
+                None => match tera(&delimiters) {
+                    Ok(tera) => {
+                        loaders.push(Loader::new(tera, delimiters, template.trim, environment));
+                        loaders.len() - 1
+                    }
+                    Err(error) => {
+                        let file = match &template.source {
+                            TemplateSource::File(path) => path.display().to_string(),
+                            TemplateSource::Inline { file, .. } => file.clone(),
+                        };
+                        let message = format!("the delimiters are refused: {error}");
+                        errors.push(TemplateError::whole(file, message, ErrorKind::Syntax));
+                        continue;
+                    }
+                },
+            };
             entries.push((index, loaders[index].entry(&template.source)));
         }
-        let mut errors = Vec::new();
         let mut files = BTreeSet::new();
         let mut dialects = Vec::new();
         for loader in loaders {
@@ -72,14 +93,10 @@ impl Templates {
                 files,
             }),
             _ => {
+                let place = |error: &TemplateError| (error.file.clone(), error.line, error.column);
+                errors.sort_by_key(place);
                 // The same file may be wrong in several dialects.
-                let mut seen: Vec<TemplateError> = Vec::new();
-                errors.retain(|error| {
-                    !seen.contains(error) && {
-                        seen.push(error.clone());
-                        true
-                    }
-                });
+                errors.dedup();
                 Err(errors)
             }
         }
@@ -93,6 +110,8 @@ impl Templates {
 
 /// Reads the sources of one dialect.
 struct Loader<'e> {
+    /// Tera with functions, filters and delimiters, and without templates.
+    tera: Tera,
     delimiters: Delimiters,
     trim: bool,
     environment: &'e Environment,
@@ -105,8 +124,9 @@ struct Loader<'e> {
 }
 
 impl<'e> Loader<'e> {
-    fn new(delimiters: Delimiters, trim: bool, environment: &'e Environment) -> Self {
+    fn new(tera: Tera, delimiters: Delimiters, trim: bool, environment: &'e Environment) -> Self {
         let mut loader = Self {
+            tera,
             delimiters,
             trim,
             environment,
@@ -154,7 +174,7 @@ impl<'e> Loader<'e> {
             Ok(text) => text,
             Err(error) => {
                 let good = error.utf8_error().valid_up_to();
-                let line = error.as_bytes()[..good].iter().filter(|&&byte| byte == b'\n').count() + 1;
+                let line = error.as_bytes()[..good].split(|&byte| byte == b'\n').count();
                 let message = format!("the template is not UTF-8 in line {line}");
                 self.errors.push(TemplateError::whole(shown, message, ErrorKind::Io));
                 return Ok(None);
@@ -198,7 +218,7 @@ impl<'e> Loader<'e> {
         for path in &candidates {
             match self.file(path) {
                 Ok(number) => return number,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if is_absent(&error) => {}
                 Err(error) => {
                     let message = format!("cannot read `{}`: {}", path.display(), io_reason(&error));
                     self.errors.push(self.sources[from].error(range.clone(), ErrorKind::Io, message));
@@ -234,16 +254,17 @@ impl<'e> Loader<'e> {
             }
             source.edited = Edited::new(&source.text, edits);
         }
-        let mut tera = match self.tera() {
-            Ok(tera) => tera,
-            Err(error) => return Err(vec![message::loading(&error, &self.sources)]),
-        };
-        self.parse_alone(&tera);
+        self.parse_alone();
         if !self.errors.is_empty() {
             return Err(self.errors);
         }
+        let mut tera = self.tera;
         match tera.add_raw_templates(self.sources.iter().map(|source| (&source.name, &source.edited.text))) {
-            Ok(()) => Ok(Dialect { sources: self.sources, tera }),
+            Ok(()) => {
+                let own = self.sources.iter().skip(BUILTINS.len());
+                let errors: Vec<TemplateError> = own.flat_map(|source| component::misfits(source, &tera)).collect();
+                if errors.is_empty() { Ok(Dialect { sources: self.sources, tera }) } else { Err(errors) }
+            }
             Err(error) => Err(vec![message::loading(&error, &self.sources)]),
         }
     }
@@ -252,7 +273,7 @@ impl<'e> Loader<'e> {
     fn check(&mut self) {
         let mut components: BTreeMap<String, usize> = BTreeMap::new();
         for (number, source) in self.sources.iter().enumerate() {
-            for (name, range) in check::components(source) {
+            for (name, range) in component::definitions(source) {
                 let before = components.insert(name.clone(), number);
                 if let Some(before) = before.filter(|&before| before >= BUILTINS.len() && before != number) {
                     let message = format!("component `{name}` is defined in `{}` already", self.sources[before].file);
@@ -296,34 +317,40 @@ impl<'e> Loader<'e> {
     }
 
     /// Parses each source on its own, so that a syntax error in one does not hide those of the others.
-    fn parse_alone(&mut self, tera: &Tera) {
+    fn parse_alone(&mut self) {
         for source in &self.sources {
-            if let Err(error) = tera.clone().add_raw_template(&source.name, &source.edited.text)
+            if let Err(error) = self.tera.clone().add_raw_template(&source.name, &source.edited.text)
                 && matches!(error.kind(), tera::ErrorKind::SyntaxError(_))
             {
                 self.errors.push(message::loading(&error, &self.sources));
             }
         }
     }
+}
 
-    fn tera(&self) -> tera::TeraResult<Tera> {
-        let mut tera = Tera::default();
-        let own = |text: &String| std::borrow::Cow::Owned(text.clone());
-        tera.set_delimiters(tera::Delimiters {
-            block_start: own(&self.delimiters.block.0),
-            block_end: own(&self.delimiters.block.1),
-            variable_start: own(&self.delimiters.variable.0),
-            variable_end: own(&self.delimiters.variable.1),
-            comment_start: own(&self.delimiters.comment.0),
-            comment_end: own(&self.delimiters.comment.1),
-        })?;
-        tera.autoescape_on(Vec::<&str>::new());
-        // A component of the user goes before a built-in one of the same name.
-        tera.set_fallback_prefixes([FOLDER])?;
-        function::register(&mut tera);
-        filter::register(&mut tera);
-        Ok(tera)
-    }
+/// Tera with everything but templates; an error when the delimiters are none that it takes.
+fn tera(delimiters: &Delimiters) -> tera::TeraResult<Tera> {
+    let mut tera = Tera::default();
+    let own = |text: &String| std::borrow::Cow::Owned(text.clone());
+    tera.set_delimiters(tera::Delimiters {
+        block_start: own(&delimiters.block.0),
+        block_end: own(&delimiters.block.1),
+        variable_start: own(&delimiters.variable.0),
+        variable_end: own(&delimiters.variable.1),
+        comment_start: own(&delimiters.comment.0),
+        comment_end: own(&delimiters.comment.1),
+    })?;
+    tera.autoescape_on(Vec::<&str>::new());
+    // A component of the user goes before a built-in one of the same name.
+    tera.set_fallback_prefixes([FOLDER])?;
+    function::register(&mut tera);
+    filter::register(&mut tera);
+    Ok(tera)
+}
+
+/// Whether there is no such file.
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
 }
 
 /// Why a file cannot be read, in words without a number.

@@ -3,8 +3,9 @@
 //! Some of Tera's messages hold values: numbers that are out of range, texts that are no number, names of fields.
 //! So only messages that are known to hold none are passed on; of the others it is said what failed, not on what.
 
-use super::error::{ErrorKind, Failure, Note, TemplateError, did_you_mean};
-use super::function::THROWN;
+use std::collections::HashSet;
+
+use super::error::{ErrorKind, Failure, Note, TemplateError, did_you_mean, undefined};
 use super::record::{Absent, Render};
 use super::scan::{Token, TokenKind};
 use super::source::Source;
@@ -71,9 +72,7 @@ pub(super) fn loading(error: &tera::Error, sources: &[Source]) -> TemplateError 
     match error.kind() {
         tera::ErrorKind::SyntaxError(report) | tera::ErrorKind::RenderingError(report) => {
             let message = fragment(report.message());
-            let hint = message.contains("expected identifier").then(|| {
-                "functions and filters take their arguments by name, such as `key(path=\"app/db\")`".to_owned()
-            });
+            let hint = advice(&message, report, sources);
             located(report, sources, ErrorKind::Syntax, message).hint(hint)
         }
         _ => {
@@ -96,6 +95,46 @@ pub(super) fn loading(error: &tera::Error, sources: &[Source]) -> TemplateError 
     }
 }
 
+/// The tags that there are.
+const TAGS: &[&str] = &[
+    "block",
+    "break",
+    "component",
+    "continue",
+    "elif",
+    "else",
+    "endblock",
+    "endcomponent",
+    "endfilter",
+    "endfor",
+    "endif",
+    "endset",
+    "extends",
+    "filter",
+    "for",
+    "if",
+    "include",
+    "raw",
+    "set",
+    "set_global",
+];
+
+/// What to do about a syntax error, for those that newcomers make.
+fn advice(message: &str, report: &tera::ReportError, sources: &[Source]) -> Option<String> {
+    let source = sources.iter().find(|source| source.name == report.filename())?;
+    let range = span(source, report);
+    match message {
+        "unknown tag" => did_you_mean(source.text.get(range)?, TAGS.iter().copied()),
+        _ if message.contains("expected identifier") => {
+            Some("functions and filters take their arguments by name, such as `key(path=\"app/db\")`".into())
+        }
+        _ if message.starts_with("found `.`") || message.starts_with("found `[`") => {
+            Some("give the result a name first: `{% set name = ... %}`, and then `name.field`".into())
+        }
+        _ => None,
+    }
+}
+
 /// An error of a render; `render` knows what was asked and what our own functions refused.
 pub(super) fn rendering(error: &tera::Error, sources: &[Source], entry: &Source, render: &mut Render) -> TemplateError {
     let failure = render.failure.take();
@@ -105,7 +144,7 @@ pub(super) fn rendering(error: &tera::Error, sources: &[Source], entry: &Source,
     };
     let source = sources.iter().find(|source| source.name == report.filename());
     let failure = failure.unwrap_or_else(|| tera_failure(report.message(), render));
-    let failure = thrown(failure, source);
+    let failure = without_suspicion(failure, source);
     let failure = name_the_absent(failure, source, report, render);
     let mut located = located(report, sources, failure.kind, failure.message).hint(failure.hint);
     located.notes = notes(error, report, sources);
@@ -118,8 +157,8 @@ fn tera_failure(message: &str, render: &Render) -> Failure {
         && let Some((field, rest)) = rest.split_once("` is not defined")
     {
         let available = rest.strip_prefix(". Available fields: ").map_or_else(Vec::new, |list| known(list, render));
-        let failure = render.undefined(format!("field `{field}` is not defined"));
-        let listed = || format!("there is {}", available[..available.len().min(10)].join(", "));
+        let failure = undefined(format!("field `{field}` is not defined"));
+        let listed = || format!("there is {}", available.join(", "));
         let hint = did_you_mean(field, available.iter().copied());
         return match hint.or_else(|| (!available.is_empty()).then(listed)) {
             Some(hint) => failure.hint(hint),
@@ -130,31 +169,29 @@ fn tera_failure(message: &str, render: &Render) -> Failure {
         && let Some((name, rest)) = rest.split_once("` is not defined.")
     {
         let available = rest.trim_start_matches(" Available variables: ").split(", ");
-        let failure = render.undefined(format!("variable `{name}` is not defined"));
+        let failure = undefined(format!("variable `{name}` is not defined"));
         return match did_you_mean(name, available) {
             Some(hint) => failure.hint(hint),
             None => failure,
         };
     }
-    let undefined = message.contains("undefined");
     if message == "Tried to render a variable that is undefined" || message == "Cannot index into an undefined value" {
-        return render.undefined("what stands here is undefined".into());
+        return undefined("what stands here is undefined");
     }
-    let message = safe(message);
-    if undefined { render.undefined(message) } else { Failure::new(message) }
+    let shown = safe(message);
+    if message.contains("undefined") { undefined(shown) } else { Failure::new(shown) }
 }
 
-/// The names of fields that may be shown: those that our own lists have, and names of keys. Others may come out of a
-/// value, such as JSON.
+/// The names of fields that may be shown, ten at most: those that our own lists have, and names of keys. Others may
+/// come out of a value, such as JSON.
 fn known<'m>(list: &'m str, render: &Render) -> Vec<&'m str> {
-    let is_name = |name: &str| {
-        FIELDS.contains(&name)
-            || render.reads.iter().filter_map(|asked| render.view.answer(asked)).any(|answer| match &answer.data {
-                Data::Prefix(entries) => entries.iter().any(|entry| entry.key.split('/').any(|part| part == name)),
-                _ => false,
-            })
-    };
-    list.split(", ").filter(|name| is_name(name)).take(10).collect()
+    let mut names: HashSet<&str> = FIELDS.iter().copied().collect();
+    for answer in render.reads.iter().filter_map(|asked| render.view.answer(asked)) {
+        if let Data::Prefix(entries) = &answer.data {
+            names.extend(entries.iter().flat_map(|entry| entry.key.split('/')));
+        }
+    }
+    list.split(", ").filter(|name| names.contains(name)).take(10).collect()
 }
 
 /// A message of Tera without values.
@@ -179,15 +216,12 @@ fn fragment(message: &str) -> String {
 }
 
 /// The message of `throw` is shown when the template holds it as it is; what was put together may hold a value.
-fn thrown(mut failure: Failure, source: Option<&Source>) -> Failure {
-    let Some(message) = failure.message.strip_prefix(THROWN) else { return failure };
-    let written = source.into_iter().flat_map(|source| source.pieces()).flat_map(|piece| &piece.tokens);
-    let literal = |token: &Token| matches!(&token.kind, TokenKind::Text(text) if text == message);
-    failure.message = if written.into_iter().any(literal) {
-        message.to_owned()
-    } else {
-        "the template gave up with a message that is not shown, since a value may be part of it".to_owned()
-    };
+fn without_suspicion(mut failure: Failure, source: Option<&Source>) -> Failure {
+    let literal = |token: &Token| matches!(&token.kind, TokenKind::Text(text) if *text == failure.message);
+    let written = || source.into_iter().flat_map(Source::pieces).flat_map(|piece| &piece.tokens).any(literal);
+    if failure.suspect && !written() {
+        failure.message = "the template gave up with a message that is not shown: a value may be part of it".into();
+    }
     failure
 }
 
@@ -198,18 +232,17 @@ fn name_the_absent(
     report: &tera::ReportError,
     render: &Render,
 ) -> Failure {
+    // An error that knows what it needs has named it.
     let ErrorKind::Undefined { absent } = &mut failure.kind else { return failure };
-    if render.absent.is_empty() || failure.message.contains("required") {
-        return failure;
-    }
+    let (Some(last), []) = (&render.last_absent, &absent[..]) else { return failure };
     // Where the place itself asks, what was asked last is what is not there. Elsewhere a variable may hold any of them.
     let asks = source.is_some_and(|source| {
         let range = span(source, report);
         let inside = |token: &&Token| token.range.start >= range.start && token.range.end <= range.end;
-        let tokens = source.pieces().iter().flat_map(|piece| &piece.tokens).filter(inside);
-        tokens.into_iter().any(|token| ["key", "file", "env"].contains(&token.of(&source.text)))
+        let mut tokens = source.pieces().iter().flat_map(|piece| &piece.tokens).filter(inside);
+        tokens.any(|token| ["key", "file", "env"].contains(&token.of(&source.text)))
     });
-    let meant = if asks { &render.absent[render.absent.len() - 1..] } else { &render.absent[..] };
+    let meant: Vec<&Absent> = if asks { vec![last] } else { render.absent.iter().collect() };
     *absent = meant
         .iter()
         .filter_map(|absent| match absent {
@@ -217,15 +250,7 @@ fn name_the_absent(
             Absent::Variable(_) => None,
         })
         .collect();
-    let names: Vec<String> = meant
-        .iter()
-        .rev()
-        .take(5)
-        .map(|absent| match absent {
-            Absent::Query(asked) => asked.to_string(),
-            Absent::Variable(name) => format!("variable `{name}`"),
-        })
-        .collect();
+    let names: Vec<String> = meant.iter().take(5).map(ToString::to_string).collect();
     let more =
         if meant.len() > names.len() { format!(" and {} more", meant.len() - names.len()) } else { String::new() };
     failure.message = format!("{}; not there: {}{more}", failure.message, names.join(", "));

@@ -3,7 +3,7 @@
 //! # How a template becomes a file
 //!
 //! `load` reads the templates of a target with what they include; `scan` splits each source into tags and text,
-//! `check` finds what is wrong with it, `rewrite` and `trim` change it before Tera sees it (`edit` keeps the way back
+//! `check` and `component` find what is wrong with it, `rewrite` and `trim` change it before Tera sees it (`edit` keeps the way back
 //! to the places of the source). `render` runs Tera; the functions in `function` and the filters in `filter` look into
 //! the view and note in `record` what they asked. `message` turns what Tera reports into a [`TemplateError`].
 //!
@@ -18,6 +18,7 @@
 mod arguments;
 mod builtin;
 mod check;
+mod component;
 mod edit;
 mod error;
 mod filter;

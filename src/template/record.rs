@@ -1,10 +1,11 @@
 //! What one render sees and what it asked.
 //!
 //! Components do not see the state of their caller, so view and record stand in a cell of the thread for the length
-//! of one render. [`begin`] fills the cell; the [`Guard`] that it gives empties it, on a panic too.
+//! of one render; [`during`] fills the cell and empties it.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,8 +27,10 @@ pub(super) struct Render {
     pub(super) reads: BTreeSet<Asked>,
     /// What was asked, and has none yet.
     pub(super) missing: BTreeSet<Asked>,
-    /// What was asked for and is not there, in the order of asking.
-    pub(super) absent: Vec<Absent>,
+    /// What was asked for without a default and is not there.
+    pub(super) absent: BTreeSet<Absent>,
+    /// The last of these.
+    pub(super) last_absent: Option<Absent>,
     /// Why a function of ours stopped the render.
     pub(super) failure: Option<Failure>,
     deadline: Instant,
@@ -35,7 +38,7 @@ pub(super) struct Render {
 }
 
 /// Something that was asked for without a default and is not there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Absent {
     /// A key or a file.
     Query(Asked),
@@ -43,10 +46,21 @@ pub(super) enum Absent {
     Variable(String),
 }
 
+impl fmt::Display for Absent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Query(asked) => asked.fmt(f),
+            Self::Variable(name) => write!(f, "variable `{name}`"),
+        }
+    }
+}
+
 /// Why a function has no value to give.
 pub(super) enum Stop {
     /// It depends on an answer that is not there yet: a placeholder stands in.
     Missing,
+    /// The registry does not allow the question, and the template does not insist: it is as if nothing were there.
+    Denied,
     /// The render fails.
     Failed(Failure),
 }
@@ -61,23 +75,35 @@ thread_local! {
     static CURRENT: RefCell<Option<Render>> = const { RefCell::new(None) };
 }
 
-/// Ends the render when it is dropped.
-pub(super) struct Guard(());
+/// Runs `action` as a render on this thread, and gives what it left. The cell is emptied on a panic too.
+pub(super) fn during<T>(
+    environment: Arc<Environment>,
+    view: View,
+    timeout: Duration,
+    action: impl FnOnce() -> T,
+) -> (T, Option<Render>) {
+    struct Guard;
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            CURRENT.take();
+        }
+    }
 
-/// Begins a render on this thread.
-pub(super) fn begin(environment: Arc<Environment>, view: View, timeout: Duration) -> Guard {
     let render = Render {
         environment,
         view,
         reads: BTreeSet::new(),
         missing: BTreeSet::new(),
-        absent: Vec::new(),
+        absent: BTreeSet::new(),
+        last_absent: None,
         failure: None,
         deadline: Instant::now() + timeout,
         timeout,
     };
     CURRENT.set(Some(render));
-    Guard(())
+    let _guard = Guard;
+    let result = action();
+    (result, CURRENT.take())
 }
 
 /// The render of this thread, if there is one.
@@ -85,22 +111,10 @@ pub(super) fn with<T>(action: impl FnOnce(&mut Render) -> T) -> Option<T> {
     CURRENT.with_borrow_mut(|current| current.as_mut().map(action))
 }
 
-impl Guard {
-    /// Ends the render and gives what it left.
-    pub(super) fn finish(self) -> Option<Render> {
-        CURRENT.take()
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        CURRENT.take();
-    }
-}
-
 impl Render {
-    /// The answer to a query, which is noted as read or as missing.
-    pub(super) fn ask(&mut self, asked: &Asked) -> Result<Arc<Answer>, Stop> {
+    /// The answer to a query, which is noted as read or as missing. What we may not ask counts as not there when it is
+    /// `optional`.
+    pub(super) fn ask(&mut self, asked: &Asked, optional: bool) -> Result<Arc<Answer>, Stop> {
         if let Some(answer) = self.view.answer(asked) {
             let answer = Arc::clone(answer);
             if !self.reads.contains(asked) {
@@ -114,6 +128,10 @@ impl Render {
         {
             return Err(Failure::new(format!("registry `{}` {refusal}", asked.registry)).into());
         }
+        if optional && self.view.error(asked).is_some_and(|error| error.denied) {
+            self.reads.insert(asked.clone());
+            return Err(Stop::Denied);
+        }
         self.missing.insert(asked.clone());
         Err(Stop::Missing)
     }
@@ -126,15 +144,6 @@ impl Render {
     /// Whether a text stands for something that is not there yet. Without anything missing it is the registry's own.
     pub(super) fn is_placeholder(&self, text: &str) -> bool {
         !self.missing.is_empty() && text.contains(PLACEHOLDER)
-    }
-
-    /// The failure of using something undefined, which names what was asked for and is not there.
-    pub(super) fn undefined(&self, message: String) -> Failure {
-        let absent = self.absent.iter().filter_map(|absent| match absent {
-            Absent::Query(asked) => Some(asked.clone()),
-            Absent::Variable(_) => None,
-        });
-        Failure::of(ErrorKind::Undefined { absent: absent.collect() }, message)
     }
 }
 
@@ -151,9 +160,10 @@ mod tests {
     #[test]
     fn a_panic_ends_the_render() {
         let panicked = std::panic::catch_unwind(|| {
-            let _guard = begin(Arc::new(Environment::default()), View::default(), Duration::from_secs(1));
-            assert!(with(|_| ()).is_some());
-            std::panic::resume_unwind(Box::new("stop"));
+            during(Arc::new(Environment::default()), View::default(), Duration::from_secs(1), || {
+                assert!(with(|_| ()).is_some());
+                std::panic::resume_unwind(Box::new("stop"))
+            })
         });
         assert!(panicked.is_err());
         assert!(with(|_| ()).is_none());

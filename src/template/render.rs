@@ -1,5 +1,6 @@
 //! One render of one template.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,19 +17,21 @@ impl Templates {
     /// Renders the template at `index` of the target from a view. Synchronous: it takes up to `render_timeout`, or
     /// longer in a filter of Tera's own that is given megabytes.
     pub fn render(&self, index: usize, view: &View) -> Rendering {
+        let failed = |file: &str, message: String| Rendering {
+            reads: BTreeSet::new(),
+            missing: BTreeSet::new(),
+            output: Err(TemplateError::whole(file, message, ErrorKind::Function)),
+        };
         let Some(&(dialect, source)) = self.entries.get(index) else {
-            let error = TemplateError::whole("templates", format!("there is no template {index}"), ErrorKind::Io);
-            return Rendering { reads: Default::default(), missing: Default::default(), output: Err(error) };
+            return failed("templates", format!("the target has no template {index}"));
         };
         let dialect = &self.dialects[dialect];
         let source = &dialect.sources[source];
         let mut output = Output::new(self.environment.limits.output, self.timeout);
-        let guard = record::begin(Arc::clone(&self.environment), view.clone(), self.timeout);
-        let rendered = dialect.tera.render_to(&source.name, &tera::Context::new(), &mut output);
-        let Some(mut render) = guard.finish() else {
-            let error = TemplateError::whole(&source.file, "the render lost its record", ErrorKind::Function);
-            return Rendering { reads: Default::default(), missing: Default::default(), output: Err(error) };
-        };
+        let (rendered, render) = record::during(Arc::clone(&self.environment), view.clone(), self.timeout, || {
+            dialect.tera.render_to(&source.name, &tera::Context::new(), &mut output)
+        });
+        let Some(mut render) = render else { return failed(&source.file, "the render lost its record".into()) };
         let output = match (rendered, output.stopped) {
             (Ok(()), None) => Ok(output.bytes),
             (_, Some(stopped)) => {

@@ -82,10 +82,9 @@ fn operand_end(source: &str, tokens: &[Token], start: usize) -> Option<usize> {
     };
     loop {
         last = match of(last + 1) {
-            "." | "?." => last + 2,
             "[" | "?[" | "(" => closing(source, tokens, last + 1)?,
             "|" if of(last + 3) == "(" => closing(source, tokens, last + 3)?,
-            "|" => last + 2,
+            "." | "?." | "|" => last + 2,
             _ => return (last < tokens.len()).then_some(last),
         };
         if last >= tokens.len() {
@@ -95,7 +94,7 @@ fn operand_end(source: &str, tokens: &[Token], start: usize) -> Option<usize> {
 }
 
 /// The bracket that closes the one at `open`.
-fn closing(source: &str, tokens: &[Token], open: usize) -> Option<usize> {
+pub(super) fn closing(source: &str, tokens: &[Token], open: usize) -> Option<usize> {
     let mut depth = 0_usize;
     for (index, token) in tokens.iter().enumerate().skip(open) {
         match token.of(source) {

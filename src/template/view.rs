@@ -17,7 +17,7 @@ fn map<const N: usize>(fields: [(&'static str, Value); N]) -> Value {
 }
 
 /// The bytes of a value as text: it must be UTF-8 and not too long.
-pub(super) fn text<'t>(text: &'t Text, limit: u64, name: impl Fn() -> String) -> Result<&'t str, Failure> {
+pub(super) fn text(text: &Text, limit: u64, name: impl Fn() -> String) -> Result<&str, Failure> {
     within(text, limit, &name)?;
     std::str::from_utf8(&text.0).map_err(|_| Failure::new(format!("the value of {} is not UTF-8", name())))
 }
@@ -36,10 +36,9 @@ pub(super) fn within(text: &Text, limit: u64, name: impl Fn() -> String) -> Resu
 pub(super) fn check_entries(entries: &[Arc<Entry>], asked: &Asked, limit: u64) -> Result<(), Failure> {
     for entry in entries {
         let name = || format!("key `{}` from registry `{}`", entry.path, asked.registry);
+        within(&entry.value, limit, name)?;
         // An entry that has its view was text when it got it, and is immutable.
-        if entry.view.get().is_some() {
-            within(&entry.value, limit, name)?
-        } else {
+        if entry.view.get().is_none() {
             text(&entry.value, limit, name)?;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use liveconf::registry::etcd::Config;
+use liveconf::registry::etcd::{Clocks, Config};
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
@@ -118,7 +118,7 @@ async fn a_member_that_dies_under_writes_loses_nothing() {
     let config = Config { endpoints: endpoints.clone(), clocks: fast(), ..Config::default() };
     let follower = Follower::start(config, [prefix("p"), key("last")]);
     follower.expect(&key("last"), "absent").await;
-    let used = servers.iter().position(|server| server.calls("Watch") > 0.0).unwrap();
+    let used = servers.iter().position(|server| server.calls("Watch") > 0).unwrap();
     let writer = Client::new(&endpoints[(used + 1) % 3]);
     let written = tokio::spawn(async move {
         for round in 0..300 {
@@ -138,9 +138,14 @@ async fn a_member_that_dies_under_writes_loses_nothing() {
     servers[used].kill();
     written.await.unwrap();
     follower.expect(&key("last"), "done").await;
-    let expected: String = (0..10).map(|number| format!("{number}(p/{number})={};", 290 + number)).collect();
-    follower.expect(&prefix("p"), &expected).await;
-    assert_eq!(follower.record.outages(), [""; 0], "the other members were there");
+    let expected: Vec<String> = (0..10).map(|number| format!("{number}(p/{number})={};", 290 + number)).collect();
+    follower.expect(&prefix("p"), &expected.concat()).await;
+    // Without the member that led, the others may need a moment to elect another.
+    assert!(
+        follower.record.outages().iter().all(|outage| outage.contains("leader")),
+        "{:?}",
+        follower.record.outages()
+    );
 }
 
 #[tokio::test]
@@ -177,17 +182,13 @@ async fn a_server_that_stands_still_is_found() {
 #[tokio::test]
 async fn a_silent_stream_is_asked_and_kept() {
     let server = Server::start();
-    let clocks = liveconf::registry::etcd::Clocks {
-        progress_interval: Duration::from_millis(30),
-        audit_interval: Duration::from_secs(60),
-        ..fast()
-    };
+    let clocks = Clocks { audit_interval: Duration::from_secs(60), ..fast() };
     let client = Client::new(&server.endpoint());
     let follower = Follower::start(Config { clocks, ..config(&server.endpoint()) }, [key("a"), key("b")]);
     follower.expect(&key("a"), "absent").await;
-    // Ten times the silence that would end it without answers.
-    tokio::time::sleep(Duration::from_millis(900)).await;
+    // Three times the silence that would end it without answers.
+    tokio::time::sleep(Duration::from_millis(2700)).await;
     client.put("/a", "1").await;
     follower.expect(&key("a"), "1").await;
-    assert!((server.calls("Watch") - 1.0).abs() < f64::EPSILON);
+    assert_eq!(server.calls("Watch"), 1);
 }

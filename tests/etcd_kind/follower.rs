@@ -83,7 +83,7 @@ impl Follower {
     /// Drops the future of the watch, as a shutdown or an outage elsewhere does.
     pub(crate) async fn pause(&mut self) {
         let (stop, task) = self.running.take().unwrap();
-        drop(stop.send(()));
+        let _ = stop.send(());
         self.paused = Some(task.await.unwrap());
     }
 

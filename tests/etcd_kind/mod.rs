@@ -3,4 +3,6 @@ mod client;
 mod faults;
 mod follower;
 mod following;
+mod proxy;
+mod rarities;
 mod server;

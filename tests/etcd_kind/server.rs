@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -54,12 +55,10 @@ impl Server {
     fn new(name: &str, scheme: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
-        // Both are open at once, so that they differ.
-        let (client, peer) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
         Self {
             name: name.to_owned(),
-            client_port: client.local_addr().unwrap().port(),
-            peer_port: peer.local_addr().unwrap().port(),
+            client_port: free_port(),
+            peer_port: free_port(),
             scheme,
             arguments: Vec::new(),
             data,
@@ -170,7 +169,7 @@ impl Server {
     }
 
     /// What etcd itself counts: calls of this kind since it started.
-    pub(crate) fn calls(&self, method: &str) -> f64 {
+    pub(crate) fn calls(&self, method: &str) -> u64 {
         use std::io::{Read, Write};
         let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.client_port)).unwrap();
         stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
@@ -178,7 +177,21 @@ impl Server {
         stream.read_to_string(&mut text).unwrap();
         let wanted = format!("grpc_method=\"{method}\"");
         let line = text.lines().find(|line| line.starts_with("grpc_server_started_total{") && line.contains(&wanted));
-        line.and_then(|line| line.rsplit(' ').next()).unwrap().parse().unwrap()
+        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    }
+}
+
+/// A port that nobody listens on. Below those that the system gives to connections, and a process of its own begins
+/// elsewhere, so that it is still free when etcd takes it.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(97);
+    loop {
+        let offset = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 20_000;
+        let port = u16::try_from(10_000 + offset).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
     }
 }
 

@@ -20,6 +20,18 @@ async fn a_check_sees_the_new_file_and_decides() {
     assert_eq!(names(folder.path()), ["x.conf"]);
 }
 
+#[test]
+fn every_step_may_move_between_threads() {
+    fn sendable<T: Send + 'static>() {}
+    fn is_sendable(_: impl Send) {}
+    sendable::<Staged>();
+    sendable::<crate::apply::Checked>();
+    sendable::<Committed>();
+    let (target, context) = (target([]), context());
+    is_sendable(stage(&target, &[]).unwrap().check(&target, &context, true));
+    is_sendable(reload(&target, None, &context));
+}
+
 #[tokio::test]
 async fn what_a_check_says_of_a_secret_stays_secret() {
     let folder = tempfile::tempdir().unwrap();

@@ -101,6 +101,66 @@ fn a_failure_on_the_way_leaves_no_file() {
     assert!(names(folder.path()).is_empty());
 }
 
+/// Whether this is the process in which a system call fails with EIO; which call, and the how-manieth.
+fn is_on_a_broken_disk(call: &str) -> bool {
+    is_inner(&["strace", "-f", "-o", "/dev/null", "-e", &format!("inject={call}")])
+}
+
+#[test]
+fn a_disk_that_cannot_take_the_file_keeps_the_old_one() {
+    for call in ["fsync:error=EIO:when=1", "fchmod:error=EIO:when=1", "renameat:error=EIO:when=1"] {
+        if !is_on_a_broken_disk(call) {
+            continue;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let template = template(folder.path().join("x"));
+        fs::write(&template.dest, "old").unwrap();
+        let error = put(&template, b"new").unwrap_err();
+        assert_eq!((error.kind(), error.errno()), (ErrorKind::Write, Some(5)), "{error}");
+        assert_eq!(fs::read(&template.dest).unwrap(), b"old");
+        assert_eq!(names(folder.path()), ["x"]);
+        put(&template, b"new").unwrap();
+        return;
+    }
+}
+
+#[test]
+fn a_folder_that_does_not_reach_the_disk_takes_nothing_back() {
+    // The first sync is that of the file.
+    if !is_on_a_broken_disk("fsync:error=EIO:when=2") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let template = template(folder.path().join("x"));
+    fs::write(&template.dest, "old").unwrap();
+    assert_eq!(put(&template, b"new").unwrap().changed().len(), 1);
+    assert_eq!(fs::read(&template.dest).unwrap(), b"new");
+}
+
+#[test]
+fn without_exchange_the_old_files_are_kept_by_another_name() {
+    // Neither the exchange nor a second name is to be had.
+    for calls in ["renameat2:error=EINVAL", "renameat2,linkat:error=EPERM"] {
+        if !is_on_a_broken_disk(calls) {
+            continue;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["a", "b"].map(|name| folder.path().join(name));
+        let target = target(paths.clone().map(|path| Template { backup: true, ..template(path) }));
+        put_all(&target, &[b"1", b"1"]).unwrap();
+        put_all(&target, &[b"2", b"2"]).unwrap();
+        assert_eq!(names(folder.path()), ["a", "a.bak", "b", "b.bak"]);
+        let staged = stage(&target, &[b"3", b"3"]).unwrap();
+        fs::remove_file(&paths[1]).unwrap();
+        fs::create_dir(&paths[1]).unwrap();
+        staged.skip_check().commit().unwrap_err();
+        assert_eq!(fs::read(&paths[0]).unwrap(), b"2");
+        assert_eq!(fs::read(folder.path().join("a.bak")).unwrap(), b"1");
+        assert_eq!(names(folder.path()), ["a", "a.bak", "b", "b.bak"]);
+        return;
+    }
+}
+
 #[test]
 fn a_backup_is_the_file_before_and_never_wider() {
     use std::os::unix::fs::PermissionsExt as _;

@@ -163,3 +163,32 @@ fn a_full_disk_keeps_the_old_file_and_no_other() {
     put(&template, b"small").unwrap();
     assert_eq!(fs::read(&template.dest).unwrap(), b"small");
 }
+
+#[test]
+fn an_error_half_way_into_a_mounted_file_brings_its_content_back() {
+    // The first write saves the old content, the second and third write the new one, the fourth brings the old back.
+    if !is_inner(&["unshare", "-m", "strace", "-f", "-o", "/dev/null", "-e", "inject=pwrite64:error=EIO:when=3"]) {
+        return;
+    }
+    let mut mounted = Mounted::new("whole old content");
+    mounted.template.in_place = true;
+    let error = put(&mounted.template, &vec![b'n'; 200_000]).unwrap_err();
+    assert_eq!((error.kind(), error.errno()), (ErrorKind::Write, Some(5)), "{error}");
+    assert_eq!(mounted.content(), "whole old content");
+    assert_eq!(names(mounted.folder.path()), ["dest", "from"]);
+    put(&mounted.template, b"new").unwrap();
+    assert_eq!(mounted.content(), "new");
+}
+
+#[test]
+fn what_cannot_be_brought_back_is_kept_and_named() {
+    if !is_inner(&["unshare", "-m", "strace", "-f", "-o", "/dev/null", "-e", "inject=pwrite64:error=EIO:when=3+"]) {
+        return;
+    }
+    let mut mounted = Mounted::new("whole old content");
+    mounted.template.in_place = true;
+    let error = put(&mounted.template, &vec![b'n'; 200_000]).unwrap_err();
+    let saved = names(mounted.folder.path()).into_iter().find(|name| name.contains(".liveconf-saved-")).unwrap();
+    assert!(error.hint().unwrap().contains(&saved), "{error}: {:?}", error.hint());
+    assert_eq!(fs::read_to_string(mounted.folder.path().join(saved)).unwrap(), "whole old content");
+}

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::config::{Format, Services};
-use super::held::{Held, Item};
+use super::held::{Held, Item, ServiceEntry};
 use super::keys::{KeyRange, Layout};
 use crate::registry::instance::{self, Place};
-use crate::registry::{Data, Entry, Instance, Names, Path, Query, QueryError, ServiceName, ServiceQuery};
+use crate::registry::keyspace;
+use crate::registry::{Data, Entry, Path, Query, QueryError, ServiceName, ServiceQuery};
 
 /// How the queries of one registry are answered from its keys.
 #[derive(Debug, Clone)]
@@ -97,17 +98,21 @@ impl Answers {
             (Query::Prefix(folder), [held]) => Ok(Data::Prefix(
                 held.iter().filter_map(|(key, item)| self.entry(folder, key, item, left_out)).collect(),
             )),
-            (Query::Listing(folder), [held]) => Ok(Data::Listing(self.names(folder, held, left_out))),
+            (Query::Listing(folder), [held]) => {
+                let entries: Vec<_> =
+                    held.iter().filter_map(|(key, item)| self.entry(folder, key, item, left_out)).collect();
+                Ok(Data::Listing(keyspace::names(entries.iter().map(|entry| entry.key.as_str()))))
+            }
             (Query::Services { tag }, [held]) => self.list_services(tag.as_deref(), held, left_out),
             (Query::Service(query), held) => {
                 let mut instances = Vec::new();
                 for (key, item) in held.iter().flat_map(|held| held.iter()) {
-                    instances.extend(self.instance(key, item, left_out)?);
+                    instances.extend(self.service_entry(key, item, left_out)?.map(|entry| &entry.instance));
                 }
-                Ok(Data::Service(instance::select(&instances, query)))
+                Ok(Data::Service(instance::select(instances, query)))
             }
             // What is not supported is refused before it comes here.
-            _ => Err(QueryError("is not supported by etcd".to_owned())),
+            _ => Err(QueryError::new("is not supported by etcd".to_owned())),
         }
     }
 
@@ -142,85 +147,49 @@ impl Answers {
             .clone()
     }
 
-    fn names(&self, folder: &Path, held: &Held, left_out: &mut LeftOut) -> Names {
-        let mut names = Names::default();
-        for (key, _) in held.iter() {
-            let Some(name) = self.path(key, left_out).and_then(|path| folder.relative(path)) else { continue };
-            match name.split_once('/') {
-                None => names.keys.push(name.to_owned()),
-                Some((name, _)) if names.folders.last().is_none_or(|last| last != name) => {
-                    names.folders.push(name.to_owned());
-                }
-                Some(_) => {}
-            }
-        }
-        // Full paths sort `a-b/x` before `a/x`; names alone sort the other way.
-        names.keys.sort_unstable();
-        names.folders.sort_unstable();
-        names.folders.dedup();
-        names
-    }
-
     fn list_services(&self, tag: Option<&str>, held: &Held, left_out: &mut LeftOut) -> Result<Data, QueryError> {
-        let mut services: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-        let mut instances = Vec::new();
+        let mut services: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for (key, item) in held.iter() {
-            if let (Some(instance), Some((name, _))) = (self.instance(key, item, left_out)?, self.place(key)) {
-                instances.push((name, instance));
+            if let Some(ServiceEntry { service, instance }) = self.service_entry(key, item, left_out)? {
+                services.entry(service).or_default().extend(instance.tags.iter().map(String::as_str));
             }
-        }
-        for (name, instance) in &instances {
-            // Looked up before it is made: a service has many instances.
-            let tags = match services.get_mut(name) {
-                Some(tags) => tags,
-                None => services.entry(name.clone()).or_default(),
-            };
-            tags.extend(instance.tags.iter().map(String::as_str));
         }
         let services = services
             .into_iter()
             .filter(|(_, tags)| tag.is_none_or(|tag| tags.contains(tag)))
-            .map(|(name, tags)| ServiceName { name, tags: tags.into_iter().map(str::to_owned).collect() })
+            .map(|(name, tags)| ServiceName {
+                name: name.to_owned(),
+                tags: tags.into_iter().map(str::to_owned).collect(),
+            })
             .collect();
         Ok(Data::Services(services))
     }
 
-    /// The service and the id that a key stands for; none if it is no entry of a service.
-    fn place(&self, key: &[u8]) -> Option<(String, String)> {
-        let path = self.services.folder.relative(self.layout.path(key).ok()?)?;
-        if self.services.format == Format::SkyDns {
-            let mut labels: Vec<&str> = path.rsplit('/').collect();
-            let id = labels[0].to_owned();
-            // A record directly below the root of the domain is a service of its own.
-            if labels.len() > 1 {
-                labels.remove(0);
-            }
-            return Some((labels.join("."), id));
-        }
-        let (service, id) = path.split_once('/')?;
-        (!id.contains('/')).then(|| (service.to_owned(), id.to_owned()))
-    }
-
-    /// The instance that a key holds; none if it is no entry of a service or is left out.
-    fn instance(&self, key: &[u8], item: &Item, left_out: &mut LeftOut) -> Result<Option<Arc<Instance>>, QueryError> {
+    /// The entry of a service that a key holds; none if it is no such entry or is left out.
+    fn service_entry<'h>(
+        &self,
+        key: &[u8],
+        item: &'h Item,
+        left_out: &mut LeftOut,
+    ) -> Result<Option<&'h ServiceEntry>, QueryError> {
         let read = item.instance.get_or_init(|| {
-            let read = self.read_instance(key, item, &left_out.registry);
+            let read = self.read_service_entry(key, item, left_out.registry());
             if let Err(why) = &read {
                 left_out.note(key, why);
             }
             read
         });
         match read {
-            Ok(instance) => Ok(instance.clone()),
-            Err(why) if self.services.strict => Err(QueryError(format!("`{}`: {why}", key.escape_ascii()))),
+            Ok(entry) => Ok(entry.as_ref()),
+            Err(why) if self.services.strict => Err(QueryError::new(format!("`{}`: {why}", key.escape_ascii()))),
             Err(_) => Ok(None),
         }
     }
 
-    fn read_instance(&self, key: &[u8], item: &Item, registry: &Arc<str>) -> Result<Option<Arc<Instance>>, String> {
+    fn read_service_entry(&self, key: &[u8], item: &Item, registry: &Arc<str>) -> Result<Option<ServiceEntry>, String> {
         let path = self.layout.path(key).map_err(|why| why.to_string())?;
-        let Some((service, id)) = self.place(key) else {
-            let name = self.services.folder.relative(path).unwrap_or(path);
+        let name = self.services.folder.relative(path).unwrap_or(path);
+        let Some((service, id)) = self.place(name) else {
             // An empty value at the name of a service is how some tools write a folder.
             return if item.value.0.is_empty() && !name.contains('/') {
                 Ok(None)
@@ -234,7 +203,113 @@ impl Answers {
             Format::HostPort if json => return Err("the value is not `host:port`".to_owned()),
             _ => {}
         }
-        let place = Place { service: &service, id: &id, registry };
-        instance::parse(&item.value.0, &place).map(|instance| Some(Arc::new(instance)))
+        let instance = instance::parse(&item.value.0, &Place { service: &service, id, registry })?;
+        Ok(Some(ServiceEntry { service: service.into(), instance: Arc::new(instance) }))
+    }
+
+    /// The service and the id that a path below the folder of services stands for; none if it is no entry of one.
+    fn place<'a>(&self, path: &'a str) -> Option<(String, &'a str)> {
+        if self.services.format == Format::SkyDns {
+            let (folder, id) = path.rsplit_once('/').unwrap_or(("", path));
+            // A record directly below the root of the domain is a service of its own.
+            let domain = if folder.is_empty() { path } else { folder };
+            return Some((domain.rsplit('/').collect::<Vec<_>>().join("."), id));
+        }
+        let (service, id) = path.split_once('/')?;
+        (!id.contains('/')).then(|| (service.to_owned(), id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::messages::KeyValue;
+    use super::*;
+
+    fn answers(format: Format, strict: bool) -> Answers {
+        let folder = Path::parse("services").unwrap();
+        Answers { layout: Layout::new("/"), services: Services { folder, format, strict } }
+    }
+
+    fn held(keys: &[(&str, &str)]) -> Held {
+        let kv = |(key, value): &(&str, &str)| KeyValue { key: (*key).into(), mod_revision: 1, value: (*value).into() };
+        let mut held = Held::default();
+        held.replace(keys.iter().map(kv).collect(), 1);
+        held
+    }
+
+    #[test]
+    fn ranges_of_queries() {
+        let path = |text| Path::parse(text).unwrap();
+        let named = |name: &str| Query::Service(ServiceQuery::passing(name));
+        let (auto, skydns) = (answers(Format::Auto, false), answers(Format::SkyDns, false));
+        for (answers, query, expected) in [
+            (&auto, Query::Key(path("a/b")), "key `/a/b`"),
+            (&auto, Query::Exists(path("a")), "key `/a`, keys below `/a/`"),
+            (&auto, Query::Prefix(path("a")), "keys below `/a/`"),
+            (&auto, Query::Listing(Path::root()), "keys below `/`"),
+            (&auto, Query::Services { tag: None }, "keys below `/services/`"),
+            (&auto, named("web.v2"), "keys below `/services/web.v2/`"),
+            (&skydns, named("web.local."), "key `/services/local/web`, keys below `/services/local/web/`"),
+            (&auto, Query::Key(Path::root()), ""),
+            (&auto, named("a/b"), ""),
+        ] {
+            let ranges: Vec<_> = answers.ranges(&query).iter().map(ToString::to_string).collect();
+            assert_eq!(ranges.join(", "), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named() {
+        let auto = answers(Format::Auto, false);
+        let query = ServiceQuery::passing("web");
+        for (query, expected) in [
+            (Query::Nodes { datacenter: None }, "nodes"),
+            (Query::File("x".into()), "files"),
+            (Query::Service(ServiceQuery { near: Some("n".into()), ..query.clone() }), "`near=`"),
+            (Query::Service(ServiceQuery { datacenter: Some("n".into()), ..query.clone() }), "`datacenter=`"),
+            (Query::Service(ServiceQuery { filter: Some("n".into()), ..query.clone() }), "`filter=`"),
+            (Query::Service(ServiceQuery::passing("../x")), "`../x`"),
+            (Query::Service(ServiceQuery::passing("..")), "`..`"),
+            (Query::Service(ServiceQuery::passing("")), "empty"),
+        ] {
+            let refusal = auto.supports(&query).unwrap_err();
+            assert!(refusal.contains(expected), "{refusal}");
+        }
+        assert_eq!(auto.supports(&Query::Service(query)), Ok(()));
+    }
+
+    #[test]
+    fn places_of_instances() {
+        for (format, path, expected) in [
+            (Format::Auto, "web/1", Some(("web", "1"))),
+            (Format::Auto, "web", None),
+            (Format::Auto, "web/1/x", None),
+            (Format::SkyDns, "local/skydns/web/1", Some(("web.skydns.local", "1"))),
+            (Format::SkyDns, "web", Some(("web", "web"))),
+        ] {
+            let found = answers(format, false).place(path).map(|(service, id)| (service, id.to_owned()));
+            assert_eq!(found, expected.map(|(service, id)| (service.to_owned(), id.to_owned())), "{path}");
+        }
+    }
+
+    #[test]
+    fn formats_are_kept_to_and_strict_is_an_error() {
+        let held =
+            || held(&[("/services/web/1", "a:1"), ("/services/web/2", r#"{"host":"b"}"#), ("/services/web", "")]);
+        let query = Query::Service(ServiceQuery::passing("web"));
+        for (format, strict, expected) in [
+            (Format::Auto, true, "a:1 b"),
+            (Format::Json, false, "b"),
+            (Format::HostPort, false, "a:1"),
+            (Format::Json, true, "`/services/web/1`: the value is no JSON object"),
+        ] {
+            let mut left_out = LeftOut::new("main".into());
+            let shown = match answers(format, strict).answer(&query, &[&held()], &mut left_out) {
+                Ok(Data::Service(found)) => found.iter().map(|found| found.endpoint()).collect::<Vec<_>>().join(" "),
+                Ok(_) => unreachable!(),
+                Err(error) => error.to_string(),
+            };
+            assert_eq!(shown, expected, "{format:?}");
+        }
     }
 }

@@ -182,8 +182,18 @@ impl Config {
     }
 }
 
-/// Reads the section of one registry. What the file leaves out comes from the variables of `etcdctl`.
+/// Reads the section of one registry.
 pub(super) fn decode(section: &mut Section<'_>) -> Option<Arc<dyn Registry>> {
+    let config = decode_config(section);
+    build(section, config).map(|registry| Arc::new(registry) as Arc<dyn Registry>)
+}
+
+fn build(section: &mut Section<'_>, config: Config) -> Option<Etcd> {
+    config.build().map_err(|error| section.problem(error.key, error.message, error.hint)).ok()
+}
+
+/// What the file leaves out comes from the variables of `etcdctl`.
+fn decode_config(section: &mut Section<'_>) -> Config {
     let mut config = Config::default();
     if let Some(endpoints) = section.texts("endpoints").or_else(|| {
         let listed = section.ecosystem("ETCDCTL_ENDPOINTS")?;
@@ -220,13 +230,7 @@ pub(super) fn decode(section: &mut Section<'_>) -> Option<Arc<dyn Registry>> {
             None => {}
         }
     }
-    match config.build() {
-        Ok(registry) => Some(Arc::new(registry)),
-        Err(error) => {
-            section.problem(error.key, error.message, error.hint);
-            None
-        }
-    }
+    config
 }
 
 fn decode_user(section: &mut Section<'_>, config: &mut Config) {
@@ -255,13 +259,8 @@ fn decode_services(section: &mut Section<'_>, services: &mut Services) {
             Err(error) => section.problem("prefix", error.to_string(), None),
         }
     }
-    if let Some(name) = section.text("format") {
-        if let Some((_, format)) = Format::NAMES.iter().find(|(known, _)| *known == name) {
-            services.format = *format;
-        } else {
-            let known = Format::NAMES.map(|(name, _)| format!("`{name}`")).join(", ");
-            section.problem("format", format!("`{name}` is no format of services"), Some(format!("one of {known}")));
-        }
+    if let Some(format) = section.choice("format", &Format::NAMES) {
+        services.format = format;
     }
 }
 
@@ -297,5 +296,78 @@ mod tests {
             assert_eq!(config.build().map(drop).unwrap_err().key, key);
         }
         assert!(Config::default().build().is_ok());
+    }
+
+    fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let (config, problems) = Section::of_text(text, &environment, "/base".as_ref(), |section| {
+            let config = decode_config(section);
+            // The rest of the program builds it here, which is what names the place of what is wrong.
+            build(section, config.clone()).map(|_| config)
+        });
+        let problem = |problem: &crate::config::Problem| format!("{}: {}", problem.line, problem.message);
+        match config.flatten() {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(problems.iter().map(problem).collect::<Vec<_>>().join("; ")),
+        }
+    }
+
+    #[test]
+    fn a_section_is_read_whole() {
+        let text = "endpoints: [http://a:1, b:2]\nprefix: ''\nusername: app\npassword_file: secret\nca_file: ca.pem\n\
+                    services: {prefix: skydns, format: skydns}\nstrict: true\naudit_interval: 5s\nmax_stream_age: 10m\n";
+        let config = read(text, &[("ETCDCTL_ENDPOINTS", "c:3"), ("ETCDCTL_USER", "other:pw")]).unwrap();
+        assert_eq!(config.endpoints, ["http://a:1", "b:2"]);
+        assert_eq!((config.prefix.as_str(), config.username.as_deref()), ("", Some("app")));
+        assert_eq!(config.password_file, Some("/base/secret".into()));
+        assert_eq!(config.ca_file, Some("/base/ca.pem".into()));
+        assert_eq!(config.services.folder.as_str(), "skydns");
+        assert_eq!((config.services.format, config.services.strict), (Format::SkyDns, true));
+        let clocks = Clocks {
+            audit_interval: Duration::from_secs(5),
+            max_stream_age: Duration::from_secs(600),
+            ..Clocks::default()
+        };
+        assert_eq!(config.clocks, clocks);
+        assert!(config.password.is_none());
+    }
+
+    #[test]
+    fn the_environment_fills_what_is_left_out() {
+        let config = read(
+            "{}",
+            &[
+                ("ETCDCTL_ENDPOINTS", "a:1, https://b:2,"),
+                ("ETCDCTL_CACERT", "/ca"),
+                ("ETCDCTL_CERT", "/cert"),
+                ("ETCDCTL_KEY", "/key"),
+                ("ETCDCTL_USER", "app:p:w"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(config.endpoints, ["a:1", "https://b:2"]);
+        assert_eq!((config.ca_file, config.cert_file), (Some("/ca".into()), Some("/cert".into())));
+        assert_eq!(config.key_file, Some("/key".into()));
+        assert_eq!(config.username.as_deref(), Some("app"));
+        assert_eq!(config.password.unwrap().reveal(), "p:w");
+        let config = read("{}", &[("ETCDCTL_USER", "app"), ("ETCDCTL_PASSWORD", "pw")]).unwrap();
+        assert_eq!(config.password.unwrap().reveal(), "pw");
+        assert_eq!(read("{}", &[]).unwrap().endpoints, Config::default().endpoints);
+    }
+
+    #[test]
+    fn problems_stand_at_their_place() {
+        for (text, expected) in [
+            ("prefix: /\nendpoints: 'ftp://a'\n", "2: `ftp://a` begins with"),
+            ("endpoints: ['http://u:hunter2@a:1']\n", "1: `a:1` holds a user"),
+            ("username: app\n", "1: there is no password"),
+            ("services:\n  format: xml\n", "2: "),
+            ("services:\n  prefix: a/../b\n", "2: a path has no"),
+            ("dial_timeout: 0\n", "1: it must be longer"),
+            ("unknown: 1\n", "1: "),
+        ] {
+            let problems = read(text, &[]).unwrap_err();
+            assert!(problems.contains(expected) && !problems.contains("hunter2"), "{text}: {problems}");
+        }
     }
 }

@@ -125,14 +125,11 @@ fn explain(error: &(dyn Error + 'static), message: &str) -> String {
             text.push_str(part);
         }
     }
-    match hint(&text) {
-        Some(hint) => format!("{text} ({hint})"),
-        None => text,
-    }
+    with_hint(text)
 }
 
-/// What to do about an error that says it in other words.
-fn hint(text: &str) -> Option<&'static str> {
+/// Adds what to do about an error that says it in other words.
+pub(super) fn with_hint(text: String) -> String {
     const HINTS: [(&str, &str); 10] = [
         ("BadSignature", "the server's certificate is not signed by a CA of `ca_file`"),
         ("UnknownIssuer", "the server's certificate is not signed by a CA of `ca_file`"),
@@ -145,7 +142,10 @@ fn hint(text: &str) -> Option<&'static str> {
         ("user name is empty", "etcd asks for a user: set `username` and `password_file`"),
         ("authentication failed", "see `username` and `password_file`"),
     ];
-    HINTS.iter().find(|(pattern, _)| text.contains(pattern)).map(|(_, hint)| *hint)
+    match HINTS.iter().find(|(pattern, _)| text.contains(pattern)) {
+        Some((_, hint)) => format!("{text} ({hint})"),
+        None => text,
+    }
 }
 
 /// One member: one connection for reads, and one for the watch stream, which reads would starve on a shared one.
@@ -216,7 +216,15 @@ impl Connection {
             request_timeout: config.clocks.request_timeout,
             version: String::new(),
         };
-        connection.greet().await?;
+        connection.greet().await.map_err(|failure| match failure {
+            Failure::Lost(why) if !endpoint.tls && why.contains("connection error") => {
+                Failure::Lost(format!("{why} (if it speaks TLS, write `https://`)"))
+            }
+            Failure::Lost(why) if endpoint.tls && (why.contains("handshake eof") || why.contains("reset by peer")) => {
+                Failure::Lost(format!("{why} (if it does not speak TLS, write `http://`)"))
+            }
+            failure => failure,
+        })?;
         connection.authenticate().await?;
         Ok(connection)
     }
@@ -265,6 +273,12 @@ impl Connection {
         let token = response.token.parse().map_err(|_| Failure::Lost("the token is no header value".to_owned()))?;
         self.token().value = Some(token);
         Ok(())
+    }
+
+    /// Whether a progress response stands in the stream behind everything that it speaks of: from 3.4.25 and 3.5.8
+    /// on (etcd issue 15220). Before, it may overtake what is queued, and speaks for watches that are still catching up.
+    pub(super) fn orders_progress(&self) -> bool {
+        orders_progress(&self.version)
     }
 
     /// Whether a new token may help.
@@ -320,6 +334,17 @@ impl Connection {
     }
 }
 
+/// See [`Connection::orders_progress`]; a version that cannot be read is taken for an old one.
+fn orders_progress(version: &str) -> bool {
+    let mut parts = version.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
+    let mut next = || -> u32 { parts.next().unwrap_or(0) };
+    match (next(), next(), next()) {
+        (3, 4, patch) => patch >= 25,
+        (3, 5, patch) => patch >= 8,
+        (major, minor, _) => (major, minor) > (3, 5),
+    }
+}
+
 async fn grpc(channel: &Channel) -> Result<Grpc<Channel>, Failure> {
     let mut grpc = Grpc::new(channel.clone()).max_decoding_message_size(MESSAGE_LIMIT);
     grpc.ready().await.map_err(|error| Failure::Lost(explain(&error, &error.to_string())))?;
@@ -370,6 +395,23 @@ mod tests {
         }
         for text in ["", "unix:///x", "http://", "http://u:p@a:1", "http://a/v3", "a b"] {
             assert!(Endpoint::parse(text, false).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn versions_that_order_progress() {
+        for (version, expected) in [
+            ("3.4.23", false),
+            ("3.4.25", true),
+            ("3.5.7", false),
+            ("3.5.8", true),
+            ("3.5.21-custom", true),
+            ("3.6.0-rc.1", true),
+            ("4.0.0", true),
+            ("3.3.27", false),
+            ("", false),
+        ] {
+            assert_eq!(orders_progress(version), expected, "{version}");
         }
     }
 

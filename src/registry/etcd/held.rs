@@ -27,8 +27,17 @@ pub(super) struct Item {
     pub(super) value: Text,
     /// As an entry of a prefix; none for a key that is no path.
     pub(super) entry: OnceLock<Option<Arc<Entry>>>,
-    /// As a service instance; none for what is no entry of a service, an error for one that cannot be read.
-    pub(super) instance: OnceLock<Result<Option<Arc<Instance>>, String>>,
+    /// As an entry of a service; none for what is no such entry, an error for one that cannot be read.
+    pub(super) instance: OnceLock<Result<Option<ServiceEntry>, String>>,
+}
+
+/// An instance with the service that its key stands below, whatever it calls its service itself.
+#[derive(Clone)]
+pub(super) struct ServiceEntry {
+    /// The service, by its key.
+    pub(super) service: Arc<str>,
+    /// The instance.
+    pub(super) instance: Arc<Instance>,
 }
 
 impl Item {

@@ -1,27 +1,27 @@
 //! One session with one member: everything is read at one revision, then followed on one stream until it breaks.
 
-use std::collections::{BTreeMap, HashMap};
+mod clock;
+mod events;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use rand::Rng;
 use tokio::time::Instant;
 
+use self::clock::{Reading, Suspicion, finished};
 use super::config::{Clocks, Config};
 use super::connection::{Connection, Endpoint, Failure};
 use super::keys::KeyRange;
 use super::messages::Event;
-use super::read::{self, Found, Part, Snapshot};
+use super::read::{self, Part, Snapshot};
 use super::state::State;
-use super::stream::{Ending, Frame, Stream, WatchId};
+use super::stream::{Frame, Stream, WatchId};
 use crate::registry::Feed;
 
-/// How long the events of one transaction are waited for, and those that follow are gathered.
-const GATHER: Duration = Duration::from_millis(2);
-
-/// How long the watch has to deliver what an audit has seen.
-const DELIVERY: Duration = Duration::from_secs(5);
+/// How long a new watch may take to catch up; etcd sees to it every 100 ms.
+const CATCHING_UP: Duration = Duration::from_millis(150);
 
 /// How often a synchronisation begins again because what it reads is compacted under it.
 const COMPACTIONS: u32 = 8;
@@ -48,7 +48,11 @@ enum Stop {
 
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
-        Self::Lost(failure.to_string())
+        match failure {
+            // The stream keeps the token that it was opened with.
+            Failure::Unauthenticated(why) => Self::Renew(why),
+            failure => Self::Lost(failure.to_string()),
+        }
     }
 }
 
@@ -73,6 +77,8 @@ pub(super) async fn run(state: &mut State, config: &Config, endpoint: &Endpoint,
         cluster: 0,
         revision: 0,
         stale: false,
+        created: i64::MAX,
+        settled: now,
         opened: now,
         heard: now,
         asked: 0,
@@ -85,8 +91,7 @@ pub(super) async fn run(state: &mut State, config: &Config, endpoint: &Endpoint,
     match session.start().await {
         Ok(()) => {}
         Err(Stop::Idle) => return End::Idle,
-        Err(Stop::Renew(why)) => return End::Renew(why),
-        Err(Stop::Lost(why)) => return End::Failed(why),
+        Err(Stop::Renew(why) | Stop::Lost(why)) => return End::Failed(why),
     }
     tracing::info!(
         registry = %session.feed.registry(),
@@ -119,6 +124,10 @@ struct Session<'a> {
     cluster: u64,
     /// The newest revision that this session has seen.
     revision: i64,
+    /// The least revision at which a watch was created since the last reading.
+    created: i64,
+    /// When the newest watches have caught up, on a server that does not say so.
+    settled: Instant,
     /// Whether a watch has ended and its range is to be read and watched again.
     stale: bool,
     opened: Instant,
@@ -132,30 +141,6 @@ struct Session<'a> {
     /// The read beside the stream that is under way.
     reading: Option<Reading>,
     suspicion: Option<Suspicion>,
-}
-
-/// A read that is under way while the stream is followed.
-struct Reading {
-    purpose: Purpose,
-    /// The newest revision that was seen when it began, which it cannot be behind.
-    begun: i64,
-    ranges: Vec<KeyRange>,
-    result: BoxFuture<'static, Result<Option<Snapshot>, Failure>>,
-}
-
-#[derive(Clone, Copy)]
-enum Purpose {
-    /// Whether the watch delivers everything.
-    Audit,
-    /// Whether refused ranges may be read by now.
-    Probe,
-}
-
-/// What an audit has seen and the watch has not delivered.
-struct Suspicion {
-    due: Instant,
-    revision: i64,
-    ranges: Vec<(KeyRange, Found)>,
 }
 
 /// Where a reading has come to.
@@ -183,6 +168,11 @@ impl Session<'_> {
 
     async fn follow(&mut self) -> Stop {
         loop {
+            if std::mem::take(&mut self.stale)
+                && let Err(stop) = self.synchronise(false).await
+            {
+                return stop;
+            }
             let due = self.due();
             let woken = tokio::select! {
                 frame = next_frame(&mut self.stream) => Woken::Frame(frame),
@@ -196,10 +186,6 @@ impl Session<'_> {
                 Woken::Wanted => self.on_wanted().await,
                 Woken::Read(result) => self.on_read(result).await,
                 Woken::Clock => self.on_clock(),
-            };
-            let done = match done {
-                Ok(()) if std::mem::take(&mut self.stale) => self.synchronise(false).await,
-                done => done,
             };
             if let Err(stop) = done {
                 return stop;
@@ -239,6 +225,10 @@ impl Session<'_> {
                     return Err(Stop::Renew("its revision fell while it was followed".to_owned()));
                 }
                 Ok(Reached::One) => {
+                    if std::mem::replace(&mut self.created, i64::MAX) < self.revision {
+                        // Something was written meanwhile, so a watch may have been created behind the newest revision.
+                        self.settled = Instant::now() + CATCHING_UP;
+                    }
                     self.publish();
                     return self.gather().await;
                 }
@@ -354,9 +344,8 @@ impl Session<'_> {
             self.state.set_watch(&range, id);
             self.watches.insert(id, range);
         }
-        let deadline = Instant::now() + self.clocks.dial_timeout;
         while let Some(stream) = self.stream.as_mut().filter(|stream| stream.is_creating()) {
-            let Ok(frame) = tokio::time::timeout_at(deadline, stream.next()).await else {
+            let Ok(frame) = tokio::time::timeout(self.clocks.dial_timeout, stream.next()).await else {
                 return Err(Stop::Lost("it does not begin to watch".to_owned()));
             };
             match frame? {
@@ -374,261 +363,11 @@ impl Session<'_> {
             stream.cancel(id);
         }
     }
-
-    async fn on_frame(&mut self, frame: Frame) -> Result<(), Stop> {
-        self.heard = Instant::now();
-        self.asked = 0;
-        match frame {
-            Frame::Events { id, events } => {
-                self.take(id, events);
-                self.gather().await
-            }
-            frame => self.on_control(frame),
-        }
-    }
-
-    /// What the stream says about itself.
-    fn on_control(&mut self, frame: Frame) -> Result<(), Stop> {
-        match frame {
-            Frame::Created { cluster, revision } => {
-                self.check_cluster(cluster)?;
-                if revision < self.revision {
-                    // The watch's connection leads to a member that lags, or to one that was restored: an audit tells.
-                    self.next_audit = self.next_audit.min(Instant::now() + Duration::from_secs(1));
-                }
-                Ok(())
-            }
-            Frame::Ended { id, why } => self.on_ended(id, why),
-            Frame::Events { .. } | Frame::Progress { .. } => Ok(()),
-        }
-    }
-
-    fn on_ended(&mut self, id: WatchId, why: Ending) -> Result<(), Stop> {
-        // One that we ended ourselves is not known any more.
-        let Some(range) = self.watches.remove(&id) else { return Ok(()) };
-        match why {
-            Ending::Compacted => {
-                tracing::info!(registry = %self.feed.registry(), %range, "events were compacted, reading again");
-                self.state.forget(&range);
-                self.stale = true;
-                Ok(())
-            }
-            // It could be read a moment ago. On a stream that is older than that, the stream's token has run out.
-            Ending::Denied if self.opened.elapsed() > Duration::from_secs(1) => {
-                Err(Stop::Renew("the token of the stream has run out".to_owned()))
-            }
-            Ending::Denied => {
-                self.state.refuse(&range, self.username, Some(Instant::now() + self.clocks.denied_interval));
-                self.publish();
-                Err(Stop::Renew(format!("it refuses to watch {range}")))
-            }
-            Ending::Other(reason) => Err(Stop::Lost(format!("it ended the watch of {range}: {reason}"))),
-        }
-    }
-
-    fn take(&mut self, id: WatchId, events: Vec<Event>) {
-        if self.watches.contains_key(&id) {
-            self.pending.extend(events.into_iter().map(|event| (id, event)));
-        }
-    }
-
-    /// Gathers what belongs together and publishes it in one step.
-    ///
-    /// One transaction comes as one frame for each range that it touches, and nothing in a frame says whether there
-    /// are others. etcd puts the frames of a transaction into the stream's queue before its revision becomes
-    /// visible, so a progress response that shows the revision stands behind them: it ends the wait exactly, after
-    /// one round trip. (Before 3.4.25 and 3.5.8 it could overtake frames that were queued but not sent at that
-    /// moment.) With one range there is nothing to wait for.
-    async fn gather(&mut self) -> Result<(), Stop> {
-        let deadline = Instant::now() + GATHER;
-        let mut others = Vec::new();
-        while !self.pending.is_empty() {
-            let reached = if self.watches.len() > 1 { self.await_progress(deadline, &mut others).await? } else { None };
-            while Instant::now() < deadline
-                && let Some(stream) = &mut self.stream
-                && let Some(frame) = stream.ready()?
-            {
-                match frame {
-                    Frame::Events { id, events } => self.take(id, events),
-                    Frame::Progress { .. } => {}
-                    other => others.push(other),
-                }
-            }
-            self.commit(reached.unwrap_or(i64::MAX));
-        }
-        others.into_iter().try_for_each(|frame| self.on_control(frame))
-    }
-
-    /// Waits until the stream is past every event that is pending; gives the revision that it is at, or none when
-    /// the time is over. Frames that are not about events or progress go to `others`.
-    async fn await_progress(&mut self, deadline: Instant, others: &mut Vec<Frame>) -> Result<Option<i64>, Failure> {
-        let newest = self.pending.iter().map(|(_, event)| revision_of(event)).max().unwrap_or_default();
-        let Some(stream) = &mut self.stream else { return Ok(None) };
-        stream.ask_progress();
-        loop {
-            let Some(stream) = &mut self.stream else { return Ok(None) };
-            let Ok(frame) = tokio::time::timeout_at(deadline, stream.next()).await else { return Ok(None) };
-            match frame? {
-                Frame::Events { id, events } => self.take(id, events),
-                Frame::Progress { revision } if revision >= newest => return Ok(Some(revision)),
-                // The answer to an earlier question, or the transaction was not visible yet.
-                Frame::Progress { .. } => stream.ask_progress(),
-                other => others.push(other),
-            }
-        }
-    }
-
-    /// Applies and publishes the pending events up to a revision.
-    fn commit(&mut self, upto: i64) {
-        let (due, later) =
-            std::mem::take(&mut self.pending).into_iter().partition(|(_, event)| revision_of(event) <= upto);
-        self.pending = later;
-        let due: Vec<(WatchId, Event)> = due;
-        let mut by_watch: BTreeMap<WatchId, Vec<Event>> = BTreeMap::new();
-        for (id, event) in due {
-            self.revision = self.revision.max(revision_of(&event));
-            by_watch.entry(id).or_default().push(event);
-        }
-        for (id, events) in by_watch {
-            if let Some(range) = self.watches.get(&id) {
-                self.state.apply(range, events);
-            }
-        }
-        self.state.seen = Some((self.cluster, self.revision));
-        self.publish();
-    }
-
-    /// When something is to be done though nothing comes.
-    fn due(&self) -> Instant {
-        let mut due = self.next_audit.min(self.next_relist).min(self.opened + self.clocks.max_stream_age);
-        if !self.watches.is_empty() {
-            due = due.min(self.next_sign_of_life());
-        }
-        if self.state.has_refusals() {
-            due = due.min(self.next_retry);
-        }
-        if let Some(suspicion) = &self.suspicion {
-            due = due.min(suspicion.due);
-        }
-        due
-    }
-
-    fn next_sign_of_life(&self) -> Instant {
-        self.heard + self.clocks.progress_interval * (self.asked + 1)
-    }
-
-    fn on_clock(&mut self) -> Result<(), Stop> {
-        let now = Instant::now();
-        if now >= self.opened + self.clocks.max_stream_age {
-            return Err(Stop::Renew("its stream is old, and permissions are checked at its opening only".to_owned()));
-        }
-        if !self.watches.is_empty() && now >= self.next_sign_of_life() {
-            self.ask_for_life()?;
-        }
-        if self.suspicion.as_ref().is_some_and(|suspicion| now >= suspicion.due) {
-            self.judge()?;
-        }
-        if now >= self.next_relist {
-            self.next_relist = now + jittered(self.clocks.relist_interval);
-            self.next_audit = now + self.clocks.audit_interval;
-            self.read_beside(Purpose::Audit, self.state.audit_wishes(true));
-        } else if now >= self.next_audit {
-            self.next_audit = now + self.clocks.audit_interval;
-            self.read_beside(Purpose::Audit, self.state.audit_wishes(false));
-        } else if self.state.has_refusals() && now >= self.next_retry {
-            self.next_retry = now + self.clocks.denied_interval;
-            self.read_beside(Purpose::Probe, probes(&self.state.refused()));
-        }
-        Ok(())
-    }
-
-    fn ask_for_life(&mut self) -> Result<(), Stop> {
-        if self.asked == 2 {
-            let silence = humantime::format_duration(self.clocks.progress_interval * 3);
-            return Err(Stop::Lost(format!("no sign of life on the watch stream within {silence}")));
-        }
-        self.asked += 1;
-        if let Some(stream) = &mut self.stream {
-            stream.ask_progress();
-        }
-        Ok(())
-    }
-
-    /// Begins a read that does not hold up the stream; one at a time.
-    fn read_beside(&mut self, purpose: Purpose, wishes: Vec<(KeyRange, Part)>) {
-        if self.reading.is_some() || wishes.is_empty() {
-            return;
-        }
-        let connection = self.connection.clone();
-        let ranges = wishes.iter().map(|(range, _)| range.clone()).collect();
-        let result = Box::pin(async move { read::snapshot(&connection, &wishes, read::PAGE).await });
-        self.reading = Some(Reading { purpose, begun: self.revision, ranges, result });
-    }
-
-    async fn on_read(&mut self, result: Result<Option<Snapshot>, Failure>) -> Result<(), Stop> {
-        let Some(Reading { purpose, begun, ranges, .. }) = self.reading.take() else { return Ok(()) };
-        let snapshot = match result {
-            // The next one begins at a newer revision.
-            Err(Failure::Compacted) => return Ok(()),
-            result => result?,
-        };
-        match (purpose, snapshot) {
-            (Purpose::Probe, None) => Ok(()),
-            (Purpose::Probe, Some(_)) => self.synchronise(true).await,
-            (Purpose::Audit, None) => {
-                self.refuse(&ranges);
-                self.publish();
-                Ok(())
-            }
-            (Purpose::Audit, Some(snapshot)) => self.on_audit(ranges, snapshot, begun),
-        }
-    }
-
-    fn on_audit(&mut self, ranges: Vec<KeyRange>, snapshot: Snapshot, begun: i64) -> Result<(), Stop> {
-        if snapshot.revision < begun || snapshot.cluster != self.cluster {
-            return Err(Stop::Renew("its revision fell while it was followed".to_owned()));
-        }
-        let mut suspected = Vec::new();
-        let mut denied = Vec::new();
-        for (range, found) in ranges.into_iter().zip(snapshot.found) {
-            match found {
-                None => denied.push(range),
-                Some(found) if self.state.audit(&range, &found, snapshot.revision) => suspected.push((range, found)),
-                Some(_) => {}
-            }
-        }
-        if !denied.is_empty() {
-            self.refuse(&denied);
-            self.publish();
-        }
-        if !suspected.is_empty() {
-            // Most often the events are on their way.
-            let due = Instant::now() + DELIVERY;
-            self.suspicion = Some(Suspicion { due, revision: snapshot.revision, ranges: suspected });
-        }
-        Ok(())
-    }
-
-    /// The watch had its time to deliver what an audit had seen.
-    fn judge(&mut self) -> Result<(), Stop> {
-        let Some(suspicion) = self.suspicion.take() else { return Ok(()) };
-        for (range, found) in &suspicion.ranges {
-            if self.state.audit(range, found, suspicion.revision) {
-                tracing::warn!(registry = %self.feed.registry(), %range, "etcd has lost events of a watch, reading again");
-                return Err(Stop::Renew(format!("it has lost events of {range}")));
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Readings that cost next to nothing and tell whether ranges may be read.
 fn probes(ranges: &[KeyRange]) -> Vec<(KeyRange, Part)> {
     ranges.iter().map(|range| (range.clone(), Part::Permission)).collect()
-}
-
-fn revision_of(event: &Event) -> i64 {
-    event.kv.as_ref().map_or(0, |kv| kv.mod_revision)
 }
 
 /// Give or take a tenth, so that many instances do not read at the same time.
@@ -639,13 +378,6 @@ fn jittered(interval: Duration) -> Duration {
 async fn next_frame(stream: &mut Option<Stream>) -> Result<Frame, Failure> {
     match stream {
         Some(stream) => stream.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn finished(reading: &mut Option<Reading>) -> Result<Option<Snapshot>, Failure> {
-    match reading {
-        Some(reading) => (&mut reading.result).await,
         None => std::future::pending().await,
     }
 }

@@ -167,7 +167,7 @@ impl State {
     ) -> Option<WatchId> {
         let followed = self.ranges.get_mut(range)?;
         if followed.refusal.is_none() {
-            let error = QueryError(match user {
+            let error = QueryError::denied(match user {
                 Some(user) => format!("permission denied: user `{user}` may not read {range}"),
                 None => format!("permission denied: {range} may not be read without a user"),
             });
@@ -252,5 +252,96 @@ impl State {
             replies.push(Reply { query, result });
         }
         replies
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::Config;
+    use super::super::messages::KeyValue;
+    use super::*;
+    use crate::registry::{Data, Path, ServiceQuery};
+
+    fn state(queries: &[Query]) -> State {
+        let etcd = Config::default().build().unwrap();
+        let mut state = State::new(etcd.answers, "main".into());
+        assert!(state.want(&queries.iter().cloned().collect()).is_empty());
+        state
+    }
+
+    fn path(text: &str) -> Path {
+        Path::parse(text).unwrap()
+    }
+
+    fn found(keys: &[&str]) -> Found {
+        let kv = |key: &&str| KeyValue { key: (*key).into(), mod_revision: 2, value: b"10.0.0.1:80".to_vec() };
+        Found { kvs: keys.iter().map(kv).collect(), count: keys.len() }
+    }
+
+    fn read_all(state: &mut State, keys: &[&str]) {
+        for (range, part) in state.wishes(true) {
+            state.read(&range, part, found(keys), 5);
+        }
+    }
+
+    #[test]
+    fn equal_ranges_are_followed_once_and_as_long_as_somebody_needs_them() {
+        let queries = [
+            Query::Prefix(path("services/web")),
+            Query::Listing(path("services/web")),
+            Query::Service(ServiceQuery::passing("web")),
+            Query::Key(path("services/web")),
+        ];
+        let mut state = state(&queries);
+        let ranges = state.unwatched(false);
+        assert_eq!(
+            ranges.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["key `/services/web`", "keys below `/services/web/`"]
+        );
+        for (id, range) in (1..).zip(&ranges) {
+            state.set_watch(range, id);
+        }
+        read_all(&mut state, &["/services/web/1"]);
+        assert_eq!(state.replies(5).len(), 4);
+        assert!(state.want(&queries[1..3].iter().cloned().collect()) == [1], "the key's own watch is not needed");
+        assert!(state.want(&queries[2..3].iter().cloned().collect()).is_empty());
+        assert!(state.want(&BTreeSet::new()) == [2]);
+    }
+
+    #[test]
+    fn only_what_changed_is_answered_again() {
+        let queries = [Query::Key(path("a")), Query::Prefix(path("b")), Query::Exists(path("b"))];
+        let mut state = state(&queries);
+        assert!(state.replies(0).is_empty(), "nothing is known, which is not the same as nothing there");
+        read_all(&mut state, &[]);
+        assert_eq!(state.replies(5).len(), 3);
+        let kv = KeyValue { key: b"/b/x".to_vec(), mod_revision: 6, value: Vec::new() };
+        let event = Event { kind: Event::PUT, kv: Some(kv) };
+        let folder = state.unwatched(false).pop().unwrap();
+        state.apply(&folder, vec![event.clone()]);
+        let replies = state.replies(6);
+        assert_eq!(replies.iter().map(|reply| &reply.query).collect::<Vec<_>>(), [&queries[2], &queries[1]]);
+        assert!(replies.iter().all(|reply| reply.result.as_ref().is_ok_and(|answer| answer.revision == 6)));
+        state.apply(&folder, vec![event]);
+        assert!(state.replies(6).is_empty());
+    }
+
+    #[test]
+    fn a_refused_range_is_an_error_until_it_is_read() {
+        let query = Query::Key(path("a"));
+        let mut state = state(std::slice::from_ref(&query));
+        let range = state.unwatched(false).pop().unwrap();
+        state.set_watch(&range, 1);
+        assert_eq!(state.refuse(&range, Some("app"), None), Some(1), "its watch is to be ended");
+        let error = state.replies(5).pop().unwrap().result.unwrap_err();
+        assert_eq!(error.to_string(), "permission denied: user `app` may not read key `/a`");
+        assert!(state.wishes(false).is_empty() && state.unwatched(false).is_empty());
+        assert_eq!((state.wishes(true).len(), state.refused().len()), (1, 1));
+        state.refuse(&range, Some("app"), None);
+        assert!(state.replies(5).is_empty(), "it is said once");
+        read_all(&mut state, &["/a"]);
+        let answer = state.replies(6).pop().unwrap().result.unwrap();
+        assert!(matches!(answer.data, Data::Key(Some(_))));
+        assert!(!state.has_refusals());
     }
 }

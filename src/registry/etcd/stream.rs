@@ -62,8 +62,10 @@ pub(super) enum Frame {
 pub(super) enum Ending {
     /// The events that it should have given next are compacted.
     Compacted,
-    /// The range may not be read, or the token of the stream is not taken any more.
+    /// The range may not be read; some versions say so too when the token of the stream has run out.
     Denied,
+    /// The token of the stream has run out.
+    Unauthenticated,
     /// What the server said; nothing if it was we who cancelled.
     Other(String),
 }
@@ -163,8 +165,10 @@ impl Fragments {
             let reason = response.cancel_reason;
             let why = if response.compact_revision != 0 {
                 Ending::Compacted
-            } else if reason.contains("permission denied") || reason.contains("invalid auth token") {
+            } else if reason.contains("permission denied") {
                 Ending::Denied
+            } else if reason.contains("invalid auth token") {
+                Ending::Unauthenticated
             } else {
                 Ending::Other(reason)
             };
@@ -258,6 +262,7 @@ mod tests {
         for (response, why) in [
             (canceled(27, ""), Ending::Compacted),
             (canceled(0, "rpc error: code = PermissionDenied desc = etcdserver: permission denied"), Ending::Denied),
+            (canceled(0, "etcdserver: invalid auth token"), Ending::Unauthenticated),
             (canceled(0, "etcdserver: duplicate watch ID"), Ending::Other("etcdserver: duplicate watch ID".into())),
         ] {
             assert_eq!(ended(response), Some(Frame::Ended { id: 3, why }));

@@ -45,9 +45,10 @@ pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
     }
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(unreadable)? {
-        let name = entry.map_err(unreadable)?.file_name();
-        if is_read_in_folders(&name) {
-            files.push(path.join(name));
+        let entry = entry.map_err(unreadable)?;
+        let file = entry.path();
+        if is_read_in_folders(&entry.file_name()) && !fs::metadata(&file).is_ok_and(|metadata| metadata.is_dir()) {
+            files.push(file);
         }
     }
     if files.is_empty() {

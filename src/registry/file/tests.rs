@@ -4,6 +4,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path as FilePath;
 use std::time::Instant;
 
+use rand::{Rng as _, SeedableRng as _};
+
 use super::*;
 use crate::registry::recorder::Running;
 
@@ -155,6 +157,7 @@ async fn a_file_that_is_wrong_says_where_until_it_is_right() {
 async fn a_folder_is_all_its_files() {
     let temp = tempfile::tempdir().unwrap();
     let at = |name: &str| temp.path().join(name);
+    fs::create_dir(at("folder.yaml")).unwrap();
     let mut running = Running::new(&registry(temp.path()), [Query::Prefix(Path::root())]);
     assert!(running.outage().await.contains("put a file with `{}` there"));
     fs::write(at("b.toml"), "b = 1.10\n").unwrap();
@@ -177,6 +180,75 @@ async fn a_folder_is_all_its_files() {
     assert_eq!(keys(running.answer().await.unwrap()), "a b");
     fs::remove_file(at("c.json")).unwrap();
     assert_eq!(keys(running.answer().await.unwrap()), "b");
+}
+
+/// Whatever is done to the file in whatever order, the last answer is what stands in it in the end, and no answer shows
+/// anything that was never whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_changes_end_in_what_is_there() {
+    let seed: u64 = std::env::var("SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+    let temp = tempfile::tempdir().unwrap();
+    let at = |name: &str| temp.path().join(name);
+    fs::create_dir(at("folder")).unwrap();
+    let path = at("folder/registry.yaml");
+    fs::write(&path, "a: 0\nb: 0\n").unwrap();
+    let mut running = Running::new(&registry(&path), [Query::Prefix(Path::root())]);
+    running.answer().await.unwrap();
+    // Rounds in which the machine stood still for so long that no watch could tell a writer from none.
+    let mut stalled = BTreeSet::new();
+    for round in 1..=300 {
+        let start = Instant::now();
+        let text = format!("a: {round}\nb: {round}\n");
+        match random.random_range(0..7) {
+            0 => save(&path, &text),
+            1 => fs::write(&path, text).unwrap(),
+            2 => {
+                let mut file = File::create(&path).unwrap();
+                write!(file, "a: {round}").unwrap();
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                write!(file, "\nb: {round}\n").unwrap();
+            }
+            3 => {
+                fs::rename(&path, at("aside")).unwrap();
+                fs::write(&path, text).unwrap();
+            }
+            4 => {
+                let target = format!("target{round}");
+                fs::write(at(&target), text).unwrap();
+                symlink(at(&target), at("link")).unwrap();
+                fs::rename(at("link"), &path).unwrap();
+            }
+            5 => {
+                fs::rename(at("folder"), at(&format!("old{round}"))).unwrap();
+                fs::create_dir(at("folder")).unwrap();
+                fs::write(&path, text).unwrap();
+            }
+            _ => {
+                fs::remove_file(&path).unwrap();
+                fs::write(at("beside"), text).unwrap();
+                fs::hard_link(at("beside"), &path).unwrap();
+                fs::remove_file(at("beside")).unwrap();
+            }
+        }
+        if start.elapsed() > Duration::from_millis(50) {
+            stalled.insert(round.to_string());
+        }
+        if random.random_bool(0.3) {
+            tokio::time::sleep(Duration::from_micros(random.random_range(0..3000))).await;
+        }
+    }
+    loop {
+        // A busy disk may keep the file away for longer than the watch waits: an honest outage, and no wrong answer.
+        let Some(mut publication) = running.publication_or_outage().await else { continue };
+        let Data::Prefix(entries) = publication.remove(0).result.unwrap().data else { panic!("entries") };
+        let texts: Vec<_> = entries.iter().map(|entry| String::from_utf8_lossy(&entry.value.0).into_owned()).collect();
+        let whole = texts.len() == 2 && texts[0] == texts[1];
+        assert!(whole || texts.iter().any(|text| stalled.contains(text)), "seed {seed}: {texts:?}");
+        if texts[0] == "300" {
+            break;
+        }
+    }
 }
 
 #[tokio::test]
@@ -240,4 +312,33 @@ fn what_only_consul_has_is_refused() {
 fn an_address_is_the_path() {
     let section: serde_yaml::Value = serde_yaml::from_str(&(KIND.from_address)("a \"b\"\t: c.yaml")).unwrap();
     assert_eq!(section["path"].as_str(), Some("a \"b\"\t: c.yaml"));
+}
+
+#[test]
+fn the_section_is_read_and_its_problems_are_told() {
+    let read = |text: &str| {
+        let (registry, problems) =
+            Section::of_text(text, &std::collections::BTreeMap::new(), FilePath::new("/etc/lc"), decode);
+        let shown = registry.flatten().map(|registry| format!("{registry:?}"));
+        (shown, problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>().join("; "))
+    };
+    let expected = |registry: FileRegistry| (Some(format!("{registry:?}")), String::new());
+    assert_eq!(read("path: a.yaml"), expected(FileRegistry::new("/etc/lc/a.yaml")));
+    assert_eq!(
+        read("{path: /a, prefix: /x/y/, strict: true, poll_interval: 2s}"),
+        expected(FileRegistry {
+            path: "/a".into(),
+            prefix: Path::parse("x/y").unwrap(),
+            strict: true,
+            poll_interval: Duration::from_secs(2),
+        })
+    );
+    for (text, problem) in [
+        ("strict: true", "`path` is missing"),
+        ("{path: a, prefix: a/../b}", "a path has no `.` or `..` segments"),
+        ("{path: a, poll_interval: 0}", "`poll_interval` must be more than 0"),
+        ("{path: a, paht: b}", "unknown key `paht`"),
+    ] {
+        assert_eq!(read(text).1, problem, "{text}");
+    }
 }

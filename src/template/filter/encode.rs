@@ -12,7 +12,7 @@ use tera::{Map, Value};
 
 use super::super::arguments::Arguments;
 use super::super::record::{Render, Stop};
-use super::{holds_undefined, refused, text_of};
+use super::{complete, refused, text_of};
 
 /// A text as base64 in the standard alphabet.
 pub(super) fn base64_encode(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
@@ -29,8 +29,7 @@ pub(super) fn base64_decode(value: &Value, _: &Arguments<'_>, _: &Render) -> Res
 
 /// The SHA-256 of a text, as 64 hexadecimal digits.
 pub(super) fn sha256(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
-    let hash = Sha256::digest(text_of(value, "sha256")?.as_bytes());
-    Ok(Value::from(hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+    Ok(Value::from(format!("{:x}", Sha256::digest(text_of(value, "sha256")?))))
 }
 
 /// JSON as a value: maps sorted by name, integers of any size with all their digits.
@@ -57,26 +56,18 @@ pub(super) fn from_yaml(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<
 }
 
 /// A value as JSON, on one line unless `pretty=true`.
-pub(super) fn to_json(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
-    complete(value, "to_json", render)?;
-    let pretty = arguments.flag("pretty", render)?;
+pub(super) fn to_json(value: &Value, arguments: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    complete(value, "to_json")?;
+    let pretty = arguments.flag("pretty")?;
     let json = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
     json.map(Value::from).map_err(|_| refused("to_json", "it has no form in JSON"))
 }
 
 /// A value as YAML, without a newline at its end.
-pub(super) fn to_yaml(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
-    complete(value, "to_yaml", render)?;
+pub(super) fn to_yaml(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    complete(value, "to_yaml")?;
     let yaml = serde_yaml::to_string(value).map_err(|_| refused("to_yaml", "it has no form in YAML"))?;
     Ok(Value::from(yaml.trim_end_matches('\n')))
-}
-
-/// Something undefined would be written as `null`.
-fn complete(value: &Value, filter: &str, render: &Render) -> Result<(), Stop> {
-    if holds_undefined(value) {
-        return Err(render.undefined(format!("`{filter}` was given something undefined")).into());
-    }
-    Ok(())
 }
 
 /// A value out of JSON or YAML.

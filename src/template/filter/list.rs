@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use tera::Value;
 
 use super::super::arguments::{Arguments, attribute};
-use super::super::error::Failure;
+use super::super::error::{Failure, undefined};
 use super::super::record::{Render, Stop};
 use super::list_of;
 
@@ -20,8 +20,8 @@ pub(super) fn last(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value
 }
 
 /// The item at `n=`, from 0; undefined beyond the end.
-pub(super) fn nth(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
-    let n = arguments.count("n", render)?.ok_or_else(|| arguments.absent("n"))?;
+pub(super) fn nth(value: &Value, arguments: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    let n = arguments.count("n")?.ok_or_else(|| arguments.absent("n"))?;
     let item = usize::try_from(n).ok().and_then(|n| value.as_array()?.get(n));
     list_of(value, "nth").map(|_| item.cloned().unwrap_or_else(Value::undefined))
 }
@@ -37,7 +37,7 @@ pub(super) fn join(value: &Value, arguments: &Arguments<'_>, render: &Render) ->
         match item.as_str() {
             Some(text) => joined.push_str(text),
             None if item.is_undefined() => {
-                return Err(render.undefined(format!("item {index} of the list for `join` is undefined")).into());
+                return Err(undefined(format!("item {index} of the list for `join` is undefined")).into());
             }
             // Writing to a string does not fail.
             None => drop(write!(joined, "{item}")),
@@ -49,7 +49,7 @@ pub(super) fn join(value: &Value, arguments: &Arguments<'_>, render: &Render) ->
 /// One attribute of every item; `default=` stands in where it is not there.
 pub(super) fn map(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     let path = arguments.required_text("attribute", render)?;
-    let default = arguments.value("default", render)?;
+    let default = arguments.value("default")?;
     let pick = |(index, item)| match (attribute(item, path), default) {
         (Some(found), _) => Ok(found.clone()),
         (None, Some(default)) => Ok(default.clone()),
@@ -63,7 +63,7 @@ pub(super) fn map(value: &Value, arguments: &Arguments<'_>, render: &Render) -> 
 /// lacks the attribute is left out.
 pub(super) fn filter_where(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     let path = arguments.required_text("attribute", render)?;
-    let wanted = arguments.value("value", render)?;
+    let wanted = arguments.value("value")?;
     let keeps = |item: &&Value| match (attribute(item, path), wanted) {
         (Some(found), Some(wanted)) => found == wanted,
         (Some(found), None) => found.is_truthy(),

@@ -13,7 +13,7 @@ mod text;
 use tera::{Kwargs, State, Tera, TeraResult, Value};
 
 use super::arguments::{Arguments, type_name};
-use super::error::Failure;
+use super::error::{Failure, undefined};
 use super::function::fail;
 use super::record::{self, Render, Stop};
 use super::trim::LINE_FILTER;
@@ -156,15 +156,12 @@ impl Filter {
             match self.apply(value, &arguments, render) {
                 Ok(value) => Ok(value),
                 // What depends on a missing answer stays what it is, and the template goes on asking.
-                Err(Stop::Missing) => Ok(value.clone()),
+                Err(Stop::Missing | Stop::Denied) => Ok(value.clone()),
                 // Tera then marks the value rather than the filter.
                 Err(Stop::Failed(failure)) if value.is_undefined() => {
                     fail(render, failure);
-                    let kind = (String::new(), String::new());
-                    Err(tera::Error::new(tera::ErrorKind::InvalidArgument {
-                        expected_type: kind.0,
-                        actual_type: kind.1,
-                    }))
+                    let (expected_type, actual_type) = Default::default();
+                    Err(tera::Error::new(tera::ErrorKind::InvalidArgument { expected_type, actual_type }))
                 }
                 Err(Stop::Failed(failure)) => Err(fail(render, failure)),
             }
@@ -175,7 +172,7 @@ impl Filter {
     fn apply(&self, value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
         render.check_deadline()?;
         if value.is_undefined() {
-            return Err(render.undefined("what stands here is undefined".into()).into());
+            return Err(undefined("what stands here is undefined").into());
         }
         if value.as_str().is_some_and(|text| render.is_placeholder(text)) {
             return Err(Stop::Missing);
@@ -204,7 +201,14 @@ fn refused(filter: &str, why: &str) -> Stop {
     Failure::new(format!("`{filter}` refuses what it was given: {why}")).into()
 }
 
-/// Whether something in a value is undefined.
+/// Refuses a value in which something is undefined: it would be written as nothing, or as `null`.
+fn complete(value: &Value, filter: &str) -> Result<(), Stop> {
+    if holds_undefined(value) {
+        return Err(undefined(format!("`{filter}` was given something undefined")).into());
+    }
+    Ok(())
+}
+
 fn holds_undefined(value: &Value) -> bool {
     match (value.as_array(), value.as_map()) {
         (Some(items), _) => items.iter().any(holds_undefined),

@@ -29,7 +29,7 @@ pub(super) fn group_by(value: &Value, arguments: &Arguments<'_>, render: &Render
 /// The items sorted by one or several attributes; items that are equal in them keep their order.
 pub(super) fn sort_by(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     let paths = arguments.texts("attribute", render)?;
-    let reverse = arguments.flag("reverse", render)?;
+    let reverse = arguments.flag("reverse")?;
     let mut decorated: Vec<(Vec<&Value>, &Value)> = Vec::new();
     for (index, item) in list_of(value, "sort_by")?.iter().enumerate() {
         let keys = paths.iter().map(|path| attribute(item, path).ok_or_else(|| lacks(index, "sort_by")));

@@ -10,10 +10,10 @@ use super::super::record::{Render, Stop};
 use super::{refused, text_of, wrong};
 
 /// An IP address, of `version=` 4 or 6 if that is given.
-pub(super) fn ip(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+pub(super) fn ip(value: &Value, arguments: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
     let text = text_of(value, "ip")?;
     let address: IpAddr = text.parse().map_err(|_| refused("ip", "it is no IP address"))?;
-    match arguments.count("version", render)? {
+    match arguments.count("version")? {
         Some(4) if !address.is_ipv4() => Err(refused("ip", "it is no IPv4 address")),
         Some(6) if !address.is_ipv6() => Err(refused("ip", "it is no IPv6 address")),
         None | Some(4 | 6) => Ok(Value::from(address.to_string())),

@@ -7,7 +7,7 @@ use tera::Value;
 use super::super::arguments::Arguments;
 use super::super::error::{ErrorKind, Failure};
 use super::super::record::{Render, Stop};
-use super::{refused, text_of};
+use super::{complete, refused, text_of};
 
 /// The last segment of a path.
 pub(super) fn basename(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
@@ -35,10 +35,8 @@ pub(super) fn quote(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Valu
 }
 
 /// Any value as it would be printed.
-pub(super) fn str(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
-    if super::holds_undefined(value) {
-        return Err(render.undefined("`str` was given something undefined".into()).into());
-    }
+pub(super) fn str(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    complete(value, "str")?;
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = write!(text, "{value}");
@@ -48,7 +46,7 @@ pub(super) fn str(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<V
 /// The output of an include or a component that stands on a line of its own: one newline ends it, nothing stays
 /// nothing.
 pub(super) fn line(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
-    let newline = if arguments.flag("crlf", render)? { "\r\n" } else { "\n" };
+    let newline = if arguments.flag("crlf")? { "\r\n" } else { "\n" };
     let output = text_of(value, "include")?;
     if output.len() as u64 > render.environment.limits.output {
         return Err(Failure::of(ErrorKind::Limit, "the output is over `limits.output`").into());

@@ -11,15 +11,18 @@ use super::super::view;
 use super::{asked, at_least, mismatch};
 use crate::registry::{Answer, Asked, Data, Query, Text};
 
-/// `key(path=, default=, required=false, base64=false)`: the text of a key.
+/// `key(path=, default=, required=false, base64=false, optional=false)`: the text of a key.
 pub(super) fn key(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {
     let path = arguments.path("path", render)?;
     if path.is_root() {
         return Err(arguments.refused("path", "the root is a folder, not a key"));
     }
     let asked = asked(render, arguments, Query::Key(path))?;
-    let base64 = arguments.flag("base64", render)?;
-    let answer = render.ask(&asked)?;
+    let base64 = arguments.flag("base64")?;
+    let answer = match render.ask(&asked, arguments.flag("optional")?) {
+        Err(Stop::Denied) => return absent(render, arguments, Absent::Query(asked)),
+        answer => answer?,
+    };
     match &answer.data {
         Data::Key(Some(text)) if base64 => {
             view::within(text, render.environment.limits.value, || asked.to_string())?;
@@ -49,19 +52,21 @@ pub(super) fn shown(render: &Render, answer: &Answer, text: &Text, asked: &Asked
 
 /// What a call gives when the thing is not there: its default, else undefined; with `required=true` nothing.
 pub(super) fn absent(render: &mut Render, arguments: &Arguments<'_>, absent: Absent) -> Result<Value, Stop> {
-    if arguments.flag("required", render)? {
-        let (message, queries) = match absent {
-            Absent::Query(asked) => (format!("{asked} is not there, and it is required"), vec![asked]),
-            Absent::Variable(name) => (format!("variable `{name}` is not set, and it is required"), Vec::new()),
-        };
-        return Err(Failure::of(ErrorKind::Undefined { absent: queries }, message).into());
+    if arguments.flag("required")? {
+        return Err(match absent {
+            Absent::Query(asked) => {
+                let message = format!("{asked} is not there, and it is required");
+                Failure::of(ErrorKind::Undefined { absent: vec![asked] }, message)
+            }
+            Absent::Variable(name) => Failure::new(format!("variable `{name}` is not set, and it is required")),
+        }
+        .into());
     }
     if let Some(default) = arguments.any("default") {
         return Ok(default.clone());
     }
-    // The newest stands last, so that an error about it names it.
-    render.absent.retain(|known| *known != absent);
-    render.absent.push(absent);
+    render.absent.insert(absent.clone());
+    render.last_absent = Some(absent);
     Ok(Value::undefined())
 }
 
@@ -69,7 +74,7 @@ pub(super) fn absent(render: &mut Render, arguments: &Arguments<'_>, absent: Abs
 pub(super) fn exists(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {
     let path = arguments.path("path", render)?;
     let asked = asked(render, arguments, Query::Exists(path))?;
-    let answer = render.ask(&asked)?;
+    let answer = render.ask(&asked, arguments.flag("optional")?)?;
     match answer.data {
         Data::Exists(exists) => Ok(Value::from(exists)),
         _ => Err(mismatch(&asked, &answer)),
@@ -80,9 +85,9 @@ pub(super) fn exists(render: &mut Render, arguments: &Arguments<'_>) -> Result<V
 pub(super) fn prefix(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {
     let path = arguments.path("path", render)?;
     let asked = asked(render, arguments, Query::Prefix(path))?;
-    let answer = render.ask(&asked)?;
+    let answer = render.ask(&asked, arguments.flag("optional")?)?;
     let Data::Prefix(entries) = &answer.data else { return Err(mismatch(&asked, &answer)) };
-    at_least(render, arguments, &asked, entries.len())?;
+    at_least(arguments, &asked, entries.len())?;
     view::check_entries(entries, &asked, render.environment.limits.value)?;
     Ok(answer.view.get_or_init(|| view::entries(entries)).clone())
 }
@@ -91,7 +96,7 @@ pub(super) fn prefix(render: &mut Render, arguments: &Arguments<'_>) -> Result<V
 pub(super) fn tree(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {
     let path = arguments.path("path", render)?;
     let asked = asked(render, arguments, Query::Prefix(path))?;
-    let answer = render.ask(&asked)?;
+    let answer = render.ask(&asked, arguments.flag("optional")?)?;
     let Data::Prefix(entries) = &answer.data else { return Err(mismatch(&asked, &answer)) };
     view::check_entries(entries, &asked, render.environment.limits.value)?;
     if let Some(tree) = answer.tree.get() {
@@ -107,7 +112,7 @@ pub(super) fn ls(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value
     let kind = arguments.text("kind", render)?.unwrap_or("all");
     let kind = arguments.one_of("kind", kind, &[("all", "all"), ("keys", "keys"), ("folders", "folders")])?;
     let asked = asked(render, arguments, Query::Listing(path))?;
-    let answer = render.ask(&asked)?;
+    let answer = render.ask(&asked, arguments.flag("optional")?)?;
     let Data::Listing(names) = &answer.data else { return Err(mismatch(&asked, &answer)) };
     let lists = answer.view.get_or_init(|| view::names(names));
     lists.get_from_path(kind).cloned().ok_or_else(|| mismatch(&asked, &answer))

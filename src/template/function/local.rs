@@ -4,7 +4,7 @@ use tera::Value;
 
 use super::super::LOCAL_FILES;
 use super::super::arguments::Arguments;
-use super::super::error::{ErrorKind, Failure};
+use super::super::error::Failure;
 use super::super::record::{Absent, Render, Stop};
 use super::key::{absent, shown};
 use super::mismatch;
@@ -26,7 +26,7 @@ pub(super) fn file(render: &mut Render, arguments: &Arguments<'_>) -> Result<Val
         return Err(arguments.refused("path", "it is no path of a file"));
     }
     let asked = Asked { registry: LOCAL_FILES.into(), query: Query::File(render.environment.base.join(path)) };
-    let answer = render.ask(&asked)?;
+    let answer = render.ask(&asked, false)?;
     match &answer.data {
         Data::Key(Some(text)) => shown(render, &answer, text, &asked),
         Data::Key(None) => absent(render, arguments, Absent::Query(asked)),
@@ -41,8 +41,5 @@ pub(super) fn throw(render: &mut Render, arguments: &Arguments<'_>) -> Result<Va
     if !render.missing.is_empty() {
         return Err(Stop::Missing);
     }
-    Err(Failure::of(ErrorKind::Function, format!("{THROWN}{message}")).into())
+    Err(Failure { suspect: true, ..Failure::new(message) }.into())
 }
-
-/// What marks the message of `throw` until it is known whether it may be shown.
-pub(in crate::template) const THROWN: &str = "\u{1}";

@@ -7,7 +7,6 @@ mod key;
 mod local;
 mod service;
 
-pub(super) use local::THROWN;
 use tera::{Kwargs, State, Tera, TeraResult, Value};
 
 use super::arguments::Arguments;
@@ -24,9 +23,9 @@ pub(super) struct Function {
     pub(super) required: &'static [&'static str],
     /// The arguments that may be given.
     pub(super) optional: &'static [&'static str],
-    /// Whether it asks a registry, and so takes `registry=`.
+    /// Whether it asks a registry, and so takes `registry=` and `optional=`.
     pub(super) registry: bool,
-    /// What stands in while an answer is missing.
+    /// What stands in while an answer is missing, and where the question is not allowed.
     placeholder: Placeholder,
     call: fn(&mut Render, &Arguments<'_>) -> Result<Value, Stop>,
 }
@@ -163,7 +162,7 @@ impl Function {
             let given = render.check_deadline().map_err(Stop::Failed).and_then(|()| (self.call)(render, &arguments));
             match given {
                 Ok(value) => Ok(value),
-                Err(Stop::Missing) => Ok(self.placeholder.value()),
+                Err(Stop::Missing | Stop::Denied) => Ok(self.placeholder.value()),
                 Err(Stop::Failed(failure)) => Err(fail(render, failure)),
             }
         };
@@ -200,8 +199,8 @@ fn asked(render: &Render, arguments: &Arguments<'_>, query: Query) -> Result<Ask
 }
 
 /// Fails when there are fewer than `min=` things.
-fn at_least(render: &Render, arguments: &Arguments<'_>, asked: &Asked, count: usize) -> Result<(), Stop> {
-    match arguments.count("min", render)? {
+fn at_least(arguments: &Arguments<'_>, asked: &Asked, count: usize) -> Result<(), Stop> {
+    match arguments.count("min")? {
         Some(min) if (count as u64) < min => {
             Err(Failure::new(format!("{asked} has {count} entries, and `min={min}` are wanted")).into())
         }

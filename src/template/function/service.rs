@@ -14,7 +14,7 @@ use crate::registry::{Data, Query, ServiceQuery, Status, StatusFilter};
 pub(super) fn services(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {
     let tag = arguments.text("tag", render)?.map(str::to_owned);
     let asked = asked(render, arguments, Query::Services { tag })?;
-    let answer = render.ask(&asked)?;
+    let answer = render.ask(&asked, arguments.flag("optional")?)?;
     let Data::Services(services) = &answer.data else { return Err(mismatch(&asked, &answer)) };
     Ok(answer.view.get_or_init(|| view::services(services, &asked.registry)).clone())
 }
@@ -35,9 +35,9 @@ pub(super) fn service(render: &mut Render, arguments: &Arguments<'_>) -> Result<
         filter: own("filter")?,
     };
     let asked = asked(render, arguments, Query::Service(query))?;
-    let answer = render.ask(&asked)?;
+    let answer = render.ask(&asked, arguments.flag("optional")?)?;
     let Data::Service(instances) = &answer.data else { return Err(mismatch(&asked, &answer)) };
-    at_least(render, arguments, &asked, instances.len())?;
+    at_least(arguments, &asked, instances.len())?;
     Ok(answer.view.get_or_init(|| view::instances(instances)).clone())
 }
 
@@ -56,7 +56,7 @@ fn status(render: &Render, arguments: &Arguments<'_>) -> Result<StatusFilter, St
 pub(super) fn nodes(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {
     let datacenter = arguments.text("datacenter", render)?.map(str::to_owned);
     let asked = asked(render, arguments, Query::Nodes { datacenter })?;
-    let answer = render.ask(&asked)?;
+    let answer = render.ask(&asked, arguments.flag("optional")?)?;
     let Data::Nodes(nodes) = &answer.data else { return Err(mismatch(&asked, &answer)) };
     Ok(answer.view.get_or_init(|| view::nodes(nodes)).clone())
 }

@@ -1,5 +1,7 @@
 //! The filters: what they give, and what they refuse.
 
+use std::fmt::Write as _;
+
 use super::*;
 
 fn output(source: &str) -> String {
@@ -151,7 +153,7 @@ fn a_yaml_bomb_is_refused_in_time() {
     let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..12 {
         let before = format!("*a{}", level - 1);
-        bomb.push_str(&format!("a{level}: &a{level} [{}]\n", vec![before; 10].join(", ")));
+        writeln!(bomb, "a{level}: &a{level} [{}]", vec![before; 10].join(", ")).unwrap();
     }
     let error = Bench::new().key("a", &bomb).error("{{ key(path=\"a\") | from_yaml }}");
     assert!(error.message.contains("not YAML"), "{error}");

@@ -97,3 +97,17 @@ fn a_component_of_the_user_goes_before_a_built_in_one() {
     let source = "{% component nginx.upstream() %}\nmine\n{% endcomponent %}\n{{ <nginx.upstream /> }}";
     assert_eq!(Bench::new().output(source), "mine\n");
 }
+
+#[test]
+fn line_ends_of_windows_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "b.tera", "b\r\n");
+    let main = "a\r\n{% if true %}\r\n  {% include \"b.tera\" %}\r\n{% endif %}\r\nc\r\n";
+    let broken = format!("{main}  {{{{ nope }}}}\r\n");
+    let sources = [write(folder.path(), "a.tera", main), write(folder.path(), "c.tera", &broken)];
+    let templates = Bench::new().load(&sources).unwrap_or_else(|errors| panic!("{}", errors[0]));
+    assert_eq!(templates.render(0, &View::default()).output.unwrap(), b"a\r\nb\r\nc\r\n");
+    let error = templates.render(1, &View::default()).output.unwrap_err();
+    assert_eq!((error.line, error.column), (6, 6));
+    assert!(error.to_string().contains("\n6 |   {{ nope }}\n"), "{error}");
+}

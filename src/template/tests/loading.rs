@@ -1,5 +1,7 @@
 //! What is refused when templates are loaded, all at once, with place and hint.
 
+use proptest::prelude::*;
+
 use super::*;
 
 #[test]
@@ -38,6 +40,15 @@ fn misspelt_names_are_found_before_a_render() {
             "",
             "functions and filters take their arguments by name, such as `key(path=\"app/db\")`",
         ),
+        (
+            "{{ <nginx.upstream nme=\"x\" name=\"y\" servers={[]} /> }}",
+            20,
+            "component `nginx.upstream` has no argument `nme`",
+            "did you mean `name`?",
+        ),
+        ("{{ <nginx.upstream name=\"y\" /> }}", 5, "component `nginx.upstream` needs `servers=`", ""),
+        ("{% inclde \"x\" %}", 4, "unknown tag", "did you mean `include`?"),
+        ("{{ tree(path=\"a\").b }}", 18, "found `.`", "give the result a name first"),
         ("{% <nginx.upstream a={nope(x=1)}> %}{% </nginx.upstream> %}", 23, "unknown function `nope`", ""),
         ("{{ [f(x=1) for x in [1]] }}", 5, "unknown function `f`", ""),
     ] {
@@ -62,6 +73,8 @@ fn what_is_right_is_not_refused() {
         "{% for x in ([1]) %}{% endfor %}{# key() #}{% raw %}{{ kee() }}{% endraw %}",
         "{% component my.box(title: string = \"(x)\", n = 1) %}{{ title }}{% endcomponent my.box %}{{ <my.box title=\"a\" n={2} /> }}",
         "{{ \"kee()\" }}",
+        "{% set m = {} %}{% if false %}{{ <nginx.upstream {...m} /> }}{% endif %}",
+        "{% set name = \"a\" %}{% set servers = [] %}{{ <nginx.upstream name servers options={[\"a\"]} /> }}",
         "{{ range(start=1, end=3) | length }}",
         "{% set x | upper | trim(pat=\"a\") %}{% endset %}",
         "{% filter upper %}a{% endfilter %}",
@@ -98,8 +111,8 @@ fn every_problem_of_every_template_at_once() {
     let errors = Bench::new().load(&sources).err().unwrap();
     let shown: Vec<String> =
         errors.iter().map(|error| format!("{}:{}", error.file.rsplit('/').next().unwrap(), error.line)).collect();
-    assert_eq!(shown, ["c.tera:1", "gone.tera:0", "a.tera:1", "a.tera:2", "b.tera:1", "d.tera:1"], "{errors:#?}");
-    assert_eq!(errors[1].kind, ErrorKind::Io);
+    assert_eq!(shown, ["a.tera:1", "a.tera:2", "b.tera:1", "c.tera:1", "d.tera:1", "gone.tera:0"], "{errors:#?}");
+    assert_eq!(errors[5].kind, ErrorKind::Io);
 }
 
 #[test]
@@ -158,4 +171,83 @@ fn templates_can_be_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<Templates>();
     shared::<TemplateError>();
+}
+
+#[test]
+fn delimiters_that_cannot_be_are_refused() {
+    for block in [("<", "%>"), ("{{", "%}"), ("<%%", "%>")] {
+        let delimiters = crate::config::Delimiters {
+            block: (block.0.into(), block.1.into()),
+            variable: ("{{".into(), "}}".into()),
+            comment: ("{#".into(), "#}".into()),
+        };
+        let template = Template { delimiters: Some(delimiters), ..template(inline("ä< {{ 1 }}")) };
+        let errors = Templates::load(&target(vec![template]), &Bench::new().environment).err().unwrap();
+        assert!(errors[0].message.starts_with("the delimiters are refused: "), "{}", errors[0]);
+    }
+}
+
+#[test]
+fn templates_may_extend_others() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "base.tera", "a\n{% block body %}\nbase\n{% endblock %}\nz\n");
+    let child = "{% extends \"base.tera\" %}\n\n{% block body %}\n{{ super() }}child {{ nope }}\n{% endblock body %}\n";
+    let child = write(folder.path(), "child.tera", child);
+    let templates = Bench::new().load(&[child]).unwrap_or_else(|errors| panic!("{}", errors[0]));
+    let error = templates.render(0, &View::default()).output.unwrap_err();
+    assert!(error.file.ends_with("child.tera") && (error.line, error.column) == (4, 23), "{error}");
+}
+
+proptest! {
+    /// Whatever is written, loading and rendering end in bytes or in an error that can be shown.
+    #[test]
+    fn no_source_is_too_strange(parts in prop::collection::vec(part(), 0..10)) {
+        let bench = Bench::new().key("a", "v");
+        match bench.load(&[inline(&parts.concat())]) {
+            Ok(templates) => {
+                let _ = templates.render(0, &bench.view()).output.map_err(|error| error.to_string());
+            }
+            Err(errors) => {
+                prop_assert!(!errors.is_empty());
+                for error in errors {
+                    prop_assert!(!error.to_string().contains("template-"), "{error}");
+                }
+            }
+        }
+    }
+
+    /// The scanner gives up only where Tera does.
+    #[test]
+    fn the_scanner_accepts_what_tera_accepts(parts in prop::collection::vec(part(), 0..10)) {
+        use super::super::scan::{default_delimiters, scan};
+        let source = parts.concat();
+        if scan(&source, &default_delimiters()).is_none() {
+            let error = tera::Tera::default().add_raw_template("x", &source).unwrap_err();
+            prop_assert!(matches!(error.kind(), tera::ErrorKind::SyntaxError(_)), "{source}");
+        }
+    }
+}
+
+fn part() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("{% if true %}".to_owned()),
+        Just("{% for x in [1, 2] %}".to_owned()),
+        Just("{%- endfor -%}".to_owned()),
+        Just("{% endif %}".to_owned()),
+        Just("{% endif %}\n".to_owned()),
+        Just("{% raw %}".to_owned()),
+        Just("{%- endraw %}".to_owned()),
+        Just("{{ key(path=\"a\" ~ x) ~ y.z }}".to_owned()),
+        Just("{% set x %}".to_owned()),
+        Just("{% endset %}\r\n".to_owned()),
+        Just("{# ä".to_owned()),
+        Just(" -#}".to_owned()),
+        Just("{{ <nginx.upstream name=\"a\" servers={[]} /> }}\n".to_owned()),
+        Just("{% component c(a = 1) %}".to_owned()),
+        Just("{% endcomponent %}\n".to_owned()),
+        Just("  {% <c a={1}> %}\n".to_owned()),
+        Just("{% </c> %}\n".to_owned()),
+        Just("\n".to_owned()),
+        "(\\{%|%\\}|\\{\\{|\\}\\}|\\{#|#\\}|-|raw|endraw|include \"a\"|<a|/>|\"|'|~|\\||\\(|\\)|[ \n\tä]|\\PC){0,6}",
+    ]
 }
