@@ -24,7 +24,7 @@ pub(super) async fn run(common: &Common, options: &Check) -> Exit {
         // Any answer will do, also that there is no such key.
         let probes: BTreeSet<Asked> = plan.config.registries.keys().map(probe).collect();
         let reader = store.reader();
-        reader.has_read(&reader.view(), probes.clone(), true);
+        reader.has_read(&reader.view(), probes.clone());
         let (patience, probes) = (Patience::new(options.timeout), Waiting::for_all(probes));
         let answered = tokio::select! {
             answered = patience.arrival("check --connect", &reader, &probes) => answered,

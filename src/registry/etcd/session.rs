@@ -196,7 +196,7 @@ impl Session<'_> {
     /// Takes over what is wanted now; what is not wanted any more is cancelled.
     fn adopt_wanted(&mut self) -> Result<(), Stop> {
         let wanted = self.feed.wanted();
-        for id in self.state.want(&wanted) {
+        for id in self.state.want(&wanted.keys().cloned().collect()) {
             self.end_watch(id);
         }
         if wanted.is_empty() { Err(Stop::Idle) } else { Ok(()) }
