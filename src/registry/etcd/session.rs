@@ -80,7 +80,7 @@ pub(super) async fn run(state: &mut State, config: &Config, endpoint: &Endpoint,
         created: i64::MAX,
         settled: now,
         opened: now,
-        heard: now,
+        quiet_since: now,
         asked: 0,
         next_audit: now + config.clocks.audit_interval,
         next_relist: now + jittered(config.clocks.relist_interval),
@@ -131,9 +131,9 @@ struct Session<'a> {
     /// Whether a watch has ended and its range is to be read and watched again.
     stale: bool,
     opened: Instant,
-    /// When the stream last said something.
-    heard: Instant,
-    /// How often it was asked for a sign of life since.
+    /// When the stream last said something, or was last asked for a sign of life.
+    quiet_since: Instant,
+    /// How often it was asked for a sign of life since it said something.
     asked: u32,
     next_audit: Instant,
     next_relist: Instant,
@@ -230,6 +230,8 @@ impl Session<'_> {
                         self.settled = Instant::now() + CATCHING_UP;
                     }
                     self.publish();
+                    // Nobody listened to the stream meanwhile.
+                    self.end_silence();
                     return self.gather().await;
                 }
             }
@@ -353,7 +355,6 @@ impl Session<'_> {
                 frame => self.on_control(frame)?,
             }
         }
-        self.heard = Instant::now();
         Ok(())
     }
 

@@ -22,8 +22,7 @@ const ROUNDS: u32 = 2;
 
 impl Session<'_> {
     pub(super) async fn on_frame(&mut self, frame: Frame) -> Result<(), Stop> {
-        self.heard = Instant::now();
-        self.asked = 0;
+        self.end_silence();
         match frame {
             Frame::Events { id, events } => {
                 self.take(id, events);
