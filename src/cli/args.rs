@@ -21,13 +21,13 @@ pub(super) struct Args {
 
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Common {
-    /// The configuration file [default: ./liveconf.yaml, else /etc/liveconf/liveconf.yaml]
-    #[arg(long, short, global = true, value_name = "FILE", env = "LIVECONF_CONFIG")]
+    /// The configuration file [env: LIVECONF_CONFIG] [default: ./liveconf.yaml, else /etc/liveconf/liveconf.yaml]
+    #[arg(long, short, global = true, value_name = "FILE", conflicts_with_all = JOB)]
     pub config: Option<PathBuf>,
-    /// The least important log lines that are written
+    /// The least important log lines that are written: error, warn, info, debug, trace [default: info]
     #[arg(long, global = true, value_name = "LEVEL", env = "LIVECONF_LOG_LEVEL")]
     pub log_level: Option<Level>,
-    /// The form of log lines
+    /// The form of log lines [default: text]
     #[arg(long, global = true, value_name = "FORMAT", env = "LIVECONF_LOG_FORMAT")]
     pub log_format: Option<Format>,
     /// Where records of what was applied are kept
@@ -74,6 +74,9 @@ impl JobArgs {
         Job { registries, templates, check, reload, mode, owner }
     }
 }
+
+/// The options of a job, which has no configuration file.
+const JOB: [&str; 6] = ["registries", "templates", "check", "reload", "mode", "owner"];
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum Format {
