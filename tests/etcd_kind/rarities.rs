@@ -208,6 +208,33 @@ async fn a_watch_that_is_refused_is_an_error_of_its_range() {
 }
 
 #[tokio::test]
+async fn a_session_that_is_opened_anew_again_and_again_is_paused() {
+    let scene = Scene::start();
+    let follower = scene.follow().await;
+    scene.proxy.tamper(|response| {
+        let ended = WatchResponse {
+            canceled: true,
+            cancel_reason: "etcdserver: invalid auth token".to_owned(),
+            events: Vec::new(),
+            ..response.clone()
+        };
+        vec![if response.events.is_empty() { response } else { ended }]
+    });
+    let before = scene.server.calls("Watch");
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        scene.client.put("/p/a", "1").await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let sessions = scene.server.calls("Watch") - before;
+    assert!((2..=9).contains(&sessions), "{sessions} sessions in 3 s");
+    scene.proxy.tamper(|response| vec![response]);
+    scene.client.put("/p/a", "2").await;
+    follower.expect(&prefix("p"), "a(p/a)=2;").await;
+    assert_eq!(follower.record.outages(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_stream_that_says_nothing_is_given_up() {
     let scene = Scene::start();
     let follower = scene.follow().await;

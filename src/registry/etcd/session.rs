@@ -33,8 +33,8 @@ const COMPACTIONS: u32 = 8;
 pub(super) enum End {
     /// Nothing is wanted any more.
     Idle,
-    /// It is to be opened anew: nothing is wrong with the member.
-    Renew(String),
+    /// It is to be opened anew after this time of working: nothing is wrong with the member.
+    Renew(String, Duration),
     /// It never came to a whole state.
     Failed(String),
     /// It broke after this time of working.
@@ -99,7 +99,7 @@ pub(super) async fn run(state: &mut State, config: &Config, endpoint: &Endpoint,
         Err(Stop::Idle) => return End::Idle,
         Err(Stop::Renew(why) | Stop::Lost(why)) => return End::Failed(why),
     }
-    tracing::info!(
+    tracing::debug!(
         registry = %session.feed.registry(),
         %endpoint,
         version = session.connection.version,
@@ -109,7 +109,7 @@ pub(super) async fn run(state: &mut State, config: &Config, endpoint: &Endpoint,
     let since = Instant::now();
     match session.follow().await {
         Stop::Idle => End::Idle,
-        Stop::Renew(why) => End::Renew(why),
+        Stop::Renew(why) => End::Renew(why, since.elapsed()),
         Stop::Lost(why) => End::Broke(why, since.elapsed()),
     }
 }
