@@ -94,7 +94,9 @@ impl ApplyError {
         let said = if lines.is_empty() { String::new() } else { format!(", about {}", lines.join(", ")) };
         let problem = match end {
             // 127 is how a shell says that there is no such program.
-            End::Exited(code) if *code != 127 => Problem::Refused(format!("check `{program}` refuses the files: it {end}{said}")),
+            End::Exited(code) if *code != 127 => {
+                Problem::Refused(format!("check `{program}` refuses the files: it {end}{said}"))
+            }
             _ => Problem::CheckNotRun(format!("check `{program}` {end}{said}")),
         };
         let hint = end.hint().map_or_else(|| "`--log-level debug` shows what it wrote".to_owned(), str::to_owned);
