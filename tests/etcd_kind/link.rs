@@ -75,7 +75,7 @@ async fn carry(
     let read = async move {
         let mut buffer = vec![0; 4096];
         while let Ok(length @ 1..) = from.read(&mut buffer).await {
-            sleep(Duration::from_secs_f64(length as f64 / f64::from(bytes_per_second))).await;
+            sleep(Duration::from_secs(1) * u32::try_from(length).unwrap() / bytes_per_second).await;
             if sender.send((Instant::now() + delay, buffer[..length].to_vec())).await.is_err() {
                 return;
             }

@@ -211,7 +211,7 @@ impl Session<'_> {
     /// Takes over what is wanted now; what is not wanted any more is cancelled.
     fn adopt_wanted(&mut self) -> Result<(), Stop> {
         let wanted = self.feed.wanted();
-        for id in self.state.want(&wanted.keys().cloned().collect()) {
+        for id in self.state.want(&wanted) {
             self.end_watch(id);
         }
         if wanted.is_empty() { Err(Stop::Idle) } else { Ok(()) }
@@ -219,7 +219,11 @@ impl Session<'_> {
 
     async fn on_wanted(&mut self) -> Result<(), Stop> {
         self.adopt_wanted()?;
-        if self.state.has_unanswered() { self.synchronise(false).await } else { Ok(()) }
+        if self.state.has_unread() {
+            return self.synchronise(false).await;
+        }
+        self.publish();
+        Ok(())
     }
 
     /// The one way to read data: all that is wanted is watched, then read at one revision and published in one step.
