@@ -93,7 +93,7 @@ impl Daemon {
         let mut sources = FileWatch::new(POLL_INTERVAL);
         sources.follow(plan.sources()).await;
         info!(
-            "{} of {} and {}; state in {}",
+            "liveconf {}: {}, {}, state in {}",
             env!("CARGO_PKG_VERSION"),
             count(plan.targets.len(), "target", "targets"),
             count(plan.config.registries.len(), "registry", "registries"),

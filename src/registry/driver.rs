@@ -93,7 +93,8 @@ impl Health {
         let Some(Outage(reason)) = state.outage.clone() else { return };
         let registry = &*self.registry;
         let stay = if state.has_answered { "; the last answers stay" } else { "" };
-        match state.repeats.failed(Instant::now(), &reason) {
+        // One outage has many reasons, such as a reset and then refusals; it is told as one.
+        match state.repeats.failed(Instant::now(), "away") {
             Line::First => warn!(registry, "registry does not answer: {reason}{stay}"),
             Line::Still(lasted) => warn!(registry, "registry has not answered for {}: {reason}{stay}", rounded(lasted)),
             Line::Silent => {}

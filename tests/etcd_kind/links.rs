@@ -5,7 +5,7 @@ use std::time::Duration;
 use liveconf::registry::etcd::{Clocks, Config};
 use tokio::time::Instant;
 
-use super::client::Client;
+use super::client::{Client, Operation, put};
 use super::follower::{Follower, config, key, prefix};
 use super::link::{Link, Quality};
 use super::server::Server;
@@ -32,4 +32,28 @@ async fn a_reading_that_takes_longer_than_the_proof_of_life_does_not_end_its_ses
     follower.expect(&key("k"), "1").await;
     assert_eq!(follower.record.outages(), [""; 0]);
     assert_eq!(server.calls("Watch"), 1);
+}
+
+#[tokio::test]
+async fn a_transaction_over_several_ranges_stays_whole_on_a_far_and_narrow_link() {
+    let server = Server::start();
+    let client = Client::new(&server.endpoint());
+    let quality = Quality { delay: Duration::from_millis(100), bytes_per_second: 500_000, ..Quality::default() };
+    let link = Link::start(server.client_port, quality).await;
+    let names = ["a", "b", "c", "d"];
+    let follower = Follower::start(config(&link.endpoint), names.map(key));
+    follower.expect(&key("d"), "absent").await;
+    let before = follower.record.publications(0).len();
+    for round in 0..3 {
+        // Each takes 0.2 s to come.
+        let value = format!("{round}").repeat(100_000);
+        client.transaction(names.map(|name| Operation::Put(put(&format!("/{name}"), &value)))).await;
+    }
+    follower.expect(&key("d"), &"2".repeat(100_000)).await;
+    for publication in follower.record.publications(before) {
+        let mut values: Vec<&String> = publication.values().collect();
+        values.dedup();
+        assert_eq!((publication.len(), values.len()), (4, 1), "torn");
+    }
+    assert_eq!(follower.record.outages(), [""; 0]);
 }

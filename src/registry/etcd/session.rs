@@ -2,6 +2,7 @@
 
 mod clock;
 mod events;
+mod transactions;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use rand::Rng;
 use tokio::time::Instant;
 
 use self::clock::{Reading, Suspicion, finished};
+use self::transactions::Proof;
 use super::config::{Clocks, Config};
 use super::connection::{Connection, Endpoint, Failure};
 use super::keys::KeyRange;
@@ -67,13 +69,16 @@ pub(super) async fn run(state: &mut State, config: &Config, endpoint: &Endpoint,
     let mut session = Session {
         state,
         feed,
-        connection,
         username: config.username.as_deref(),
         guarded: config.username.is_some() || config.cert_file.is_some(),
         clocks: config.clocks,
         stream: None,
         watches: HashMap::new(),
         pending: Vec::new(),
+        pending_since: now,
+        proof: Proof::new(connection.orders_progress()),
+        answers: connection.answers_progress(),
+        question: None,
         cluster: 0,
         revision: 0,
         stale: false,
@@ -87,6 +92,7 @@ pub(super) async fn run(state: &mut State, config: &Config, endpoint: &Endpoint,
         next_retry: now + config.clocks.denied_interval,
         reading: None,
         suspicion: None,
+        connection,
     };
     match session.start().await {
         Ok(()) => {}
@@ -121,6 +127,14 @@ struct Session<'a> {
     watches: HashMap<WatchId, KeyRange>,
     /// Events that came and are not applied yet, in their order.
     pending: Vec<(WatchId, Event)>,
+    /// When the oldest of them came, or some of them were last applied.
+    pending_since: Instant,
+    /// Whether they are whole transactions.
+    proof: Proof,
+    /// Whether the server is known to answer how far the stream is.
+    answers: bool,
+    /// When the server was asked that and has not answered yet.
+    question: Option<Instant>,
     cluster: u64,
     /// The newest revision that this session has seen.
     revision: i64,
@@ -173,6 +187,7 @@ impl Session<'_> {
             {
                 return stop;
             }
+            self.settle();
             let due = self.due();
             let woken = tokio::select! {
                 frame = next_frame(&mut self.stream) => Woken::Frame(frame),
@@ -181,7 +196,7 @@ impl Session<'_> {
                 () = tokio::time::sleep_until(due) => Woken::Clock,
             };
             let done = match woken {
-                Woken::Frame(Ok(frame)) => self.on_frame(frame).await,
+                Woken::Frame(Ok(frame)) => self.on_frame(frame),
                 Woken::Frame(Err(failure)) => Err(failure.into()),
                 Woken::Wanted => self.on_wanted().await,
                 Woken::Read(result) => self.on_read(result).await,
@@ -230,9 +245,12 @@ impl Session<'_> {
                         self.settled = Instant::now() + CATCHING_UP;
                     }
                     self.publish();
+                    // What was read need not be waited for.
+                    let revision = self.revision;
+                    self.pending.retain(|(_, event)| event.revision() > revision);
                     // Nobody listened to the stream meanwhile.
                     self.end_silence();
-                    return self.gather().await;
+                    return Ok(());
                 }
             }
         }
@@ -350,10 +368,7 @@ impl Session<'_> {
             let Ok(frame) = tokio::time::timeout(self.clocks.dial_timeout, stream.next()).await else {
                 return Err(Stop::Lost("it does not begin to watch".to_owned()));
             };
-            match frame? {
-                Frame::Events { id, events } => self.take(id, events),
-                frame => self.on_control(frame)?,
-            }
+            self.take_frame(frame?)?;
         }
         Ok(())
     }

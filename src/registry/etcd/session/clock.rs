@@ -47,6 +47,9 @@ impl Session<'_> {
         if self.state.has_refusals() {
             due = due.min(self.next_retry);
         }
+        if let Some(settling) = self.next_settling() {
+            due = due.min(settling);
+        }
         if let Some(suspicion) = &self.suspicion {
             due = due.min(suspicion.due);
         }
