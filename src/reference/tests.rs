@@ -224,6 +224,32 @@ fn every_exit_code_is_explained() {
 }
 
 #[test]
+fn every_line_of_the_log_that_is_named_is_written() {
+    fn sources(folder: &Path, text: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.extension() {
+                None => sources(&path, text),
+                Some(extension) if extension == "rs" => text.push_str(&std::fs::read_to_string(path).unwrap()),
+                Some(_) => {}
+            }
+        }
+    }
+    let mut text = String::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
+    let rows = rows(OPERATION);
+    let lines: Vec<&str> = rows
+        .iter()
+        .filter(|row| row.heading == "What is logged" && row.code(0) != "debug")
+        .flat_map(|row| row.codes(1))
+        .collect();
+    assert!(lines.len() > 15, "{lines:?}");
+    for line in lines {
+        assert!(text.contains(&format!("\"{line}")) || text.contains(&format!("{line};")), "`{line}` is not written");
+    }
+}
+
+#[test]
 fn what_is_not_there_yet_is_refused_or_named() {
     let rows = rows(OPERATION);
     let missing: Vec<&Row<'_>> = rows.iter().filter(|row| row.heading == "Not there yet").collect();
