@@ -37,12 +37,15 @@ const SAME_SIGNAL: Duration = Duration::from_millis(500);
 /// The pause after a defect of ours ended a target's task, before it is started again.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 
-/// How configuration and templates are read anew; what is wrong with them comes back as lines for the log.
+/// What was read anew, or what is wrong with it as lines for the log.
+pub type Read = Result<Plan, Vec<String>>;
+
+/// How configuration and templates are read anew.
 pub struct Reread {
     /// Reads the configuration again, and its templates.
-    pub everything: Box<dyn Fn() -> Result<Plan, Vec<String>> + Send + Sync>,
+    pub everything: Box<dyn Fn() -> Read + Send + Sync>,
     /// Reads the templates of a plan again.
-    pub templates: Box<dyn Fn(&Plan) -> Result<Plan, Vec<String>> + Send + Sync>,
+    pub templates: Box<dyn Fn(&Plan) -> Read + Send + Sync>,
 }
 
 /// All that works while the program runs.
@@ -170,7 +173,7 @@ impl Daemon {
     }
 
     /// Puts what was read in the place of the plan. Invalid, every problem is logged and the old plan stays.
-    async fn follow(&mut self, reading: Reading, plan: Result<Plan, Vec<String>>) {
+    async fn follow(&mut self, reading: Reading, plan: Read) {
         let plan = plan.and_then(|plan| match self.claims.hold(plan.destinations()) {
             Ok(()) => Ok(plan),
             Err(taken) => Err(vec![taken.to_string()]),

@@ -64,6 +64,15 @@
 //! - A way to reload a process: one file in [`apply::reload`].
 //! - A command: one file in [`cli`].
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        clippy::unwrap_used,
+        reason = "tests write their own files, and fail by a panic"
+    )
+)]
+
 #[cfg(not(target_os = "linux"))]
 compile_error!("liveconf runs on Linux only: it relies on pidfd, renameat and inotify");
 

@@ -21,7 +21,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Common {
-    /// The configuration file [env: LIVECONF_CONFIG] [default: ./liveconf.yaml, else /etc/liveconf/liveconf.yaml]
+    /// The configuration file, else `$LIVECONF_CONFIG` [default: ./liveconf.yaml, else /etc/liveconf/liveconf.yaml]
     #[arg(long, short, global = true, value_name = "FILE", conflicts_with_all = JOB)]
     pub config: Option<PathBuf>,
     /// The least important log lines that are written: error, warn, info, debug, trace [default: info]

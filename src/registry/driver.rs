@@ -31,13 +31,11 @@ pub async fn drive(name: Arc<str>, registry: Arc<dyn Registry>, store: Arc<Store
             feed.changed().await;
         }
         let began = Instant::now();
-        let outage = match AssertUnwindSafe(health.run(&mut *watch, &mut feed)).catch_unwind().await {
-            Ok(outage) => outage,
-            Err(_) => {
-                watch = registry.watch();
-                Outage("internal error: the watch panicked; please report this".to_owned())
-            }
-        };
+        let run = AssertUnwindSafe(health.run(&mut *watch, &mut feed));
+        let outage = run.catch_unwind().await.unwrap_or_else(|_panic| {
+            watch = registry.watch();
+            Outage("internal error: the watch panicked; please report this".to_owned())
+        });
         health.failed(outage);
         // What answers and breaks again is no better than what does not answer.
         if began.elapsed() >= STEADY {
