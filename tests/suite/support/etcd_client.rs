@@ -278,13 +278,12 @@ impl Client {
         Ok(reply.header.unwrap_or_default().revision)
     }
 
-    /// Each of these by itself, in their order, some at a time on the way.
+    /// Each of these by itself, some at a time on the way, so that they arrive in almost any order.
     pub fn pipeline(&self, transactions: impl IntoIterator<Item = Vec<Operation>>) {
         const AT_A_TIME: usize = 64;
         self.runtime.block_on(async {
             let mut under_way = std::collections::VecDeque::new();
             for success in transactions {
-                // Requests leave in the order in which they are made ready: one HTTP/2 connection, no waiting between.
                 let mut grpc = self.grpc.clone();
                 let request = self.request(TxnRequest { success });
                 under_way.push_back(tokio::spawn(async move { unary::<_, Reply>(&mut grpc, "KV/Txn", request).await }));
