@@ -3,7 +3,8 @@
 use std::env;
 use std::fs;
 use std::process::Command;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 
@@ -12,6 +13,9 @@ use crate::stage::Stage;
 
 const RUNS: usize = 20;
 
+/// After this long a new file counts as whole, with room to spare.
+const REST: Duration = Duration::from_millis(250);
+
 /// Measures wall time and the most memory it had.
 pub(crate) fn measure(stage: &Stage, report: &mut Report, _samples: usize) {
     let room = stage.room("once");
@@ -19,6 +23,8 @@ pub(crate) fn measure(stage: &Stage, report: &mut Report, _samples: usize) {
     for number in 0..=RUNS {
         fs::write(room.join("registry.yaml"), format!("app: {{name: run {number}}}\n")).unwrap();
         fs::write(room.join("app.tera"), "name = {{ key(path=\"app/name\") }}\n").unwrap();
+        // A file that was created a moment ago may not be whole yet, and is waited for.
+        thread::sleep(REST);
         let arguments = ["once", "--registry", "file:registry.yaml", "--template", "app.tera:out/app"];
         let liveconf = Stage::command(&room, &arguments);
         // A process for each run: the kernel tells the most memory of all children of a process together.

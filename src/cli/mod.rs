@@ -17,6 +17,10 @@ use clap::Parser;
 use crate::exit::Exit;
 use args::{Args, Verb};
 
+/// Threads that wait for registries and clocks. Renders and file work have threads of their own, so more of these would
+/// only take memory, and by default there is one for each core.
+const WORKERS: usize = 2;
+
 /// Runs the program with these arguments, the first of them its name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let args = match Args::try_parse_from(arguments) {
@@ -28,7 +32,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             return if usage { Exit::Usage } else { Exit::Done };
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             say::error(format_args!("failed to start: {error}"));
