@@ -13,6 +13,9 @@
 
 mod answer;
 pub mod driver;
+pub(crate) mod document;
+pub(crate) mod instance;
+pub(crate) mod keyspace;
 mod path;
 mod query;
 

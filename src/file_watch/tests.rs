@@ -1,0 +1,222 @@
+use std::fs::{self, File};
+use std::future::Future;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use super::*;
+
+/// Longer than any wait of the watch itself, so that only what never comes fails.
+const SOON: Duration = Duration::from_secs(30);
+
+struct Followed {
+    temp: tempfile::TempDir,
+    watch: FileWatch,
+}
+
+impl Followed {
+    /// A temporary folder with some files in it, and a watch on a path in it.
+    async fn new(files: &[&str], path: &str) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        for file in files {
+            fs::write(temp.path().join(file), "before").unwrap();
+        }
+        let mut watch = FileWatch::new(Duration::from_secs(600));
+        watch.follow([temp.path().join(path)]).await;
+        Self { temp, watch }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.temp.path().join(name)
+    }
+
+    /// How long it takes until the change is told.
+    async fn told(&mut self) -> Duration {
+        let start = Instant::now();
+        tokio::time::timeout(SOON, self.watch.changed()).await.expect("a change that is told");
+        start.elapsed()
+    }
+
+    /// Asserts that nothing is told for a while.
+    async fn quiet_for(&mut self, time: Duration) {
+        assert!(is_pending(time, self.watch.changed()).await, "a change is told that does not concern the path");
+    }
+}
+
+async fn is_pending(time: Duration, future: impl Future<Output = ()>) -> bool {
+    tokio::time::timeout(time, future).await.is_err()
+}
+
+/// The way most programs save: a file beside it, renamed over it.
+fn save(path: &Path, text: &str) {
+    let beside = path.with_extension("new");
+    fs::write(&beside, text).unwrap();
+    fs::rename(beside, path).unwrap();
+}
+
+#[tokio::test]
+async fn a_rename_save_is_told_again_and_again() {
+    let mut followed = Followed::new(&["a", "b"], "a").await;
+    for _ in 0..3 {
+        save(&followed.at("a"), "after");
+        followed.told().await;
+        assert!(followed.watch.settled());
+    }
+    save(&followed.at("b"), "after");
+    followed.quiet_for(GRACE * 2).await;
+}
+
+#[tokio::test]
+async fn a_write_in_place_is_told_when_it_is_closed() {
+    let mut followed = Followed::new(&["a"], "a").await;
+    let mut file = File::create(followed.at("a")).unwrap();
+    file.write_all(b"half").unwrap();
+    assert!(!followed.watch.settled());
+    followed.quiet_for(GRACE * 3).await;
+    file.write_all(b"whole").unwrap();
+    drop(file);
+    followed.told().await;
+    assert!(followed.watch.settled());
+}
+
+#[tokio::test]
+async fn a_writer_that_never_closes_is_told_when_it_rests() {
+    let mut followed = Followed::new(&["a"], "a").await;
+    let mut file = File::options().append(true).open(followed.at("a")).unwrap();
+    file.write_all(b"more").unwrap();
+    assert!(followed.told().await >= OPEN_QUIET / 2);
+    drop(file);
+}
+
+#[tokio::test]
+async fn an_editor_that_moves_the_file_aside_tells_once() {
+    let mut followed = Followed::new(&["a"], "a").await;
+    fs::rename(followed.at("a"), followed.at("a~")).unwrap();
+    assert!(is_pending(GRACE / 10, followed.watch.changed()).await);
+    fs::write(followed.at("a"), "after").unwrap();
+    fs::remove_file(followed.at("a~")).unwrap();
+    followed.told().await;
+    assert_eq!(fs::read_to_string(followed.at("a")).unwrap(), "after");
+    followed.quiet_for(GRACE * 2).await;
+}
+
+#[tokio::test]
+async fn deletion_and_creation_are_told() {
+    let mut followed = Followed::new(&["a"], "a").await;
+    fs::remove_file(followed.at("a")).unwrap();
+    followed.told().await;
+    fs::write(followed.at("a"), "again").unwrap();
+    followed.told().await;
+    fs::hard_link(followed.at("a"), followed.at("link")).unwrap();
+    fs::remove_file(followed.at("a")).unwrap();
+    followed.told().await;
+    fs::hard_link(followed.at("link"), followed.at("a")).unwrap();
+    followed.told().await;
+}
+
+#[tokio::test]
+async fn a_config_map_swap_is_told() {
+    let temp = tempfile::tempdir().unwrap();
+    let at = |name: &str| temp.path().join(name);
+    fs::create_dir(at("..1")).unwrap();
+    fs::write(at("..1/a"), "1").unwrap();
+    symlink("..1", at("..data")).unwrap();
+    symlink("..data/a", at("a")).unwrap();
+    let mut watch = FileWatch::new(Duration::from_secs(600));
+    watch.follow([at("a")]).await;
+    for version in 2..5 {
+        let folder = format!("..{version}");
+        fs::create_dir(at(&folder)).unwrap();
+        fs::write(at(&folder).join("a"), folder.as_str()).unwrap();
+        symlink(&folder, at("..data_tmp")).unwrap();
+        fs::rename(at("..data_tmp"), at("..data")).unwrap();
+        fs::remove_dir_all(at(&format!("..{}", version - 1))).unwrap();
+        tokio::time::timeout(SOON, watch.changed()).await.unwrap();
+        assert_eq!(fs::read_to_string(at("a")).unwrap(), folder);
+    }
+}
+
+#[tokio::test]
+async fn a_file_in_a_missing_folder_is_awaited() {
+    let mut followed = Followed::new(&[], "some/folder/a").await;
+    fs::create_dir(followed.at("other")).unwrap();
+    followed.quiet_for(GRACE * 2).await;
+    fs::create_dir_all(followed.at("some/folder")).unwrap();
+    followed.told().await;
+    fs::write(followed.at("some/folder/a"), "here").unwrap();
+    followed.told().await;
+    fs::rename(followed.at("some"), followed.at("elsewhere")).unwrap();
+    fs::remove_dir_all(followed.at("elsewhere")).unwrap();
+    followed.told().await;
+}
+
+#[tokio::test]
+async fn a_folder_tells_of_names_that_matter() {
+    let mut followed = Followed::new(&[], "").await;
+    fs::write(followed.at(".a.swp"), "").unwrap();
+    followed.quiet_for(GRACE * 2).await;
+    fs::write(followed.at("a.yaml"), "").unwrap();
+    followed.told().await;
+    fs::remove_file(followed.at("a.yaml")).unwrap();
+    followed.told().await;
+
+    let folder = followed.at("");
+    followed.watch = FileWatch::new(Duration::from_secs(600)).only(|name| name == "b");
+    followed.watch.follow([folder]).await;
+    fs::write(followed.at("a"), "").unwrap();
+    followed.quiet_for(GRACE * 2).await;
+    fs::write(followed.at("b"), "").unwrap();
+    followed.told().await;
+}
+
+#[tokio::test]
+async fn the_poll_finds_what_the_kernel_does_not_tell() {
+    let temp = tempfile::tempdir().unwrap();
+    let at = |name: &str| temp.path().join(name);
+    for root in ["one", "two"] {
+        fs::create_dir_all(at(root).join("folder")).unwrap();
+        fs::write(at(root).join("folder/a"), root).unwrap();
+    }
+    let mut watch = FileWatch::new(Duration::from_millis(20));
+    watch.follow([at("one/folder/a")]).await;
+    assert!(is_pending(GRACE * 2, watch.changed()).await);
+    // Nothing happens in the folder itself.
+    fs::rename(at("one"), at("zero")).unwrap();
+    fs::rename(at("two"), at("one")).unwrap();
+    tokio::time::timeout(SOON, watch.changed()).await.unwrap();
+    assert_eq!(fs::read_to_string(at("one/folder/a")).unwrap(), "two");
+}
+
+#[tokio::test]
+async fn without_inotify_the_poll_alone_tells() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("a");
+    fs::write(&path, "before").unwrap();
+    let mut watch = FileWatch::new(Duration::from_millis(20));
+    watch.open = || Err(io::Error::other("refused"));
+    watch.follow([path.clone()]).await;
+    assert!(watch.armed.problem.is_some());
+    for _ in 0..2 {
+        save(&path, "after");
+        tokio::time::timeout(SOON, watch.changed()).await.unwrap();
+    }
+    assert!(is_pending(GRACE * 2, watch.changed()).await);
+    // As soon as the kernel gives one, it is used.
+    watch.open = Inotify::new;
+    assert!(is_pending(GRACE, watch.changed()).await);
+    assert!(watch.armed.problem.is_none());
+}
+
+#[tokio::test]
+async fn a_wait_that_is_dropped_loses_nothing() {
+    let mut followed = Followed::new(&["a"], "a").await;
+    save(&followed.at("a"), "after");
+    for _ in 0..1000 {
+        // Polled once, then dropped at whatever await it stands.
+        if futures_util::FutureExt::now_or_never(followed.watch.changed()).is_some() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    followed.told().await;
+}
