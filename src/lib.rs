@@ -11,8 +11,8 @@ compile_error!("liveconf runs on Linux only: it relies on pidfd, renameat and in
 pub mod apply;
 pub mod backoff;
 pub mod config;
-pub mod log;
 pub mod file_watch;
+pub mod log;
 pub mod process;
 pub mod registry;
 pub mod secret;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::problem::Problem;
 use crate::registry::Registry;
 
 /// A whole configuration.
@@ -31,6 +32,8 @@ pub struct Config {
     pub log: LogConfig,
     /// How long a transaction that is under way may take to finish after a stop signal. Default 8 s.
     pub grace: Duration,
+    /// What is allowed and most likely not meant; to be logged.
+    pub warnings: Vec<Problem>,
 }
 
 /// A registry with its configured name.
@@ -75,6 +78,7 @@ pub struct Target {
 
 /// One file of a target.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the configuration")]
 pub struct Template {
     /// The file name of `dest` unless given; unique within the target.
     pub name: String,
