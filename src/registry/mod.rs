@@ -12,13 +12,15 @@
 //! test that every kind passes.
 
 mod answer;
-pub mod driver;
 pub(crate) mod document;
+pub mod driver;
 pub(crate) mod instance;
 pub(crate) mod keyspace;
 mod path;
 mod query;
 
+#[cfg(feature = "consul")]
+pub mod consul;
 #[cfg(feature = "etcd")]
 pub mod etcd;
 pub mod file;
@@ -49,6 +51,8 @@ pub struct Kind {
 /// Every kind that this build knows.
 pub const KINDS: &[Kind] = &[
     file::KIND,
+    #[cfg(feature = "consul")]
+    consul::KIND,
     #[cfg(feature = "etcd")]
     etcd::KIND,
 ];
