@@ -179,6 +179,11 @@ impl Request {
         }
     }
 
+    /// Whether the answer holds nothing but names of what it wakes for.
+    pub(super) fn only_names(&self) -> bool {
+        matches!(self, Self::Names(_) | Self::Services { .. })
+    }
+
     /// Whether it reads keys: then "not found" is an answer.
     pub(super) fn is_key_value(&self) -> bool {
         matches!(self, Self::Value(_) | Self::Below(_) | Self::Names(_))

@@ -284,9 +284,16 @@ impl<'a> Session<'a> {
             return self.fail(request, Failure::Denied(reason.to_owned()), publication);
         }
         let pause = cursor.pause(Instant::now(), fetched.cost, clocks);
-        if let Body::New { print, contents, left_out } = body {
-            cursor.print = Some(print);
-            self.take(request, good.index, contents, &left_out, publication);
+        match body {
+            Body::New { print, contents, left_out } => {
+                cursor.print = Some(print);
+                self.take(request, good.index, contents, &left_out, publication);
+            }
+            // Names stay the same when what they stand for changes.
+            Body::Same if last != Some(good.index) && self.plan.scouts.contains(request) && request.only_names() => {
+                self.sweep.changed(Group::of(request));
+            }
+            Body::Same => {}
         }
         self.sweep.done(request, Instant::now(), None);
         if !self.sweep.holds(request) {
