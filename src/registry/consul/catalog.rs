@@ -28,6 +28,29 @@ pub(super) struct NodeRow {
     modify_index: u64,
 }
 
+/// An instance on a node, and the index at which it last changed.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct FoundService {
+    #[serde(rename = "ID")]
+    pub(super) id: String,
+    pub(super) service: String,
+    #[serde(default)]
+    pub(super) modify_index: u64,
+}
+
+/// What is registered on a node (https://developer.hashicorp.com/consul/api-docs/catalog#retrieve-map-of-services-for-a-node);
+/// nothing if there is no such node.
+pub(super) fn registered(body: &[u8]) -> Result<Vec<FoundService>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Row {
+        #[serde(rename = "Services")]
+        services: Option<BTreeMap<String, FoundService>>,
+    }
+    let row: Option<Row> = serde_json::from_slice(body)?;
+    Ok(row.and_then(|row| row.services).unwrap_or_default().into_values().collect())
+}
+
 /// The services, sorted by name.
 pub(super) fn services(body: &[u8]) -> Result<Vec<ServiceName>, serde_json::Error> {
     let services: BTreeMap<String, Option<Vec<String>>> = serde_json::from_slice(body)?;
@@ -58,6 +81,17 @@ pub(super) fn nodes(body: &[u8]) -> Result<Vec<FoundNode>, serde_json::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_on_a_node_is_read() {
+        let found = registered(
+            br#"{"Node": {"Node": "vm"}, "Services": {"web-1": {"ID": "web-1", "Service": "web", "Tags": [], "Port": 80,
+                 "CreateIndex": 24, "ModifyIndex": 26}}}"#,
+        )
+        .unwrap();
+        assert_eq!((found[0].id.as_str(), found[0].service.as_str(), found[0].modify_index), ("web-1", "web", 26));
+        assert!(registered(b"null").unwrap().is_empty());
+    }
 
     #[test]
     fn services_and_nodes_are_read() {

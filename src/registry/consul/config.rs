@@ -58,7 +58,8 @@ pub struct Clocks {
     pub poll_interval: Duration,
     /// The pause before what was refused is asked again with the same token.
     pub denied_interval: Duration,
-    /// The least time from the start of one sweep to the next.
+    /// The least time from the start of one sweep to the next. One that took longer is followed by as long a pause as
+    /// it took.
     pub sweep_interval: Duration,
     /// The time after which everything is swept though nothing seems to have changed.
     pub resweep_interval: Duration,
@@ -77,7 +78,7 @@ impl Default for Clocks {
             probe_interval: Duration::from_secs(10),
             poll_interval: Duration::from_millis(100),
             denied_interval: Duration::from_secs(10),
-            sweep_interval: Duration::from_secs(1),
+            sweep_interval: Duration::from_millis(100),
             resweep_interval: Duration::from_secs(60),
         }
     }

@@ -39,6 +39,11 @@ impl Plan {
         plan
     }
 
+    /// All reads of it.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Request> {
+        self.polled.union(&self.scouts).chain(&self.swept)
+    }
+
     /// Whether a read is part of it.
     pub(super) fn holds(&self, request: &Request) -> bool {
         [&self.polled, &self.swept, &self.scouts].iter().any(|set| set.contains(request))

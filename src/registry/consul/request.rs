@@ -25,6 +25,8 @@ pub(super) enum Request {
     Names(String),
     /// The names and tags of all services.
     Services { datacenter: Option<String> },
+    /// What is registered on a node. No query asks for it; it tells which services to look at.
+    Node { name: String, datacenter: Option<String> },
     /// All instances of a service, whatever their tags and states.
     Service { name: String, near: Option<String>, datacenter: Option<String>, filter: Option<String> },
     /// All nodes.
@@ -54,6 +56,7 @@ pub(super) enum Contents {
     /// In the order of the reply.
     Instances(Vec<Arc<Instance>>),
     Nodes(Vec<catalog::FoundNode>),
+    Registered(Vec<catalog::FoundService>),
     Checks(Vec<health::FoundCheck>),
 }
 
@@ -110,6 +113,7 @@ impl Request {
             Self::Services { .. } => "catalog/services?".to_owned(),
             Self::Service { name, .. } => format!("health/service/{}?", encode(name)),
             Self::Nodes { .. } => "catalog/nodes?".to_owned(),
+            Self::Node { name, .. } => format!("catalog/node/{}?", encode(name)),
             Self::Checks { .. } => "health/state/any?".to_owned(),
         };
         let mut add = |name: &str, value: Option<&str>| {
@@ -150,6 +154,7 @@ impl Request {
             Self::Services { datacenter }
             | Self::Service { datacenter, .. }
             | Self::Nodes { datacenter }
+            | Self::Node { datacenter, .. }
             | Self::Checks { datacenter } => datacenter.as_deref(),
         }
     }
@@ -162,6 +167,7 @@ impl Request {
             Self::Services { .. } => "the list of services".to_owned(),
             Self::Service { name, .. } => format!("service `{name}`"),
             Self::Nodes { .. } => "the list of nodes".to_owned(),
+            Self::Node { name, .. } => format!("node `{name}`"),
             Self::Checks { .. } => "the list of checks".to_owned(),
         }
     }
@@ -207,6 +213,7 @@ impl Request {
             Self::Services { .. } => Contents::Services(catalog::services(body)?),
             Self::Service { .. } => Contents::Instances(health::instances(body, registry, left_out)?),
             Self::Nodes { .. } => Contents::Nodes(catalog::nodes(body)?),
+            Self::Node { .. } => Contents::Registered(catalog::registered(body)?),
             Self::Checks { .. } => Contents::Checks(health::checks(body)?),
         })
     }

@@ -13,14 +13,23 @@ use super::request::Request;
 pub(super) enum Group {
     /// Keys.
     Keys,
+    /// What is registered on the nodes of a datacenter.
+    Nodes(Option<String>),
     /// Services of a datacenter.
     Services(Option<String>),
 }
 
 impl Group {
-    /// Whose group a read is, and whose a scout looks out for.
+    /// The group of a read, and for a scout that of the reads that it looks out for.
     pub(super) fn of(request: &Request) -> Self {
-        if request.is_key_value() { Self::Keys } else { Self::Services(request.datacenter().map(str::to_owned)) }
+        let datacenter = request.datacenter().map(str::to_owned);
+        match request {
+            Request::Value(_) | Request::Below(_) | Request::Names(_) => Self::Keys,
+            Request::Node { .. } => Self::Nodes(datacenter),
+            Request::Services { .. } | Request::Service { .. } | Request::Nodes { .. } | Request::Checks { .. } => {
+                Self::Services(datacenter)
+            }
+        }
     }
 }
 
@@ -32,6 +41,8 @@ pub(super) struct Sweep {
     queue: VecDeque<Request>,
     waiting: HashSet<Request>,
     running: HashSet<Request>,
+    /// Nodes that were never looked at: what is read of their services before that may change unseen.
+    unseen: HashSet<Request>,
     /// What changed while it was being read.
     again: HashSet<Request>,
     /// What failed, by when it may be sent again.
@@ -51,6 +62,7 @@ impl Sweep {
             queue: VecDeque::new(),
             waiting: HashSet::new(),
             running: HashSet::new(),
+            unseen: HashSet::new(),
             again: HashSet::new(),
             later: BTreeMap::new(),
             changed: BTreeSet::new(),
@@ -71,8 +83,12 @@ impl Sweep {
             if !self.members.contains(request) {
                 self.waiting.insert(request.clone());
                 self.queue.push_back(request.clone());
+                if matches!(request, Request::Node { .. }) {
+                    self.unseen.insert(request.clone());
+                }
             }
         }
+        self.unseen.retain(|request| members.contains(request));
         self.waiting.retain(|request| members.contains(request));
         self.later.retain(|request, _| members.contains(request));
         self.running.retain(|request| members.contains(request));
@@ -81,9 +97,9 @@ impl Sweep {
         self.end_round(Instant::now());
     }
 
-    /// The members, for whoever knows which of them a scout means.
-    pub(super) fn members(&self) -> impl Iterator<Item = &Request> {
-        self.members.iter()
+    /// Whether a group has a member.
+    pub(super) fn has(&self, group: &Group) -> bool {
+        self.members.iter().any(|request| Group::of(request) == *group)
     }
 
     /// This one differs: send it before others.
@@ -115,6 +131,7 @@ impl Sweep {
     /// It was read, and may be sent again at once or, if it failed, at `retry`.
     pub(super) fn done(&mut self, request: &Request, now: Instant, retry: Option<Instant>) {
         self.running.remove(request);
+        self.unseen.remove(request);
         self.end_round(now);
         let again = self.again.remove(request);
         if let Some(at) = retry.filter(|_| self.members.contains(request)) {
@@ -140,6 +157,13 @@ impl Sweep {
         if self.next_full <= now {
             self.next_full = now + clocks.resweep_interval;
             self.changed.extend(self.members.iter().map(Group::of));
+        }
+        if !self.unseen.is_empty() {
+            let position = self.queue.iter().position(|request| self.unseen.contains(request))?;
+            let request = self.queue.remove(position)?;
+            self.waiting.remove(&request);
+            self.running.insert(request.clone());
+            return Some(request);
         }
         loop {
             while let Some(request) = self.queue.pop_front() {
@@ -249,11 +273,27 @@ mod tests {
         trial.sweep.hurry(&service("b"));
         trial.sweep.hurry(&service("none"));
         assert_eq!(trial.sent(20), "b");
-        assert_eq!(trial.sweep.wake_at(), Some(trial.at(1010)));
-        assert_eq!(trial.sent(1010), "abc");
+        assert_eq!(trial.sweep.wake_at(), Some(trial.at(110)));
+        assert_eq!(trial.sent(110), "abc");
         trial.sweep.changed(Group::Keys);
         assert_eq!(trial.sent(2500), "");
         assert_eq!(trial.sent(60_000), "abc", "after a minute, though nothing changed");
+    }
+
+    #[test]
+    fn nodes_are_seen_before_their_services_are_read() {
+        let mut trial = Trial::new(&["a"]);
+        let node = |name: &str| Request::Node { name: name.to_owned(), datacenter: None };
+        trial.sweep.set_members([service("a"), node("x"), node("y")].into());
+        trial.sweep.hurry(&service("a"));
+        let now = trial.at(0);
+        assert_eq!(trial.sweep.take(now, &trial.clocks), Some(node("x")));
+        assert_eq!(trial.sweep.take(now, &trial.clocks), Some(node("y")));
+        assert_eq!(trial.sweep.take(now, &trial.clocks), None);
+        trial.sweep.done(&node("x"), now, None);
+        assert_eq!(trial.sweep.take(now, &trial.clocks), None);
+        trial.sweep.done(&node("y"), now, Some(trial.at(500)));
+        assert_eq!(trial.sent(0), "a");
     }
 
     #[test]

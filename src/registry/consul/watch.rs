@@ -18,7 +18,7 @@ use super::failure::Failure;
 use super::fetch::{Body, Context, Fetch, Fetched};
 use super::plan::Plan;
 use super::request::{Contents, Request};
-use super::scout::Seen;
+use super::scout::{Found, Seen};
 use super::sweep::{Group, Sweep};
 use super::token::Token;
 use crate::registry::{Answer, Feed, Outage, Publication, Query, QueryError, Reply, Watch};
@@ -167,7 +167,7 @@ impl<'a> Session<'a> {
         }
         let plan = Plan::of(wanted.keys(), self.context.client.capacity(), &config);
         let mut restart = Vec::new();
-        for request in plan.polled.iter().chain(&plan.swept).chain(&plan.scouts) {
+        for request in plan.all() {
             let queries = wanted.remove(request).unwrap_or_default();
             let cursor = self.watch.cursors.entry(request.clone()).or_insert_with(Cursor::new);
             if !queries.is_subset(&cursor.queries) {
@@ -179,8 +179,10 @@ impl<'a> Session<'a> {
             }
             cursor.queries = queries;
         }
-        self.watch.cursors.retain(|request, _| plan.holds(request));
-        let unwanted: Vec<Request> = self.jobs.keys().filter(|request| !plan.holds(request)).cloned().collect();
+        // Nodes are looked after by whoever knows which there are.
+        let holds = |request: &Request| plan.holds(request) || matches!(request, Request::Node { .. });
+        self.watch.cursors.retain(|request, _| holds(request));
+        let unwanted: Vec<Request> = self.jobs.keys().filter(|request| !holds(request)).cloned().collect();
         for request in unwanted {
             self.jobs.abort(&request);
         }
@@ -190,16 +192,42 @@ impl<'a> Session<'a> {
         }
         self.scouting.extend(plan.scouts.iter().filter(|scout| !self.plan.scouts.contains(*scout)).cloned());
         self.scouting.retain(|scout| plan.scouts.contains(scout));
-        self.sweep.set_members(plan.swept.clone());
         if plan.swept.is_empty() != self.plan.swept.is_empty() {
             debug!(reads = plan.swept.len(), "reads that are swept, since there are too many for a long poll each");
         }
         self.plan = plan;
+        self.visit_nodes();
         for request in self.plan.polled.union(&self.plan.scouts).cloned().collect::<Vec<_>>() {
             if !self.jobs.contains_key(&request) || restart.contains(&request) {
                 self.poll(&request, Duration::ZERO, false);
             }
         }
+    }
+
+    /// Has the sweep look at the nodes too, where there are fewer than services: that tells sooner, and for less, whose
+    /// registration changed.
+    fn visit_nodes(&mut self) {
+        let mut services: BTreeMap<Group, usize> = BTreeMap::new();
+        for request in &self.plan.swept {
+            *services.entry(Group::of(request)).or_default() += 1;
+        }
+        let mut nodes = BTreeSet::new();
+        for (group, count) in services {
+            let Group::Services(datacenter) = group else { continue };
+            let scout = Request::Nodes { datacenter: datacenter.clone() };
+            let Some(Seen::Nodes(seen)) = self.watch.cursors.get(&scout).and_then(|cursor| cursor.seen.as_ref()) else {
+                continue;
+            };
+            if seen.len() < count {
+                let node = |name: &String| Request::Node { name: name.clone(), datacenter: datacenter.clone() };
+                nodes.extend(seen.keys().map(node));
+            }
+        }
+        self.watch.cursors.retain(|request, _| !matches!(request, Request::Node { .. }) || nodes.contains(request));
+        for node in &nodes {
+            self.watch.cursors.entry(node.clone()).or_insert_with(Cursor::new);
+        }
+        self.sweep.set_members(self.plan.swept.iter().cloned().chain(nodes).collect());
     }
 
     /// Sends what the sweep has to send.
@@ -291,7 +319,7 @@ impl<'a> Session<'a> {
             }
             // Names stay the same when what they stand for changes.
             Body::Same if last != Some(good.index) && self.plan.scouts.contains(request) && request.only_names() => {
-                self.sweep.changed(Group::of(request));
+                self.look_around(request);
             }
             Body::Same => {}
         }
@@ -337,31 +365,31 @@ impl<'a> Session<'a> {
             };
             publication.push(Reply { query, result });
         }
-        if self.plan.scouts.contains(request) {
+        if self.plan.scouts.contains(request) || matches!(request, Request::Node { .. }) {
             let seen = Seen::of(contents);
-            let before = cursor.seen.replace(seen);
-            self.look(request, before.as_ref());
+            let found = seen.since(cursor.seen.as_ref());
+            cursor.seen = Some(seen);
+            self.hurry(request, &found);
         }
     }
 
-    /// Has the sweep read what a scout saw to differ.
-    fn look(&mut self, scout: &Request, before: Option<&Seen>) {
-        let Some(seen) = self.watch.cursors.get(scout).and_then(|cursor| cursor.seen.as_ref()) else { return };
-        // Whatever is swept is read once after its scouts have come back first.
-        let Some(before) = before else { return };
-        let found = seen.since(before);
-        let group = Group::of(scout);
+    /// Has the sweep read what a scout found.
+    fn hurry(&mut self, scout: &Request, found: &Found) {
+        let datacenter = scout.datacenter();
+        let on_found = |request: &Request| {
+            let on_one = |cursor: &Cursor| found.nodes.iter().any(|node| cursor.nodes.contains(node));
+            !found.nodes.is_empty() && self.watch.cursors.get(request).is_some_and(on_one)
+        };
         let named: Vec<Request> = self
-            .sweep
-            .members()
-            .filter(|request| Group::of(request) == group)
+            .plan
+            .swept
+            .iter()
             .filter(|request| match request {
-                Request::Service { name, filter, .. } => {
-                    let on_one = |nodes: &HashSet<String>| found.nodes.iter().any(|node| nodes.contains(node));
+                Request::Service { name, datacenter: of, filter, .. } if of.as_deref() == datacenter => {
                     found.services.binary_search(name).is_ok()
                         // A filter hides the nodes of those that it leaves out.
                         || (filter.is_some() && !found.nodes.is_empty())
-                        || self.watch.cursors.get(*request).is_some_and(|cursor| on_one(&cursor.nodes))
+                        || on_found(request)
                 }
                 _ => false,
             })
@@ -371,8 +399,23 @@ impl<'a> Session<'a> {
             self.sweep.hurry(request);
         }
         if found.anything {
-            self.sweep.changed(group);
+            self.look_around(scout);
         }
+        if matches!(scout, Request::Nodes { .. }) {
+            self.visit_nodes();
+        }
+    }
+
+    /// Has the sweep find out what made a scout come back, which only says that there is something.
+    fn look_around(&mut self, scout: &Request) {
+        let group = match Group::of(scout) {
+            Group::Services(datacenter) => {
+                let nodes = Group::Nodes(datacenter.clone());
+                if self.sweep.has(&nodes) { nodes } else { Group::Services(datacenter) }
+            }
+            group => group,
+        };
+        self.sweep.changed(group);
     }
 
     /// Judges a failure of one read: what its queries are told, and when it is sent again.
@@ -411,8 +454,11 @@ impl<'a> Session<'a> {
             }
             let replies = cursor.queries.iter().map(|query| Reply { query: query.clone(), result: Err(error.clone()) });
             publication.extend(replies);
-            if self.plan.scouts.contains(request) {
-                self.sweep.changed(Group::of(request));
+            match Group::of(request) {
+                // Whatever it would have told has to be found without it.
+                Group::Nodes(datacenter) => self.sweep.changed(Group::Services(datacenter)),
+                group if self.plan.scouts.contains(request) => self.sweep.changed(group),
+                _ => {}
             }
         }
         self.go_on(request, pause, matches!(failure, Failure::Denied(_)));
