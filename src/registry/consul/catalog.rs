@@ -13,8 +13,8 @@ pub(super) struct FoundNode {
     pub(super) modified: u64,
 }
 
-/// One node of `GET /v1/catalog/nodes` (https://developer.hashicorp.com/consul/api-docs/catalog#list-nodes), and the
-/// `Node` of `GET /v1/health/service/NAME`.
+/// One node of `GET /v1/catalog/nodes` (<https://developer.hashicorp.com/consul/api-docs/catalog#list-nodes>), and
+/// the `Node` of `GET /v1/health/service/NAME`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct NodeRow {
@@ -39,8 +39,8 @@ pub(super) struct FoundService {
     pub(super) modify_index: u64,
 }
 
-/// What is registered on a node (https://developer.hashicorp.com/consul/api-docs/catalog#retrieve-map-of-services-for-a-node);
-/// nothing if there is no such node.
+/// What is registered on a node
+/// (<https://developer.hashicorp.com/consul/api-docs/catalog#retrieve-map-of-services-for-a-node>); nothing if there is no such node.
 pub(super) fn registered(body: &[u8]) -> Result<Vec<FoundService>, serde_json::Error> {
     #[derive(Deserialize)]
     struct Row {

@@ -43,7 +43,9 @@ pub(super) struct Client {
     /// Held by whoever opens a connection that others may share.
     opening: tokio::sync::Mutex<()>,
     /// When a whole answer last came.
-    heard: watch::Sender<Instant>,
+    heard: Mutex<Option<Instant>>,
+    /// What may be wrong when a connection ends before the first answer.
+    suspicion: Option<&'static str>,
 }
 
 /// How many connections there may be, and are.
@@ -67,7 +69,7 @@ struct Connections {
 /// An HTTP/1.1 connection.
 struct Single {
     sender: http1::SendRequest<Empty<Bytes>>,
-    _connection: AbortOnDropHandle<()>,
+    task: Task,
     _place: Place,
 }
 
@@ -75,7 +77,34 @@ struct Single {
 #[derive(Clone)]
 struct Shared {
     sender: http2::SendRequest<Empty<Bytes>>,
-    connection: Arc<(AbortOnDropHandle<()>, Place)>,
+    connection: Arc<(Task, Place)>,
+}
+
+/// What moves the bytes of a connection, until it is dropped.
+struct Task {
+    /// Why it ended.
+    ended: watch::Receiver<Option<String>>,
+    _handle: AbortOnDropHandle<()>,
+}
+
+impl Task {
+    fn spawn(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) -> Self {
+        let (end, ended) = watch::channel(None);
+        let task = async move {
+            if let Err(error) = connection.await {
+                end.send_replace(Some(with_causes(&error)));
+            }
+        };
+        Self { ended, _handle: AbortOnDropHandle::new(tokio::spawn(task)) }
+    }
+
+    /// Why it ended, if that is known soon.
+    async fn reason(&self) -> Option<String> {
+        const SOON: Duration = Duration::from_millis(100);
+        let mut ended = self.ended.clone();
+        let reason = async { ended.wait_for(Option::is_some).await.ok()?.clone() };
+        timeout(SOON, reason).await.ok().flatten()
+    }
 }
 
 /// One of the allowed connections; dropped, another may be opened.
@@ -122,7 +151,10 @@ impl Client {
             probe_interval: config.clocks.probe_interval,
             connections: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
-            heard: watch::Sender::new(Instant::now()),
+            heard: Mutex::default(),
+            // TLS 1.3 tells after the handshake, and what it tells is lost when we write at the time.
+            suspicion: (config.address.is_tls() && config.cert_file.is_none())
+                .then_some("if Consul asks for a certificate, set `cert_file` and `key_file`"),
         }))
     }
 
@@ -150,8 +182,11 @@ impl Client {
         match self.connection().await? {
             Connection::Single(mut single) => {
                 let request = self.request(target, false)?;
-                let response = timeout(within, single.sender.send_request(request)).await.map_err(|_| silent())?;
-                let reply = self.receive(response).await?;
+                let sent = timeout(within, single.sender.send_request(request)).await.map_err(|_| silent())?;
+                let reply = match sent {
+                    Ok(response) => self.receive(response).await?,
+                    Err(error) => return Err(self.explain(&error, &single.task).await),
+                };
                 if !single.sender.is_closed() {
                     self.lock().idle.push(single);
                     self.limit.free.notify_one();
@@ -160,8 +195,11 @@ impl Client {
             }
             Connection::Shared(mut shared) => {
                 let request = self.request(target, true)?;
-                let response = timeout(within, shared.sender.send_request(request)).await.map_err(|_| silent())?;
-                let reply = self.receive(response).await;
+                let sent = timeout(within, shared.sender.send_request(request)).await.map_err(|_| silent())?;
+                let reply = match sent {
+                    Ok(response) => self.receive(response).await,
+                    Err(error) => Err(self.explain(&error, &shared.connection.0).await),
+                };
                 drop(shared);
                 self.limit.free.notify_one();
                 reply
@@ -190,10 +228,9 @@ impl Client {
         let reply = self.get("status/leader", self.patience).await?;
         match (reply.status.as_u16(), reply.body.trim_ascii()) {
             (200, b"\"\"") => Err(Failure::Leaderless("`status/leader` names none".to_owned())),
-            (200, [b'"', ..]) => Ok(()),
-            (200, _) => Err(Failure::NotConsul("`status/leader` is answered otherwise than Consul does".to_owned())),
             // A proxy may let through only what templates ask for.
-            (401 | 403 | 404, _) => Ok(()),
+            (200, [b'"', ..]) | (401 | 403 | 404, _) => Ok(()),
+            (200, _) => Err(Failure::NotConsul("`status/leader` is answered otherwise than Consul does".to_owned())),
             _ => match judge(reply.status, &reply.headers, &reply.body, false) {
                 Err(failure) => Err(failure),
                 Ok(_) => Ok(()),
@@ -204,7 +241,7 @@ impl Client {
     /// Asks that whenever nothing was heard for a while, for as long as Consul is there.
     pub(super) async fn watch_over(&self) -> Failure {
         loop {
-            let at = *self.heard.borrow() + self.probe_interval;
+            let at = self.heard().unwrap_or_else(Instant::now) + self.probe_interval;
             if Instant::now() < at {
                 sleep_until(at).await;
                 continue;
@@ -222,9 +259,22 @@ impl Client {
         }
     }
 
-    async fn receive(&self, response: hyper::Result<Response<Incoming>>) -> Result<Reply, Failure> {
+    /// Why a read failed that was sent over a connection, which may know more of it.
+    async fn explain(&self, error: &hyper::Error, connection: &Task) -> Failure {
+        let reason = connection.reason().await.unwrap_or_else(|| with_causes(error));
+        match self.suspicion.filter(|_| self.heard().is_none()) {
+            Some(suspicion) => Failure::Away(format!("{reason} ({suspicion})")),
+            None => Failure::Away(reason),
+        }
+    }
+
+    fn heard(&self) -> Option<Instant> {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn receive(&self, response: Response<Incoming>) -> Result<Reply, Failure> {
         let lost = |error: hyper::Error| Failure::Away(with_causes(&error));
-        let (head, mut body) = response.map_err(lost)?.into_parts();
+        let (head, mut body) = response.into_parts();
         let start = Instant::now();
         let mut whole = BytesMut::new();
         loop {
@@ -239,7 +289,7 @@ impl Client {
                 whole.extend_from_slice(&data);
             }
         }
-        self.heard.send_replace(Instant::now());
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         Ok(Reply { status: head.status, headers: head.headers, body: whole.freeze(), transfer: start.elapsed() })
     }
 
@@ -301,8 +351,7 @@ impl Client {
                 .handshake(io)
                 .await
                 .map_err(lost)?;
-            let task = AbortOnDropHandle::new(tokio::spawn(async move { drop(connection.await) }));
-            let shared = Shared { sender, connection: Arc::new((task, place)) };
+            let shared = Shared { sender, connection: Arc::new((Task::spawn(connection), place)) };
             let mut connections = self.lock();
             connections.http2 = Some(true);
             connections.shared.push(shared.clone());
@@ -311,9 +360,8 @@ impl Client {
             Ok(Connection::Shared(shared))
         } else {
             let (sender, connection) = http1::handshake(io).await.map_err(lost)?;
-            let task = AbortOnDropHandle::new(tokio::spawn(async move { drop(connection.await) }));
             self.lock().http2 = Some(false);
-            Ok(Connection::Single(Single { sender, _connection: task, _place: place }))
+            Ok(Connection::Single(Single { sender, task: Task::spawn(connection), _place: place }))
         }
     }
 

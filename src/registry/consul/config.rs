@@ -30,6 +30,8 @@ pub struct Config {
     pub cert_file: Option<PathBuf>,
     /// The key of our certificate, as PEM.
     pub key_file: Option<PathBuf>,
+    /// The name that the server's certificate has to hold; without it the host of the address.
+    pub tls_server_name: Option<String>,
     /// The most connections at a time. Consul closes those beyond 200 from one address, without a word.
     pub max_connections: usize,
     /// Whether an entry that cannot be read is an error of the query, instead of being left out.
@@ -109,6 +111,7 @@ impl Config {
             ca_file: None,
             cert_file: None,
             key_file: None,
+            tls_server_name: None,
             max_connections: 128,
             strict: false,
             allow_plaintext_token: false,
@@ -127,8 +130,12 @@ impl Config {
             (None, Some(_)) => return wrong("key_file", "there is no `cert_file` for it", None),
             _ => {}
         }
-        let certificates = [("ca_file", &self.ca_file), ("cert_file", &self.cert_file)];
-        if let Some((key, _)) = certificates.iter().find(|(_, file)| file.is_some() && !self.address.is_tls()) {
+        let needing = [
+            ("ca_file", self.ca_file.is_some()),
+            ("cert_file", self.cert_file.is_some()),
+            ("tls_server_name", self.tls_server_name.is_some()),
+        ];
+        if let Some((key, _)) = needing.iter().find(|(_, given)| *given && !self.address.is_tls()) {
             return wrong(key, "the address is not `https`", Some("write it as `https://host:8501`"));
         }
         let token = if self.token_file.is_some() { "token_file" } else { "token" };
@@ -231,6 +238,7 @@ fn decode_tls(section: &mut Section<'_>, config: &mut Config) {
     config.ca_file = section.path("ca_file");
     config.cert_file = section.path("cert_file");
     config.key_file = section.path("key_file");
+    config.tls_server_name = section.text("tls_server_name");
     if config.address.is_tls() {
         for (variable, file) in [
             ("CONSUL_CACERT", &mut config.ca_file),
@@ -240,6 +248,9 @@ fn decode_tls(section: &mut Section<'_>, config: &mut Config) {
             if file.is_none() {
                 *file = section.ecosystem(variable).map(PathBuf::from);
             }
+        }
+        if config.tls_server_name.is_none() {
+            config.tls_server_name = section.ecosystem("CONSUL_TLS_SERVER_NAME");
         }
     }
 }
@@ -285,7 +296,10 @@ mod tests {
     fn what_is_right_is_taken() {
         for (text, environment) in [
             ("{}", &[][..]),
-            ("{address: 'https://a:8501', ca_file: ca.pem, cert_file: c.pem, key_file: k.pem, token_file: t}", &[]),
+            (
+                "{address: 'https://a:8501', ca_file: ca.pem, cert_file: c.pem, key_file: k.pem, token_file: t, tls_server_name: s}",
+                &[],
+            ),
             ("{address: 'unix:///run/c.sock', token: t, prefix: app, datacenter: dc1, namespace: n}", &[]),
             ("{max_connections: 6, strict: true, wait: 5m, request_timeout: 1s, sweep_interval: 100ms}", &[]),
             ("{address: 'http://a:8500', token: t, allow_plaintext_token: true}", &[]),
@@ -304,6 +318,7 @@ mod tests {
             ("{address: 'http://me:hunter2@a'}", &[], "`a` holds a user"),
             ("{token: hunter2, token_file: t}", &[], "`token_file` is given too"),
             ("{ca_file: a}", &[], "is not `https`"),
+            ("{tls_server_name: a}", &[], "is not `https`"),
             ("{address: 'https://a', cert_file: a}", &[], "no `key_file`"),
             ("{max_connections: 5}", &[], "at least 6"),
             ("{wait: 11m}", &[], "10 minutes"),

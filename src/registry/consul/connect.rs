@@ -39,7 +39,8 @@ impl Connector {
     pub(super) fn new(config: &Config) -> Result<Self, String> {
         let tls = match &config.address.transport {
             Transport::Tcp { host, tls: true, .. } => {
-                let name = ServerName::try_from(host.clone()).map_err(|_| format!("`{host}` is no host for TLS"))?;
+                let name = config.tls_server_name.as_ref().unwrap_or(host);
+                let name = ServerName::try_from(name.clone()).map_err(|_| format!("`{name}` is no name for TLS"))?;
                 Some((TlsConnector::from(Arc::new(client_config(config)?)), name))
             }
             Transport::Tcp { .. } | Transport::Unix(_) => None,
@@ -87,17 +88,14 @@ fn prepare(stream: &TcpStream) -> std::io::Result<()> {
 
 fn client_config(config: &Config) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
-    match &config.ca_file {
-        Some(file) => {
-            for certificate in certificates("ca_file", file)? {
-                roots.add(certificate).map_err(|error| unusable("ca_file", file, &error))?;
-            }
+    if let Some(file) = &config.ca_file {
+        for certificate in certificates("ca_file", file)? {
+            roots.add(certificate).map_err(|error| unusable("ca_file", file, &error))?;
         }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                return Err("this machine has no CA certificates: install them, or set `ca_file`".to_owned());
-            }
+    } else {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            return Err("this machine has no CA certificates: install them, or set `ca_file`".to_owned());
         }
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

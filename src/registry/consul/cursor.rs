@@ -26,8 +26,8 @@ pub(super) struct Cursor {
     pub(super) failures: u32,
     /// Answers in a row that came early without an index above the last.
     pub(super) oddities: u32,
-    /// Whether nothing was read since the connection was lost, so that the leader has to make sure that it leads.
-    pub(super) unsure: bool,
+    /// Whether something was read since the connection was lost; before, the leader has to make sure that it leads.
+    pub(super) sure: bool,
     /// The nodes that the instances of the last answer run on.
     pub(super) nodes: HashSet<String>,
     /// Whether it was said that nobody knows the service.
@@ -50,22 +50,17 @@ pub(super) enum Step {
 }
 
 impl Cursor {
-    /// For queries that were not answered yet.
-    pub(super) fn new() -> Self {
-        Self { unsure: true, ..Self::default() }
-    }
-
     /// What to ask next for a long poll.
     pub(super) fn poll(&self) -> Ask {
         match self.index {
-            Some(index) if !self.unsure => Ask::Above(index),
+            Some(index) if self.sure => Ask::Above(index),
             _ => Ask::Consistent,
         }
     }
 
     /// What to ask next for a read that does not wait.
     pub(super) fn read(&self) -> Ask {
-        if self.unsure || self.index.is_none() { Ask::Consistent } else { Ask::Now }
+        if !self.sure || self.index.is_none() { Ask::Consistent } else { Ask::Now }
     }
 
     /// Judges a successful answer to `ask` that took `took`.
@@ -73,7 +68,7 @@ impl Cursor {
         let odd = match ask {
             Ask::Consistent => {
                 // Whatever it says is so. Oddities are forgiven only when a long poll behaves.
-                self.unsure = false;
+                self.sure = true;
                 self.index = Some(index);
                 return Step::Use;
             }
@@ -82,7 +77,7 @@ impl Cursor {
             Ask::Above(last) => index < last || (index == last && took < clocks.wait.mul_f64(0.9)),
         };
         if odd {
-            self.unsure = true;
+            self.sure = false;
             self.oddities = self.oddities.saturating_add(1);
             return Step::Confirm;
         }
@@ -143,7 +138,7 @@ mod tests {
     fn an_index_outlives_what_goes_wrong_and_falls_only_by_a_consistent_answer() {
         let clocks = Clocks::default();
         let (soon, waited) = (Duration::from_secs(1), clocks.wait);
-        let mut cursor = Cursor::new();
+        let mut cursor = Cursor::default();
         assert_eq!(cursor.poll(), Ask::Consistent);
         assert_eq!(cursor.step(Ask::Consistent, 47, soon, &clocks), Step::Use);
         assert_eq!(cursor.poll(), Ask::Above(47));
@@ -151,7 +146,7 @@ mod tests {
         assert_eq!(cursor.step(Ask::Above(47), 48, soon, &clocks), Step::Use);
 
         // The connection was lost.
-        cursor.unsure = true;
+        cursor.sure = false;
         assert_eq!((cursor.poll(), cursor.read(), cursor.index), (Ask::Consistent, Ask::Consistent, Some(48)));
         assert_eq!(cursor.step(Ask::Consistent, 48, soon, &clocks), Step::Use);
 
@@ -169,7 +164,7 @@ mod tests {
     #[test]
     fn a_server_that_wakes_polls_for_nothing_is_asked_ever_more_rarely() {
         let clocks = Clocks::default();
-        let mut cursor = Cursor::new();
+        let mut cursor = Cursor::default();
         let now = Instant::now();
         let mut last = Duration::ZERO;
         for round in 0..20 {

@@ -6,6 +6,9 @@ use std::time::Duration;
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode, Uri};
 
+use super::config::Clocks;
+use super::cursor::jittered;
+
 /// Why a read gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -41,6 +44,50 @@ impl fmt::Display for Failure {
     }
 }
 
+/// What a failure of one read is judged by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Circumstances {
+    /// Failures of this read since its last answer, this one included.
+    pub(super) failures: u32,
+    /// Whether any read was answered since we are connected.
+    pub(super) answered: bool,
+    /// Whether another datacenter than the agent's own may have been asked.
+    pub(super) elsewhere: bool,
+}
+
+/// What follows from a failure of one read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Consequence {
+    /// It is about Consul: nothing more is sent.
+    Outage,
+    /// It is sent again after a pause; whoever wants it is told.
+    Again { told: bool, pause: Duration },
+}
+
+impl Failure {
+    /// What follows.
+    pub(super) fn consequence(&self, circumstances: Circumstances, clocks: &Clocks) -> Consequence {
+        let Circumstances { failures, answered, elsewhere } = circumstances;
+        let longest = clocks.denied_interval;
+        let backoff = |first: u64| (Duration::from_millis(first) * (1 << failures.min(10))).min(longest);
+        let (told, pause) = match self {
+            // One connection may be lost alone; if the next is lost too, it is Consul.
+            Self::Away(_) if failures == 1 => (false, Duration::from_millis(10)),
+            // Another datacenter may be away while ours is well.
+            Self::Leaderless(_) if elsewhere => (true, backoff(100)),
+            Self::NotConsul(_) if answered => (true, longest),
+            Self::Away(_) | Self::Leaderless(_) | Self::NotConsul(_) | Self::Busy { everywhere: true, .. } => {
+                return Consequence::Outage;
+            }
+            Self::Busy { after, everywhere: false } => (true, after.unwrap_or_else(|| backoff(500))),
+            Self::Denied(_) | Self::Refused(_) => (true, longest),
+            Self::Broken(_) => (failures > 1, backoff(100)),
+            Self::Unreadable(_) => (true, backoff(100)),
+        };
+        Consequence::Again { told, pause: jittered(pause) }
+    }
+}
+
 /// What the head of a successful answer says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Good {
@@ -72,7 +119,8 @@ pub(super) fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], is_key
         (404, _) => Err(Failure::NotConsul("there is no Consul API at this address (status 404)".to_owned())),
         (429, _) => Err(Failure::Busy { after: retry_after(headers), everywhere: false }),
         (503, _) => Err(Failure::Busy { after: retry_after(headers), everywhere: true }),
-        (502 | 504, _) => Err(Failure::Leaderless(said)),
+        // A proxy that gave up on a long poll.
+        (502 | 504, _) => Err(Failure::Away(said)),
         (400..=499, _) => Err(Failure::Refused(said)),
         _ => Err(server_error(said)),
     }
@@ -161,6 +209,35 @@ mod tests {
             map.insert(*name, value.parse().unwrap());
         }
         judge(StatusCode::from_u16(status).unwrap(), &map, body.as_bytes(), true)
+    }
+
+    #[test]
+    fn what_concerns_one_read_ends_no_other() {
+        let clocks = Clocks::default();
+        let follows = |failure: &Failure, failures, answered, elsewhere| {
+            match failure.consequence(Circumstances { failures, answered, elsewhere }, &clocks) {
+                Consequence::Outage => "outage".to_owned(),
+                // The jitter only lengthens, by up to a quarter.
+                Consequence::Again { told, pause } => {
+                    format!("{} {}", if told { "told" } else { "silent" }, pause.as_millis() / 10 * 4 / 5 > 790)
+                }
+            }
+        };
+        let said = || "said".to_owned();
+        let once = |failure: Failure| follows(&failure, 1, true, false);
+        assert_eq!(once(Failure::Away(said())), "silent false");
+        assert_eq!(follows(&Failure::Away(said()), 2, true, true), "outage");
+        assert_eq!(once(Failure::Leaderless(said())), "outage");
+        assert_eq!(follows(&Failure::Leaderless(said()), 1, true, true), "told false");
+        assert_eq!(once(Failure::NotConsul(said())), "told true");
+        assert_eq!(follows(&Failure::NotConsul(said()), 1, false, false), "outage");
+        assert_eq!(once(Failure::Denied(said())), "told true");
+        assert_eq!(once(Failure::Refused(said())), "told true");
+        assert_eq!(once(Failure::Busy { after: None, everywhere: true }), "outage");
+        assert_eq!(once(Failure::Busy { after: None, everywhere: false }), "told false");
+        assert_eq!(once(Failure::Busy { after: Some(Duration::from_secs(20)), everywhere: false }), "told true");
+        assert_eq!(once(Failure::Broken(said())), "silent false");
+        assert_eq!(follows(&Failure::Broken(said()), 9, true, false), "told true");
     }
 
     /// Statuses, headers and texts as Consul 1.8.7 gives them, but where said otherwise.

@@ -11,7 +11,7 @@ use crate::registry::instance::read_address;
 use crate::registry::{Instance, Status};
 
 /// One element of `GET /v1/health/service/NAME`
-/// (https://developer.hashicorp.com/consul/api-docs/health#list-service-instances-for-service).
+/// (<https://developer.hashicorp.com/consul/api-docs/health#list-service-instances-for-service>).
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Row {

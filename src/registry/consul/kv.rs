@@ -10,7 +10,7 @@ use serde::de::Error;
 use crate::registry::keyspace::Keyspace;
 use crate::registry::{Names, Path, Text};
 
-/// One pair of `GET /v1/kv/KEY` (https://developer.hashicorp.com/consul/api-docs/kv#read-key).
+/// One pair of `GET /v1/kv/KEY` (<https://developer.hashicorp.com/consul/api-docs/kv#read-key>).
 #[derive(Deserialize)]
 struct Pair<'a> {
     #[serde(rename = "Key", borrow)]

@@ -7,8 +7,9 @@
 //! - [`client`] sends reads over a bounded number of connections, each opened by [`connect`]; [`token`] is what they
 //!   are sent with, [`failure`] what can go wrong;
 //! - [`cursor`] is how far one read has come and when it may be sent again;
-//! - [`watch`] follows all reads, each [fetched](fetch) by a long poll of its own, and publishes; where the [`plan`]
-//!   finds too many for that, the [`sweep`] reads what [`scout`]s have seen to differ.
+//! - [`watch`] is what outlives an outage; while connected, a [`session`] follows all reads, each [fetched](fetch) by
+//!   a long poll of its own, and publishes; where the [`plan`] finds too many for that, the [`sweep`] reads what
+//!   [`scout`]s have seen to differ.
 //!
 //! # Invariants
 //!
@@ -30,6 +31,7 @@ mod kv;
 mod plan;
 mod request;
 mod scout;
+mod session;
 mod sweep;
 mod token;
 mod watch;

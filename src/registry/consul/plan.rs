@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::config::Config;
 use super::request::Request;
 
 /// How each read is followed.
@@ -24,15 +23,15 @@ const SWEEPERS: usize = 8;
 impl Plan {
     /// Plans `requests` for a client that can have `capacity` reads under way, one of which asks whether Consul is
     /// there.
-    pub(super) fn of<'a>(requests: impl Iterator<Item = &'a Request>, capacity: usize, config: &Config) -> Self {
+    pub(super) fn of<'a>(requests: impl Iterator<Item = &'a Request>, capacity: usize) -> Self {
         let capacity = capacity.saturating_sub(1);
         let mut plan = Self { polled: requests.cloned().collect(), ..Self::default() };
         if plan.polled.len() > capacity {
-            plan.sweep(|request| matches!(request, Request::Service { .. }), config);
+            plan.sweep(|request| matches!(request, Request::Service { .. }));
         }
         // Whatever reads there are, sweeping needs a connection.
         if plan.polled.union(&plan.scouts).count() + usize::from(!plan.swept.is_empty()) > capacity {
-            plan.sweep(Request::is_key_value, config);
+            plan.sweep(Request::is_key_value);
         }
         let polls = plan.polled.union(&plan.scouts).count();
         plan.sweepers = capacity.saturating_sub(polls).clamp(1, SWEEPERS);
@@ -49,31 +48,43 @@ impl Plan {
         [&self.polled, &self.swept, &self.scouts].iter().any(|set| set.contains(request))
     }
 
-    fn sweep(&mut self, which: impl Fn(&Request) -> bool, config: &Config) {
+    fn sweep(&mut self, which: impl Fn(&Request) -> bool) {
         let swept: BTreeSet<Request> = self.polled.iter().filter(|request| which(request)).cloned().collect();
         self.polled.retain(|request| !swept.contains(request));
+        let mut common: Option<&str> = None;
         for request in &swept {
-            if let Request::Service { datacenter, .. } = request {
-                self.scouts.insert(Request::Services { datacenter: datacenter.clone() });
-                self.scouts.insert(Request::Checks { datacenter: datacenter.clone() });
-                self.scouts.insert(Request::Nodes { datacenter: datacenter.clone() });
-            } else {
-                // Names up to the next `/` are few, and yet tell of every change below.
-                let start = if config.prefix.is_root() { String::new() } else { format!("{}/", config.prefix) };
-                self.scouts.insert(Request::Names(start));
+            match request {
+                Request::Service { datacenter, .. } => {
+                    self.scouts.insert(Request::Services { datacenter: datacenter.clone() });
+                    self.scouts.insert(Request::Checks { datacenter: datacenter.clone() });
+                    self.scouts.insert(Request::Nodes { datacenter: datacenter.clone() });
+                }
+                Request::Value(path) | Request::Below(path) | Request::Names(path) => {
+                    common = Some(common.map_or(path, |before| common_start(before, path)));
+                }
+                _ => {}
             }
+        }
+        if let Some(start) = common {
+            // Names up to the next `/` are few, and yet tell of every change below.
+            let folder = start.rfind('/').map_or("", |at| &start[..=at]);
+            self.scouts.insert(Request::Names(folder.to_owned()));
         }
         self.swept.extend(swept);
     }
 }
 
+/// The text that both begin with.
+fn common_start<'a>(a: &'a str, b: &str) -> &'a str {
+    let end = a.char_indices().zip(b.chars()).find(|((_, a), b)| a != b).map(|((at, _), _)| at);
+    &a[..end.unwrap_or(a.len().min(b.len()))]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::consul::Address;
 
     fn plan(services: usize, keys: usize, capacity: usize) -> (usize, usize, usize, usize) {
-        let config = Config::new(Address::parse("127.0.0.1:8500", false).unwrap());
         let services = (0..services).map(|number| Request::Service {
             name: format!("s{number}"),
             near: None,
@@ -81,7 +92,7 @@ mod tests {
             filter: None,
         });
         let requests: Vec<_> = services.chain((0..keys).map(|number| Request::Value(format!("k{number}")))).collect();
-        let plan = Plan::of(requests.iter(), capacity, &config);
+        let plan = Plan::of(requests.iter(), capacity);
         (plan.polled.len(), plan.swept.len(), plan.scouts.len(), plan.sweepers)
     }
 
@@ -95,6 +106,17 @@ mod tests {
         assert_eq!(plan(10, 0, 6), (0, 10, 3, 2));
         assert_eq!(plan(10, 10, 6), (0, 20, 4, 1));
         assert_eq!(plan(2000, 0, 12_800), (2000, 0, 0, 8));
+    }
+
+    #[test]
+    fn a_scout_of_keys_looks_no_further_than_it_has_to() {
+        for (keys, scout) in
+            [(["a/b/c", "a/bd"], "a/"), (["a/b/c", "a/b/d"], "a/b/"), (["a", "b"], ""), (["ü/a", "ö/a"], "")]
+        {
+            let requests = keys.map(|key| Request::Value(key.to_owned()));
+            let plan = Plan::of(requests.iter(), 2);
+            assert_eq!(plan.scouts, [Request::Names(scout.to_owned())].into(), "{keys:?}");
+        }
     }
 
     #[test]
