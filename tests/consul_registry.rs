@@ -1,5 +1,6 @@
 //! The Consul registry against real agents.
 #![allow(clippy::unwrap_used, clippy::needless_pass_by_value, clippy::format_collect, missing_docs)]
+#![allow(clippy::print_stdout, reason = "figures")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{Read, Write};
@@ -55,6 +56,13 @@ fn consul() -> PathBuf {
 impl Agent {
     /// A server of its own, with its leader elected. `extra` is added to its configuration.
     fn start(extra: Value) -> Self {
+        let mut agent = Self::new(extra);
+        agent.run();
+        agent
+    }
+
+    /// One that is not started.
+    fn new(extra: Value) -> Self {
         let base = if FilePath::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" };
         let folder = tempfile::Builder::new().prefix("liveconf-consul-").tempdir_in(base).unwrap();
         let http = free_port();
@@ -76,9 +84,7 @@ impl Agent {
         }
         let file = folder.path().join("config.json");
         std::fs::write(&file, config.to_string()).unwrap();
-        let mut agent = Self { folder, config: file, http, child: None };
-        agent.run();
-        agent
+        Self { folder, config: file, http, child: None }
     }
 
     fn plain() -> Self {
@@ -86,6 +92,11 @@ impl Agent {
     }
 
     fn run(&mut self) {
+        self.spawn();
+        self.lead();
+    }
+
+    fn spawn(&mut self) {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log")).unwrap();
         let child = Command::new(consul())
             .args(["agent", "-config-file"])
@@ -96,6 +107,10 @@ impl Agent {
             .spawn()
             .unwrap();
         self.child = Some(child);
+    }
+
+    /// Waits for a leader.
+    fn lead(&self) {
         let deadline = Instant::now() + Duration::from_secs(30);
         let ready = |agent: &Self| {
             let (status, leader) = agent.try_request("GET", "/v1/status/leader", "", &[]).ok()?;
@@ -220,6 +235,8 @@ struct Seen {
     published: usize,
     outages: Vec<String>,
     recovered: usize,
+    /// Of any answer with entries.
+    fewest_entries: Option<usize>,
 }
 
 struct Recorder {
@@ -235,6 +252,10 @@ impl Sink for Recorder {
             match reply.result {
                 Ok(answer) => {
                     seen.errors.remove(&reply.query);
+                    if let Data::Prefix(entries) = &answer.data {
+                        let fewest = seen.fewest_entries.map_or(entries.len(), |fewest| fewest.min(entries.len()));
+                        seen.fewest_entries = Some(fewest);
+                    }
                     seen.answers.insert(reply.query, answer);
                 }
                 Err(error) => drop(seen.errors.insert(reply.query, error)),
@@ -639,6 +660,96 @@ async fn a_restored_snapshot_is_seen_at_once() {
     assert_eq!(follower.outages(), [""; 0]);
 }
 
+/// All servers of a cluster die and come back: nobody may see part of the keys. Beside it a client that reads in the
+/// default mode and starts again without an index does; if it never did, the run would prove nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes"]
+async fn a_cluster_that_starts_again_never_shows_part_of_its_keys() {
+    const KEYS: usize = 1000;
+    let rounds: usize = std::env::var("LIVECONF_ROUNDS").map_or(20, |rounds| rounds.parse().unwrap());
+    let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
+    let join: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+    let mut servers: Vec<Agent> = (0..3)
+        .map(|number| {
+            Agent::new(json!({"bootstrap_expect": 3, "node_name": format!("n{number}"), "retry_join": join,
+                "retry_interval": "1s", "ports": {"serf_lan": ports[number]}}))
+        })
+        .collect();
+    servers.iter_mut().for_each(Agent::spawn);
+    servers.iter().for_each(Agent::lead);
+    let mut filler = Filler::new(&servers[0]);
+    for number in 0..KEYS {
+        filler.put(&format!("/v1/kv/app/key-{number}"), &json!(number));
+    }
+    drop(filler);
+    let prefix = Query::Prefix(path("app"));
+    let followers: Vec<Follower> =
+        servers.iter().map(|server| Follower::of(server, [prefix.clone(), key("round")])).collect();
+    for follower in &followers {
+        follower.answer(&prefix).await;
+    }
+
+    // The control: as many servers, asked all the time.
+    let partial = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let controls: Vec<_> = servers
+        .iter()
+        .map(|server| {
+            let (port, partial, over) = (server.http, partial.clone(), over.clone());
+            std::thread::spawn(move || {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    match get(port, "/v1/kv/app/?keys") {
+                        Ok((200, body)) if body.matches("key-").count() < KEYS => {
+                            partial.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        }
+                        Ok((404, _)) => drop(partial.fetch_add(1, std::sync::atomic::Ordering::Relaxed)),
+                        _ => std::thread::sleep(Duration::from_millis(2)),
+                    }
+                }
+            })
+        })
+        .collect();
+    for round in 0..rounds {
+        servers.iter_mut().for_each(Agent::kill);
+        servers.iter_mut().for_each(Agent::spawn);
+        servers.iter().for_each(Agent::lead);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while servers[0]
+            .try_request("PUT", "/v1/kv/round", round.to_string(), &[])
+            .ok()
+            .is_none_or(|(status, _)| status != 200)
+        {
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        for follower in &followers {
+            follower.becomes_within(Duration::from_secs(20), &key("round"), text(&round.to_string())).await;
+        }
+    }
+    over.store(true, std::sync::atomic::Ordering::Relaxed);
+    for control in controls {
+        control.join().unwrap();
+    }
+    let partial = partial.load(std::sync::atomic::Ordering::Relaxed);
+    println!("{rounds} restarts of a cluster: the control saw part of the keys {partial} times");
+    for follower in &followers {
+        let fewest = follower.recorder.seen.lock().unwrap().fewest_entries.unwrap();
+        assert_eq!(fewest, KEYS);
+        assert_eq!(entries(&follower.answer(&prefix).await).len(), KEYS);
+    }
+    assert!(partial > 0, "the control never saw part of the keys: this proves nothing");
+}
+
+fn get(port: u16, path: &str) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply)?;
+    let status = reply.get(9..12).and_then(|status| status.parse().ok()).ok_or(std::io::ErrorKind::InvalidData)?;
+    Ok((status, reply))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_server_is_found_and_followed_again() {
     let agent = Agent::plain();
@@ -716,11 +827,12 @@ async fn what_is_no_consul_is_said_to_be_none() {
 
 // ---- Tokens ----
 
+const ROOT: &[(&str, &str)] = &[("X-Consul-Token", "root-token")];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_may_lose_its_rights_and_get_them_back() {
     let agent =
         Agent::start(json!({"acl": {"enabled": true, "default_policy": "deny", "tokens": {"master": "root-token"}}}));
-    const ROOT: &[(&str, &str)] = &[("X-Consul-Token", "root-token")];
     let put = |path: &str, body: &str| -> Value {
         // The system of ACLs comes up after the leader.
         let deadline = Instant::now() + SOON;
@@ -962,6 +1074,114 @@ async fn three_hundred_services_are_within_the_limit_of_consul() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_services_are_followed() {
     many_services(2000, 20, 128).await;
+}
+
+/// Requests that the server counted since it was asked last: it counts in intervals of ten seconds.
+#[derive(Default)]
+struct Requests {
+    intervals: BTreeMap<String, u64>,
+}
+
+impl Requests {
+    fn look(&mut self, agent: &Agent) {
+        let metrics: Value = serde_json::from_str(&agent.request_with("GET", "/v1/agent/metrics", "", &[])).unwrap();
+        let gets = metrics["Samples"].as_array().unwrap().iter().filter(|sample| {
+            let name = sample["Name"].as_str().unwrap();
+            name.contains("http.GET.") && !name.contains("agent.metrics")
+        });
+        let count = gets.map(|sample| sample["Count"].as_u64().unwrap()).sum();
+        self.intervals.insert(metrics["Timestamp"].as_str().unwrap().to_owned(), count);
+    }
+
+    fn each_second(&self) -> Vec<u64> {
+        self.intervals.values().map(|count| count / 10).collect()
+    }
+}
+
+/// 2,000 services, of which twenty change each second: health, port, registration and another instance.
+async fn churn(seconds: u64, nodes: usize) {
+    const SERVICES: usize = 2000;
+    let node = |number: usize| format!("node-{}", number % nodes);
+    let agent = Agent::plain();
+    let mut filler = Filler::new(&agent);
+    let mut expected: Vec<Vec<String>> = Vec::new();
+    for number in 0..SERVICES {
+        filler.register(&node(number), &name_of(number), 1000, "passing");
+        expected.push(vec![format!("{}-1:1000:passing:1", name_of(number))]);
+    }
+    let follower = Follower::of(&agent, (0..SERVICES).map(|number| any(&name_of(number))));
+    follower
+        .until(Duration::from_secs(60), "all answered", |seen| (seen.answers.len() == SERVICES).then_some(()))
+        .await;
+
+    let (mut requests, mut most) = (Requests::default(), 0);
+    let start = Instant::now();
+    for round in 0..seconds * 20 {
+        let number = usize::try_from(round * 7919).unwrap() % SERVICES;
+        let (node, name, port) = (node(number), name_of(number), 2000 + usize::try_from(round % 20_000).unwrap());
+        expected[number] = match round % 4 {
+            0 => {
+                filler.register(&node, &name, 1000, "critical");
+                vec![format!("{name}-1:1000:critical:1")]
+            }
+            1 => {
+                filler.register(&node, &name, port, "passing");
+                vec![format!("{name}-1:{port}:passing:1")]
+            }
+            2 => {
+                filler.put("/v1/catalog/deregister", &json!({"Node": node, "ServiceID": format!("{name}-1")}));
+                Vec::new()
+            }
+            _ => {
+                let mut registration = registration(&node, &name, port, "passing");
+                registration["Service"]["ID"] = json!(format!("{name}-2"));
+                registration.as_object_mut().unwrap().remove("Check");
+                filler.put("/v1/catalog/register", &registration);
+                let mut both: Vec<String> =
+                    expected[number].iter().filter(|shown| !shown.starts_with(&format!("{name}-2"))).cloned().collect();
+                both.push(format!("{name}-2:{port}:passing:1"));
+                both
+            }
+        };
+        if round % 20 == 0 {
+            most = most.max(agent.connections() - 1);
+            requests.look(&agent);
+        }
+        let next = start + Duration::from_millis((round + 1) * 50);
+        tokio::time::sleep(next.saturating_duration_since(Instant::now())).await;
+    }
+    let end = Instant::now();
+    let right = |seen: &Seen| {
+        let is =
+            |(number, expected): (usize, &Vec<String>)| shown(&seen.answers[&any(&name_of(number))].data) == *expected;
+        expected.iter().enumerate().all(is).then_some(())
+    };
+    follower.until(Duration::from_secs(2), "right", right).await;
+    println!(
+        "2000 services on {nodes} nodes, 20 changes/s for {seconds} s: right {:?} after the end, at most {most} connections, \
+         requests/s in tens of seconds {:?}",
+        end.elapsed(),
+        requests.each_second()
+    );
+    assert!(most <= 128, "{most}");
+    assert_eq!(follower.outages(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn churn_is_followed() {
+    churn(5, 50).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes two minutes"]
+async fn churn_is_followed_for_two_minutes() {
+    churn(120, 50).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes two minutes"]
+async fn churn_is_followed_on_as_many_nodes_as_services() {
+    churn(120, 2000).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
