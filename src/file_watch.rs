@@ -1,14 +1,27 @@
 //! Follows files: the one way in which every part of the program learns that a file may differ.
 //!
 //! A watch on a file is blind after the first rename or link swap, so only folders are watched: those that hold the
-//! file and every symlink on the way to it ([`route`]). What is missing is awaited in the nearest folder that exists.
-//! [`inotify`] tells within microseconds; a slow poll of the metadata is the net below it, for network file systems
-//! and for what is renamed further up, and the only way where inotify is exhausted.
+//! file and every symlink on the way to it (`route`). What is missing is awaited in the nearest folder that exists.
+//! The kernel tells (`inotify`) within microseconds; a slow poll of the metadata is the net below it, for network file
+//! systems and for what is renamed further up, and the only way where inotify is exhausted.
 //!
 //! A file that is being written is left alone until its writer closes it, and one that goes away is waited for, since
-//! editors move a file aside before they write it anew. So whoever reads after [`FileWatch::changed`] seldom sees
-//! half a file; [`FileWatch::settled`] says afterwards whether that was so.
+//! editors move a file aside before they write it anew. So whoever reads after [`FileWatch::changed`] seldom sees half
+//! a file, and with [`FileWatch::read`] practically never. Follow first, read then, and read again after each change:
+//!
+//! ```no_run
+//! # use liveconf::file_watch::{FileWatch, POLL_INTERVAL};
+//! # async fn example() {
+//! let mut watch = FileWatch::new(POLL_INTERVAL);
+//! watch.follow(["/etc/registry.yaml".into()]).await;
+//! loop {
+//!     let text = watch.read(|| std::fs::read("/etc/registry.yaml")).await;
+//!     watch.changed().await;
+//! }
+//! # }
+//! ```
 
+mod armed;
 mod inotify;
 mod route;
 
@@ -21,7 +34,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use inotify::{Armed, Event, Happening, Inotify};
+use armed::Armed;
+use inotify::{Event, Happening, Inotify};
 use route::Print;
 
 /// How often the metadata of followed files is looked at, unless configured.
@@ -50,7 +64,7 @@ pub struct FileWatch {
     open: fn() -> io::Result<Inotify>,
     paths: Arc<[PathBuf]>,
     inotify: Option<Inotify>,
-    armed: Armed,
+    armed: Arc<Armed>,
     /// Whether `paths` are others than those that `armed` stands for.
     rearm: bool,
     /// Names that are being written or went away.
@@ -86,7 +100,7 @@ impl FileWatch {
             open: Inotify::new,
             paths: Arc::from([]),
             inotify: None,
-            armed: Armed::default(),
+            armed: Arc::default(),
             rearm: false,
             unsettled: HashMap::new(),
             dirty: false,
@@ -126,8 +140,10 @@ impl FileWatch {
                 // Links may lead elsewhere now. The folders are watched anew before the caller reads, so that nothing
                 // is lost between the two.
                 self.arm().await;
-                self.dirty = false;
-                return;
+                if self.unsettled.is_empty() {
+                    self.dirty = false;
+                    return;
+                }
             }
             let deadline = self.unsettled.values().map(Unsettled::deadline).fold(self.next_poll, Instant::min);
             tokio::select! {
@@ -137,11 +153,26 @@ impl FileWatch {
         }
     }
 
-    /// Whether the followed paths are at rest. When they are not, what was read since the last
-    /// [`FileWatch::changed`] or [`FileWatch::follow`] may be half of something; `changed` says when to read again.
-    pub fn settled(&mut self) -> bool {
+    /// Runs `work`, which reads the followed paths, where it may block; again when they were changed meanwhile, as what
+    /// was read may then be half of something. Safe to cancel.
+    pub async fn read<T: Send + 'static>(&mut self, work: impl FnOnce() -> T + Clone + Send + 'static) -> T {
+        let start = Instant::now();
+        loop {
+            let (work, paths) = (work.clone(), self.paths.clone());
+            let (result, prints) = blocking(move || (work(), route::prints(&paths))).await;
+            if self.is_settled(&prints) || start.elapsed() > OPEN_LIMIT {
+                return result;
+            }
+            self.changed().await;
+        }
+    }
+
+    /// Whether the followed paths, which look like this, are at rest since they were looked at before they were read.
+    /// A change shows in the metadata a moment before the kernel tells of it.
+    fn is_settled(&mut self, prints: &[Print]) -> bool {
         let events = self.inotify.as_ref().map(Inotify::drain).unwrap_or_default();
         self.note(events);
+        self.dirty |= !self.armed.looks_like(prints);
         !self.dirty && self.unsettled.is_empty()
     }
 
@@ -154,28 +185,32 @@ impl FileWatch {
                     if !self.armed.matters(folder, &name, self.matters) {
                         continue;
                     }
-                    let quiet = match happening {
-                        Happening::Whole => {
-                            self.unsettled.remove(&(folder, name));
+                    let whole = match happening {
+                        Happening::Whole => true,
+                        Happening::Created => self.armed.is_whole_when_created(folder, &name),
+                        Happening::Written => false,
+                        // Where the path leads now decides.
+                        Happening::Gone | Happening::Metadata => {
                             self.dirty = true;
                             continue;
                         }
-                        Happening::Metadata => {
-                            self.dirty = true;
-                            continue;
-                        }
-                        Happening::Created if self.armed.is_whole_when_created(folder, &name) => {
-                            self.dirty = true;
-                            continue;
-                        }
-                        Happening::Created | Happening::Gone => GRACE,
-                        Happening::Written => OPEN_QUIET,
                     };
+                    if whole {
+                        self.unsettled.remove(&(folder, name));
+                        self.dirty = true;
+                        continue;
+                    }
+                    let quiet = if happening == Happening::Created { GRACE } else { OPEN_QUIET };
                     let entry =
                         self.unsettled.entry((folder, name)).or_insert(Unsettled { since: now, last: now, quiet });
                     (entry.last, entry.quiet) = (now, quiet);
                 }
-                Event::Folder { folder } => self.dirty |= self.armed.forget(folder),
+                Event::Folder { folder } if self.armed.knows(folder) => {
+                    // Nothing more will be told of what is in it.
+                    self.unsettled.retain(|(known, _), _| *known != folder);
+                    self.dirty = true;
+                }
+                Event::Folder { .. } => {}
             }
         }
     }
@@ -193,7 +228,7 @@ impl FileWatch {
         }
         let paths = self.paths.clone();
         let prints = blocking(move || route::prints(&paths)).await;
-        if prints == self.armed.prints {
+        if self.armed.looks_like(&prints) {
             self.seen = None;
             if self.armed.problem.is_some() {
                 self.arm().await;
@@ -222,9 +257,13 @@ impl FileWatch {
         }
         let descriptor = self.inotify.as_ref().map(Inotify::descriptor);
         let paths = self.paths.clone();
-        let before = self.armed.folders();
-        self.armed = blocking(move || Armed::new(descriptor.as_deref(), &paths, before)).await;
-        self.armed.problem = problem.or(self.armed.problem.take());
+        let before = self.armed.clone();
+        let mut armed = blocking(move || Armed::new(descriptor.as_deref(), &paths, &before)).await;
+        armed.problem = problem.or(armed.problem);
+        for (name, since) in armed.unsettled.drain(..).filter(|(_, since)| since.elapsed() < GRACE) {
+            self.unsettled.insert(name, Unsettled { since, last: since, quiet: GRACE });
+        }
+        self.armed = Arc::new(armed);
         self.rearm = false;
         self.seen = None;
         self.next_poll = Instant::now() + self.poll_interval();
@@ -254,7 +293,7 @@ async fn next_events(inotify: Option<&Inotify>) -> Vec<Event> {
 }
 
 /// Runs file-system calls where they may block, such as on a network file system that hangs.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),

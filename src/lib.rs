@@ -1,21 +1,87 @@
 //! liveconf keeps configuration files true to a registry.
 //!
+//! People who run nginx, HAProxy or any other program that only reads static files put liveconf beside it: it watches
+//! a registry, renders templates when something changes, replaces the files atomically, checks them, and signals or
+//! reloads the program. What it promises: never lose an update, never lose a reload, never leave a broken file, never
+//! exit because a registry is away.
+//!
+//! # Data flow
+//!
+//! ```text
+//! registry (one per name)              store                          target task (one per target)
+//!   one watch, many queries  ──▶   query -> Arc<Answer>   ──▶     did an answer I read change?  no: sleep
+//!   error: keep the answers,       latest wins, no queue,         yes: quiet period, then apply
+//!   back off, try again            equal answers wake nobody      failed: retry with back-off, still owed
+//! ```
+//!
+//! A template asks [queries](registry::Query) through its functions. What the frozen [view](store::View) does not hold
+//! yet is followed from then on, and the output is thrown away until every query is answered. An
+//! [apply](target::Applier) renders, stages, checks and commits all files of a target as one transaction, then makes
+//! its process take them; a reload that was not taken stays *owed*, over a crash too.
+//!
 //! # Layout
 //!
-//! The modules stand in the order in which data flows through them.
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+//! The modules stand in the order in which data flow through them; `src/`, read in this order, is the program.
+//!
+//! | module | what it owns |
+//! |---|---|
+//! | [`cli`] | arguments in, exit code out; one file a command |
+//! | [`config`] | what was written, what it means, and every problem with its place |
+//! | [`plan`] | a configuration whose templates were found good; nothing starts from less |
+//! | [`daemon`] | signals, shutdown, and loading configuration and templates anew |
+//! | [`registries`], [`registry`] | where data come from: the driver around every kind, and one file a kind |
+//! | [`store`] | the answers, and who read them |
+//! | [`template`] | from a view to bytes; Tera stays behind it |
+//! | [`target`] | when to apply: quiet period, retries, what is owed |
+//! | [`apply`] | stage, check, commit, reload; the only writer of destinations |
+//! | [`process`] | child processes and signals |
+//! | [`backoff`], [`exit`], [`file_watch`], [`log`], [`secret`], [`yaml`] | single things that several of these use |
+//!
+//! # Who owns what
+//!
+//! State has one owner each: a registry's watch its connection and cursor, the store its answers, a target task its
+//! files, its owed reload and its retry times, the daemon the signals and the shutdown. Readers get immutable
+//! snapshots. No lock is held across an await, and nothing is global but the log.
+//!
+//! # Invariants
+//!
+//! Each has a test.
+//!
+//! - An answer is immutable, and an error never clears one.
+//! - No render sees an unanswered query; a render is a function of templates and view.
+//! - One transaction at a time for a target, and only [`apply`] renames or writes a destination.
+//! - No commit before its check, where one is given, has passed.
+//! - A commit ends confirmed, restored, or visibly owed.
+//! - Who polls a destination never sees a partial, empty or missing file.
+//! - Secrets never leave through logs, errors, diffs, arguments or file modes.
+//!
+//! # Where the next thing belongs
+//!
+//! - A registry kind: one file in [`registry`], one line in [`registry::KINDS`], one line in the contract test.
+//! - A template function or filter: one row in the table of [`template`].
+//! - A way to reload a process: one file in [`apply::reload`].
+//! - A command: one file in [`cli`].
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("liveconf runs on Linux only: it relies on pidfd, renameat and inotify");
 
-pub mod apply;
-pub mod backoff;
+pub mod cli;
 pub mod config;
-pub mod file_watch;
-pub mod log;
-pub mod process;
+pub mod plan;
+pub mod daemon;
+pub mod registries;
 pub mod registry;
-pub mod secret;
 pub mod store;
 pub mod template;
+pub mod target;
+pub mod apply;
+pub mod process;
+
+pub mod backoff;
+pub mod exit;
+pub mod file_watch;
+pub mod log;
+pub mod secret;
 pub mod yaml;
+
+pub use cli::run;

@@ -1,3 +1,7 @@
 //! The `liveconf` program: a thin shell around the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    liveconf::run(std::env::args_os()).into()
+}

@@ -1,8 +1,9 @@
 //! The Consul registry against real agents.
 #![allow(clippy::unwrap_used, clippy::needless_pass_by_value, clippy::format_collect, missing_docs)]
+#![allow(clippy::disallowed_methods, reason = "files of tests")]
 #![allow(clippy::print_stdout, reason = "figures")]
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path as FilePath, PathBuf};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use liveconf::config::Section;
 use liveconf::registry::{
     Answer, Data, Feed, Instance, KINDS, Path, Publication, Query, QueryError, Registry, ServiceQuery, Sink, Status,
-    StatusFilter,
+    StatusFilter, Wanted,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -264,7 +265,7 @@ impl Sink for Recorder {
 
 struct Follower {
     recorder: Arc<Recorder>,
-    wanted: tokio::sync::watch::Sender<Arc<BTreeSet<Query>>>,
+    wanted: tokio::sync::watch::Sender<Wanted>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -285,7 +286,7 @@ fn registry(section: &str) -> Arc<dyn Registry> {
 impl Follower {
     fn start(section: &str, queries: impl IntoIterator<Item = Query>) -> Self {
         let recorder = Arc::new(Recorder { seen: Mutex::default(), changed: tokio::sync::watch::Sender::new(0) });
-        let (wanted, receiver) = tokio::sync::watch::channel(Arc::new(queries.into_iter().collect::<BTreeSet<_>>()));
+        let (wanted, receiver) = tokio::sync::watch::channel(numbered(queries, 0));
         let mut watch = registry(section).watch();
         let mut feed = Feed::new("main".into(), receiver, recorder.clone());
         let outages = recorder.clone();
@@ -358,7 +359,7 @@ impl Follower {
 
     #[track_caller]
     fn fails(&self, query: &Query) -> impl Future<Output = String> {
-        self.until(SOON, "failed", |seen| seen.errors.get(query).map(|error| error.0.clone()))
+        self.until(SOON, "failed", |seen| seen.errors.get(query).map(|error| error.reason.clone()))
     }
 
     fn published(&self) -> usize {
@@ -368,6 +369,11 @@ impl Follower {
     fn outages(&self) -> Vec<String> {
         self.recorder.seen.lock().unwrap().outages.clone()
     }
+}
+
+/// All with one number.
+fn numbered(queries: impl IntoIterator<Item = Query>, number: u64) -> Wanted {
+    Arc::new(queries.into_iter().map(|query| (query, number)).collect())
 }
 
 fn path(text: &str) -> Path {
@@ -460,8 +466,14 @@ async fn keys_are_followed() {
 
     // Another query is answered while the others go on.
     let more = key("other/x");
-    follower.wanted.send_replace(Arc::new(queries.into_iter().chain([more.clone()]).collect()));
+    follower.wanted.send_replace(numbered(queries.clone().into_iter().chain([more.clone()]), 0));
     follower.becomes(&more, text("y")).await;
+
+    // One that was dropped and is wanted again is answered again, though nothing changed.
+    follower.recorder.seen.lock().unwrap().answers.clear();
+    follower.wanted.send_replace(numbered(queries, 1));
+    follower.becomes(&key("app/none"), text("now")).await;
+    follower.becomes(&exists("apple"), Data::Exists(true)).await;
     assert_eq!(follower.outages(), [""; 0]);
 }
 
@@ -1007,6 +1019,7 @@ async fn a_token_may_lose_its_rights_and_get_them_back() {
     becomes!(follower, service("web"), shown, ["web-1:80:passing:1"]);
     let error = follower.fails(&key("other")).await;
     assert!(error.contains("not allowed"), "{error}");
+    assert!(follower.recorder.seen.lock().unwrap().errors[&key("other")].denied);
 
     // Taken away: the answers stay, and what is asked fails.
     agent.request_with("DELETE", &format!("/v1/acl/token/{}", first["AccessorID"].as_str().unwrap()), "", ROOT);
@@ -1341,6 +1354,44 @@ async fn churn_is_followed_for_two_minutes() {
 #[ignore = "takes two minutes"]
 async fn churn_is_followed_on_as_many_nodes_as_services() {
     churn(120, 2000).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wanted_may_grow_beyond_the_connections_and_shrink_again() {
+    let agent = Agent::plain();
+    for number in 0..20 {
+        agent.register(&node_of(number), &name_of(number), 1000, "passing");
+    }
+    let list = Query::Services { tag: None };
+    let queries = |count: usize| {
+        let services = (0..count).map(|number| any(&name_of(number)));
+        numbered(services.chain([list.clone(), Query::Nodes { datacenter: None }]), 0)
+    };
+    let follower = Follower::start(&format!("{{address: '{}', max_connections: 6}}", agent.address()), []);
+    let mut most = 0;
+    for (round, count) in [2, 20, 3, 15, 1].into_iter().enumerate() {
+        follower.wanted.send_replace(queries(count));
+        let answered =
+            |seen: &Seen| (0..count).all(|number| seen.answers.contains_key(&any(&name_of(number)))).then_some(());
+        follower.until(Duration::from_secs(2), "all answered", answered).await;
+        for (number, status) in [(0, "critical"), (count - 1, "warning"), (0, "passing")] {
+            agent.register(&node_of(number), &name_of(number), 2000 + round, status);
+            let expected = vec![format!("{}-1:{}:{status}:1", name_of(number), 2000 + round)];
+            let query = any(&name_of(number));
+            let shows = |seen: &Seen| (shown(&seen.answers.get(&query)?.data) == expected).then_some(());
+            follower.until(Duration::from_secs(2), "changed", shows).await;
+            most = most.max(agent.connections());
+        }
+        agent.register("n9", &format!("new-{round}"), 80, "passing");
+        let name = format!("new-{round}");
+        let listed = |seen: &Seen| {
+            let Data::Services(services) = &seen.answers.get(&list)?.data else { return None };
+            services.iter().any(|service| service.name == name).then_some(())
+        };
+        follower.until(Duration::from_secs(2), "listed", listed).await;
+    }
+    assert!(most <= 6, "{most}");
+    assert_eq!(follower.outages(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

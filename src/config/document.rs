@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::problem::{self, Complaint, Problem};
 use crate::registry::Kind;
-use crate::yaml::{self, Node};
+use crate::yaml::{self, Node, Value};
 
 /// One source of configuration: a file, or the flags of a job.
 #[derive(Debug)]
@@ -61,6 +61,24 @@ impl Document {
             Origin::Flags(flags) => {
                 node.line.checked_sub(1).and_then(|index| flags.get(index)).unwrap_or(&self.name).clone()
             }
+        }
+    }
+
+    /// The line that the first line of a text stands on. The parser gives block text the place of its first line
+    /// that is not empty, or that of its head (`|2`) when the head says how far it is indented.
+    pub(super) fn first_line(&self, node: &Node) -> usize {
+        let Origin::File(source) = &self.origin else { return node.line };
+        let Some(Value::Scalar(scalar)) = Some(&node.value).filter(|_| node.line > 0) else { return node.line };
+        let line = source.lines().nth(node.line - 1).unwrap_or_default();
+        match line.chars().nth(node.column - 1) {
+            _ if scalar.plain => node.line,
+            Some('"' | '\'') => node.line,
+            Some('|' | '>' | '&' | '!')
+                if line.trim_end().ends_with(|c: char| c.is_ascii_digit() || "|>+-".contains(c)) =>
+            {
+                node.line + 1
+            }
+            _ => node.line - scalar.text.chars().take_while(|c| *c == '\n').count().min(node.line - 1),
         }
     }
 

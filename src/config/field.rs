@@ -25,7 +25,7 @@ pub(super) struct Field<'a> {
 impl<'a> Field<'a> {
     /// The whole of a document.
     pub(super) fn root(reading: &'a Reading<'a>, document: &'a Document) -> Self {
-        Self { reading, document, key: "the configuration", node: &document.root }
+        Self { reading, document, key: "", node: &document.root }
     }
 
     /// Text, with `${VAR}` expanded.
@@ -155,10 +155,20 @@ impl<'a> Field<'a> {
         matches!(self.node.value, Value::List(_))
     }
 
-    /// Notes a problem here; gives nothing, for the end of a reader.
-    pub(super) fn complain<T>(self, complaint: Complaint) -> Option<T> {
+    /// Notes a problem here.
+    pub(super) fn note(self, complaint: Complaint) {
         self.reading.problem(self.document.problem(self.node, complaint));
+    }
+
+    /// Notes a problem here and gives nothing, as the end of a reader.
+    pub(super) fn complain<T>(self, complaint: Complaint) -> Option<T> {
+        self.note(complaint);
         None
+    }
+
+    /// The value; a complaint instead of one is noted here.
+    pub(super) fn accept<T>(self, result: Result<T, Complaint>) -> Option<T> {
+        result.map_or_else(|complaint| self.complain(complaint), Some)
     }
 
     /// Notes a warning here.
@@ -173,14 +183,15 @@ impl<'a> Field<'a> {
 
     /// Notes that the value is not what it has to be.
     pub(super) fn misfit<T>(self, expected: &str, hint: Misfit) -> Option<T> {
-        let message = format!("`{}` takes {expected}, found {}", self.key, self.found());
+        let subject = if self.key.is_empty() { "the configuration".into() } else { format!("`{}`", self.key) };
+        let message = format!("{subject} takes {expected}, found {}", self.found());
         self.complain(Complaint { message, hint })
     }
 
     /// The text of a scalar with its variables replaced.
     pub(super) fn expanded(self, expected: &str) -> Option<Cow<'a, str>> {
         match &self.node.value {
-            Value::Scalar(scalar) if !scalar.null => self.expand(&scalar.text).or_else_complain(self),
+            Value::Scalar(scalar) if !scalar.null => self.accept(self.expand(&scalar.text)),
             Value::Scalar(_) | Value::List(_) | Value::Map(_) => self.misfit(expected, None),
         }
     }
@@ -213,20 +224,5 @@ impl<'a> Field<'a> {
     /// Whether the value comes, at least in part, from the environment.
     fn is_variable(self) -> bool {
         self.document.expands() && self.node.text().is_some_and(|text| text.contains("${"))
-    }
-}
-
-/// Turns a complaint into a problem at a field.
-pub(super) trait OrComplain<T> {
-    /// The value; without one the complaint is noted at `field`.
-    fn or_else_complain(self, field: Field<'_>) -> Option<T>;
-}
-
-impl<T> OrComplain<T> for Result<T, Complaint> {
-    fn or_else_complain(self, field: Field<'_>) -> Option<T> {
-        match self {
-            Ok(value) => Some(value),
-            Err(complaint) => field.complain(complaint),
-        }
     }
 }

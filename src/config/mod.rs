@@ -2,20 +2,42 @@
 //!
 //! Reading it does no I/O beyond the configuration files themselves, and reports every problem at once.
 //!
-//! A file becomes a [tree of nodes](crate::yaml), which [`Section`] reads key by key, noting what is wrong with its
-//! place; what comes out is a [`Config`], complete and checked.
+//! # Layout
+//!
+//! `locate` says which files there are and `load` reads them; `job` makes the same of flags. Each becomes a
+//! `document`: a [tree of nodes](crate::yaml) with its places. `decode` reads documents together, with a file for
+//! each thing that is configured: `registries`, `target`, `template`, `command` (with `placeholder` and `shell`),
+//! `state`. They read through [`Section`], a mapping, and `field`, a value, which note what is wrong as [`Problem`]s
+//! with their places and go on. What comes out is a [`Config`] (`model`), complete and checked.
 
+mod model;
+mod options;
+
+mod command;
+mod decode;
 mod document;
+mod job;
+mod load;
+mod locate;
+mod placeholder;
+mod registries;
+mod shell;
+mod state;
+mod target;
+mod template;
+
 mod expand;
 mod field;
-mod model;
 mod problem;
 mod section;
 mod units;
 
+pub use job::{Job, from_job};
+pub use load::load;
 pub use model::{
     Check, Command, Config, Delimiters, Gather, Guard, Limits, LogConfig, LogFormat, NamedRegistry, Owner, Placeholder,
     Program, Reload, Target, Template, TemplateSource, Wait, When,
 };
+pub use options::LoadOptions;
 pub use problem::{Problem, describe, describe_as};
 pub use section::Section;

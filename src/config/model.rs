@@ -263,6 +263,26 @@ pub struct LogConfig {
     pub format: LogFormat,
 }
 
+impl LogConfig {
+    /// The levels by the names that the configuration and the command line use.
+    pub const LEVELS: &[(&str, tracing::Level)] = &[
+        ("error", tracing::Level::ERROR),
+        ("warn", tracing::Level::WARN),
+        ("info", tracing::Level::INFO),
+        ("debug", tracing::Level::DEBUG),
+        ("trace", tracing::Level::TRACE),
+    ];
+
+    /// The formats by theirs.
+    pub const FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: tracing::Level::INFO, format: LogFormat::Text }
+    }
+}
+
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {

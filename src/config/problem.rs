@@ -112,21 +112,15 @@ pub(super) fn excerpt(text: &str, line: usize) -> Option<String> {
     (!cut.trim().is_empty()).then_some(cut)
 }
 
-/// "did you mean `x`?" for the nearest of `known`, else all of them.
-pub(super) fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let known: Vec<&str> = known.into_iter().collect();
-    let nearest = known
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate))
-        .min()
-        .filter(|(distance, candidate)| *distance <= 1.max(candidate.chars().count() / 3));
-    match nearest {
-        Some((_, candidate)) => Some(format!("did you mean `{candidate}`?")),
-        None if known.is_empty() => None,
-        None => {
-            Some(format!("known are {}", known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")))
-        }
+/// "did you mean `x`?" if one of `known` differs in a letter or few, else all of them.
+pub(super) fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+    let distances = known.clone().map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate));
+    let (distance, nearest) = distances.min()?;
+    if distance <= 1.max(nearest.chars().count() / 3) {
+        return Some(format!("did you mean `{nearest}`?"));
     }
+    let names: Vec<String> = known.map(|name| format!("`{name}`")).collect();
+    Some(format!("known are {}", names.join(", ")))
 }
 
 #[cfg(test)]
@@ -166,10 +160,10 @@ mod tests {
 
     #[test]
     fn the_nearest_name_is_suggested() {
-        let known = ["reload", "check", "wait"];
-        assert_eq!(suggest("relod", known).as_deref(), Some("did you mean `reload`?"));
-        assert_eq!(suggest("wiat", known).as_deref(), Some("did you mean `wait`?"));
-        assert_eq!(suggest("banana", known).as_deref(), Some("known are `reload`, `check`, `wait`"));
-        assert_eq!(suggest("banana", []), None);
+        let known = || ["reload", "check", "wait"].into_iter();
+        assert_eq!(suggest("relod", known()).as_deref(), Some("did you mean `reload`?"));
+        assert_eq!(suggest("wiat", known()).as_deref(), Some("did you mean `wait`?"));
+        assert_eq!(suggest("banana", known()).as_deref(), Some("known are `reload`, `check`, `wait`"));
+        assert_eq!(suggest("banana", [].into_iter()), None);
     }
 }

@@ -126,9 +126,15 @@ impl<'a> Section<'a> {
         Some(Field { key: name.text()?, node, ..self.field })
     }
 
-    /// The section itself as a value.
-    pub(super) fn whole(&self) -> Field<'a> {
-        self.field
+    /// What `read` makes of the value of a key, or `default` without one; nothing for a wrong value.
+    pub(super) fn or<T>(&mut self, key: &str, default: T, read: impl FnOnce(Field<'a>) -> Option<T>) -> Option<T> {
+        self.field(key).map_or(Some(default), read)
+    }
+
+    /// The same without a default: what comes back within is nothing for an absent key.
+    #[expect(clippy::option_option, reason = "absent and wrong differ here, and are told apart at the end of a reader")]
+    pub(super) fn optional<T>(&mut self, key: &str, read: impl FnOnce(Field<'a>) -> Option<T>) -> Option<Option<T>> {
+        self.or(key, None, |field| read(field).map(Some))
     }
 
     /// The value of a key that has to be there.
@@ -154,9 +160,7 @@ impl<'a> Section<'a> {
 impl Drop for Section<'_> {
     fn drop(&mut self) {
         for (node, name) in self.unknown() {
-            // A key that is there already is not what was meant.
-            let missing = self.known.iter().map(String::as_str).filter(|known| self.field.node.get(known).is_none());
-            let hint = suggest(name, missing);
+            let hint = suggest(name, self.known.iter().map(String::as_str));
             let message = format!("unknown key `{}`", name.escape_debug());
             self.field.reading.problem(self.field.document.problem(node, Complaint { message, hint }));
         }
@@ -270,7 +274,7 @@ wiat: 1s
             "10:8: `token` takes text, found a mapping",
             "11:8: `inner` takes a mapping, found `x`",
             "12:10: unknown key `typo` (did you mean `type`?)",
-            "13:1: unknown key `wiat` (known are `absent`)",
+            "13:1: unknown key `wiat` (did you mean `wait`?)",
         ];
         assert_eq!(problems, expected);
     }

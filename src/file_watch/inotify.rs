@@ -4,24 +4,17 @@
 //! anew after every change needs no bookkeeping and notices a folder that was replaced. A library that keeps its
 //! watches by path would hide exactly this.
 
-use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
-
-use super::route::{self, Print, Step};
-
-/// How often the way to a file may change while its folders are being watched, before the poll must do.
-const MAX_ROUNDS: usize = 10;
 
 /// What is told about a watched folder. Reading a file tells nothing.
 const WATCHED: WatchFlags = WatchFlags::CREATE
@@ -147,100 +140,18 @@ fn read_event(event: &inotify::Event<'_>) -> Option<Event> {
     Some(Event::Name { folder, name: OsStr::from_bytes(name.to_bytes()).to_owned(), happening })
 }
 
-/// The folders that are watched for a set of paths.
-#[derive(Debug, Default)]
-pub(super) struct Armed {
-    folders: HashMap<i32, Folder>,
-    /// What the paths led to when this was made.
-    pub(super) prints: Vec<Print>,
-    /// Why not everything is watched, if so.
-    pub(super) problem: Option<String>,
-}
-
-#[derive(Debug)]
-struct Folder {
-    path: PathBuf,
-    /// The names that are steps on the way to a followed path.
-    names: Vec<OsString>,
-    /// Whether the folder itself is followed.
-    all: bool,
-}
-
-impl Armed {
-    /// Watches the folders on the way to `paths` and no longer those of `before` that are not among them.
-    pub(super) fn new(descriptor: Option<&OwnedFd>, paths: &[PathBuf], mut before: Vec<i32>) -> Self {
-        let mut steps = all_steps(paths);
-        let mut armed = Self::default();
-        for _ in 0..MAX_ROUNDS {
-            before.extend(armed.folders());
-            armed = Self { prints: route::prints(paths), ..Self::default() };
-            if let Some(descriptor) = descriptor {
-                for step in &steps {
-                    armed.watch(descriptor, step);
-                }
-            }
-            // Only what leads the same way before and after is watched for sure.
-            let now = all_steps(paths);
-            if now == steps {
-                break;
-            }
-            steps = now;
-        }
-        if let Some(descriptor) = descriptor {
-            before.retain(|folder| !armed.folders.contains_key(folder));
-            for folder in before {
-                // Fails for a folder that is gone, whose watch is gone with it.
-                let _ = inotify::remove_watch(descriptor, folder);
-            }
-        }
-        armed
-    }
-
-    /// The watched folders.
-    pub(super) fn folders(&self) -> Vec<i32> {
-        self.folders.keys().copied().collect()
-    }
-
-    /// Whether it matters what happens to a name. `matters` says so for names in a followed folder.
-    pub(super) fn matters(&self, folder: i32, name: &OsStr, matters: fn(&OsStr) -> bool) -> bool {
-        self.folders
-            .get(&folder)
-            .is_some_and(|folder| folder.names.iter().any(|known| known == name) || (folder.all && matters(name)))
-    }
-
-    /// Whether a new name is not about to be written: a symlink, or a further link to a file that was there before.
-    pub(super) fn is_whole_when_created(&self, folder: i32, name: &OsStr) -> bool {
-        let metadata = self.folders.get(&folder).map(|folder| folder.path.join(name).symlink_metadata());
-        matches!(metadata, Some(Ok(metadata)) if !metadata.is_file() || metadata.nlink() > 1)
-    }
-
-    /// A folder is gone; whether it was watched.
-    pub(super) fn forget(&mut self, folder: i32) -> bool {
-        self.folders.remove(&folder).is_some()
-    }
-
-    fn watch(&mut self, descriptor: &OwnedFd, step: &Step) {
-        match inotify::add_watch(descriptor, &step.folder, WATCHED) {
-            Ok(number) => {
-                let folder = self.folders.entry(number).or_insert_with(|| Folder {
-                    path: step.folder.clone(),
-                    names: Vec::new(),
-                    all: false,
-                });
-                match &step.name {
-                    Some(name) => folder.names.push(name.clone()),
-                    None => folder.all = true,
-                }
-            }
-            // It went away in between: the next round sees another way.
-            Err(Errno::NOENT | Errno::NOTDIR) => {}
-            Err(error) => {
-                self.problem = Some(format!("cannot watch `{}`: {}", step.folder.display(), io::Error::from(error)));
-            }
-        }
+/// Watches a folder and gives its number, which is the same each time for the same folder. Nothing if there is no such
+/// folder.
+pub(super) fn watch(descriptor: &OwnedFd, folder: &Path) -> io::Result<Option<i32>> {
+    match inotify::add_watch(descriptor, folder, WATCHED) {
+        Ok(number) => Ok(Some(number)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
-fn all_steps(paths: &[PathBuf]) -> Vec<Step> {
-    paths.iter().flat_map(|path| route::steps(path)).collect()
+/// Watches a folder no longer.
+pub(super) fn forget(descriptor: &OwnedFd, folder: i32) {
+    // Fails for a folder that is gone, whose watch is gone with it.
+    let _ = inotify::remove_watch(descriptor, folder);
 }

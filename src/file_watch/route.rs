@@ -1,9 +1,11 @@
 //! The way from the root to a file: which folders hold it and the links that lead to it, and what it looks like.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 /// As many links as the kernel follows before it calls them a loop.
 const MAX_LINKS: usize = 40;
@@ -34,7 +36,7 @@ pub(super) fn steps(path: &Path) -> Vec<Step> {
         }
         let next = here.join(&name);
         let metadata = next.symlink_metadata();
-        if metadata.as_ref().is_ok_and(std::fs::Metadata::is_dir) {
+        if metadata.as_ref().is_ok_and(Metadata::is_dir) {
             here = next;
             if rest.is_empty() {
                 steps.push(Step { folder: here.clone(), name: None });
@@ -89,6 +91,15 @@ pub(super) fn prints(paths: &[PathBuf]) -> Vec<Print> {
             },
         })
         .collect()
+}
+
+/// Whether a file was written less than `age` ago.
+pub(super) fn is_younger(metadata: &Metadata, age: Duration) -> bool {
+    metadata.modified().is_ok_and(|written| match written.elapsed() {
+        Ok(elapsed) => elapsed < age,
+        // The clock of the file system is ahead.
+        Err(error) => error.duration() < age,
+    })
 }
 
 #[cfg(test)]

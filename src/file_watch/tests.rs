@@ -3,6 +3,7 @@ use std::future::Future;
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::*;
 
@@ -19,7 +20,7 @@ impl Followed {
     async fn new(files: &[&str], path: &str) -> Self {
         let temp = tempfile::tempdir().unwrap();
         for file in files {
-            fs::write(temp.path().join(file), "before").unwrap();
+            write_long_ago(&temp.path().join(file), "before");
         }
         let mut watch = FileWatch::new(Duration::from_secs(600));
         watch.follow([temp.path().join(path)]).await;
@@ -47,6 +48,12 @@ async fn is_pending(time: Duration, future: impl Future<Output = ()>) -> bool {
     tokio::time::timeout(time, future).await.is_err()
 }
 
+/// A file that its writer closed for sure.
+fn write_long_ago(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    File::options().write(true).open(path).unwrap().set_modified(SystemTime::now() - SOON).unwrap();
+}
+
 /// The way most programs save: a file beside it, renamed over it.
 fn save(path: &Path, text: &str) {
     let beside = path.with_extension("new");
@@ -60,7 +67,7 @@ async fn a_rename_save_is_told_again_and_again() {
     for _ in 0..3 {
         save(&followed.at("a"), "after");
         followed.told().await;
-        assert!(followed.watch.settled());
+        assert_eq!(followed.watch.read(|| 1).await, 1);
     }
     save(&followed.at("b"), "after");
     followed.quiet_for(GRACE * 2).await;
@@ -71,12 +78,11 @@ async fn a_write_in_place_is_told_when_it_is_closed() {
     let mut followed = Followed::new(&["a"], "a").await;
     let mut file = File::create(followed.at("a")).unwrap();
     file.write_all(b"half").unwrap();
-    assert!(!followed.watch.settled());
     followed.quiet_for(GRACE * 3).await;
     file.write_all(b"whole").unwrap();
     drop(file);
     followed.told().await;
-    assert!(followed.watch.settled());
+    assert_eq!(followed.watch.read(|| 1).await, 1);
 }
 
 #[tokio::test]
@@ -86,6 +92,26 @@ async fn a_writer_that_never_closes_is_told_when_it_rests() {
     file.write_all(b"more").unwrap();
     assert!(followed.told().await >= OPEN_QUIET / 2);
     drop(file);
+}
+
+#[tokio::test]
+async fn a_file_that_is_being_written_when_it_is_first_followed_is_read_again() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("a");
+    let mut file = File::create(&path).unwrap();
+    file.write_all(b"half").unwrap();
+    let mut watch = FileWatch::new(Duration::from_secs(600));
+    watch.follow([path.clone()]).await;
+    file.write_all(b" and half").unwrap();
+    drop(file);
+    let text = watch.read(move || fs::read_to_string(path).unwrap()).await;
+    assert_eq!(text, "half and half");
+    // And when nobody tells, because it was whole already.
+    let path = temp.path().join("b");
+    fs::write(&path, "whole").unwrap();
+    watch.follow([path]).await;
+    tokio::time::timeout(SOON, watch.changed()).await.unwrap();
+    assert!(is_pending(GRACE * 2, watch.changed()).await);
 }
 
 #[tokio::test]
@@ -175,7 +201,7 @@ async fn the_poll_finds_what_the_kernel_does_not_tell() {
     let at = |name: &str| temp.path().join(name);
     for root in ["one", "two"] {
         fs::create_dir_all(at(root).join("folder")).unwrap();
-        fs::write(at(root).join("folder/a"), root).unwrap();
+        write_long_ago(&at(root).join("folder/a"), root);
     }
     let mut watch = FileWatch::new(Duration::from_millis(20));
     watch.follow([at("one/folder/a")]).await;
@@ -191,7 +217,7 @@ async fn the_poll_finds_what_the_kernel_does_not_tell() {
 async fn without_inotify_the_poll_alone_tells() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("a");
-    fs::write(&path, "before").unwrap();
+    write_long_ago(&path, "before");
     let mut watch = FileWatch::new(Duration::from_millis(20));
     watch.open = || Err(io::Error::other("refused"));
     watch.follow([path.clone()]).await;

@@ -1,1 +1,12 @@
-//! Child processes and signals.
+//! Child processes and signals: how a program is run with a bound, and how another one is told something.
+
+mod boot_time;
+pub mod command;
+mod environment;
+mod output;
+mod remains;
+pub mod signal;
+
+pub use boot_time::BootTime;
+pub use command::{Context, End, Finished, Invocation};
+pub use output::Output;

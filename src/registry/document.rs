@@ -62,12 +62,12 @@ impl Place {
         match self {
             Self::Line(line, column) => (line, column),
             Self::Offset(offset) => {
-                let before = &source.as_bytes()[..offset.min(source.len())];
-                let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
-                let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
+                let before = source.as_bytes().get(..offset).unwrap_or(source.as_bytes());
+                let lines = before.split(|&byte| byte == b'\n');
+                let (line, last) = lines.enumerate().last().unwrap_or_default();
                 // Bytes that begin a character; the others continue one.
-                let column = before[start..].iter().filter(|&&byte| byte & 0xC0 != 0x80).count() + 1;
-                (line, column)
+                let column = last.iter().filter(|&&byte| byte & 0xC0 != 0x80).count() + 1;
+                (line + 1, column)
             }
         }
     }

@@ -17,7 +17,8 @@ pub(crate) struct Place<'a> {
     pub(crate) registry: &'a Arc<str>,
 }
 
-/// Reads an instance from a JSON object or from `host:port`. The error says what is wrong, never with the value.
+/// Reads an instance from a JSON object or from `host:port`, as key-value stores hold them. The error says what is wrong, never with the value.
+#[cfg(any(feature = "etcd", test))]
 pub(crate) fn parse(text: &[u8], place: &Place<'_>) -> Result<Instance, String> {
     let text = std::str::from_utf8(text).map_err(|_| "the value is not UTF-8".to_owned())?.trim();
     if text.starts_with(['{', '"']) {
@@ -35,7 +36,7 @@ pub(crate) fn parse(text: &[u8], place: &Place<'_>) -> Result<Instance, String> 
 pub(crate) fn from_node(node: Node, place: &Place<'_>) -> Result<Instance, Mistake> {
     let at = node.place;
     match node.content {
-        Content::Map(members) => Fields { members, at }.into_instance(place),
+        Content::Map(members) => Fields::new(members, at).into_instance(place),
         Content::Bare(text) | Content::Quoted(text) => {
             from_endpoint(&text, place).map_err(|reason| Mistake::new(at, reason))
         }
@@ -66,7 +67,7 @@ pub(crate) fn sort(instances: &mut [Arc<Instance>]) {
 }
 
 fn from_endpoint(text: &str, place: &Place<'_>) -> Result<Instance, String> {
-    let (address, port) = text.rsplit_once(':').ok_or("the value is neither a JSON object nor `host:port`")?;
+    let (address, port) = text.rsplit_once(':').ok_or("the value is neither a map of fields nor `host:port`")?;
     if address.contains(':') && !address.starts_with('[') {
         return Err("an IPv6 address needs brackets: `[address]:port`".to_owned());
     }
@@ -111,14 +112,19 @@ fn read_digits(text: &str) -> Option<&str> {
     (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then_some(text)
 }
 
-/// The fields of one instance. Each is taken once; those that nobody takes are ignored, such as the time stamp of a
+/// The fields of one instance or node. Each is taken once; those that nobody takes are ignored, such as the time stamp of a
 /// heartbeat.
-struct Fields {
+pub(crate) struct Fields {
     members: Vec<Member>,
     at: document::Place,
 }
 
 impl Fields {
+    /// The members of a map that begins at `at`.
+    pub(crate) fn new(members: Vec<Member>, at: document::Place) -> Self {
+        Self { members, at }
+    }
+
     fn into_instance(mut self, place: &Place<'_>) -> Result<Instance, Mistake> {
         let mut meta = self.meta()?;
         let from_host = !self.has("address");
@@ -170,7 +176,8 @@ impl Fields {
         }
     }
 
-    fn text(&mut self, name: &str) -> Result<Option<String>, Mistake> {
+    /// The text of a scalar; nothing when the field is not given.
+    pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, Mistake> {
         Ok(self.scalar(name)?.map(|(text, _)| text))
     }
 
@@ -227,7 +234,8 @@ impl Fields {
         Ok(tags)
     }
 
-    fn meta(&mut self) -> Result<BTreeMap<String, String>, Mistake> {
+    /// Free values under `meta` or `metadata`.
+    pub(crate) fn meta(&mut self) -> Result<BTreeMap<String, String>, Mistake> {
         let Some(node) = self.take("meta").or_else(|| self.take("metadata")) else { return Ok(BTreeMap::new()) };
         match node.content {
             Content::Map(members) => {

@@ -45,21 +45,7 @@ impl Keyspace {
 
     /// The direct names in a folder.
     pub(crate) fn listing(&self, folder: &Path) -> Names {
-        let mut names = Names::default();
-        for (key, _, _) in self.below(folder) {
-            match key.split_once('/') {
-                None => names.keys.push(key.to_owned()),
-                Some((name, _)) if names.folders.last().is_none_or(|last| last != name) => {
-                    names.folders.push(name.to_owned());
-                }
-                Some(_) => {}
-            }
-        }
-        // Full paths sort `a-b/x` before `a/x`; names alone sort the other way.
-        names.keys.sort_unstable();
-        names.folders.sort_unstable();
-        names.folders.dedup();
-        names
+        names(self.below(folder).map(|(key, _, _)| key))
     }
 
     /// Keys below a folder: relative path, full path, value.
@@ -69,6 +55,25 @@ impl Keyspace {
             .range::<str, _>((Bound::Included(start.as_str()), Bound::Unbounded))
             .map_while(move |(path, value)| Some((path.strip_prefix(&start)?, path.as_str(), value)))
     }
+}
+
+/// The direct names in a folder, from the keys below it in the order of their paths.
+pub(crate) fn names<'a>(keys: impl IntoIterator<Item = &'a str>) -> Names {
+    let mut names = Names::default();
+    for key in keys {
+        match key.split_once('/') {
+            None => names.keys.push(key.to_owned()),
+            Some((name, _)) if names.folders.last().is_none_or(|last| last != name) => {
+                names.folders.push(name.to_owned());
+            }
+            Some(_) => {}
+        }
+    }
+    // Full paths sort `a-b/x` before `a/x`; names alone sort the other way.
+    names.keys.sort_unstable();
+    names.folders.sort_unstable();
+    names.folders.dedup();
+    names
 }
 
 #[cfg(test)]

@@ -12,20 +12,23 @@
 //! test that every kind passes.
 
 mod answer;
-pub(crate) mod document;
 pub mod driver;
+pub(crate) mod document;
 pub(crate) mod instance;
 pub(crate) mod keyspace;
 mod path;
 mod query;
+#[cfg(test)]
+pub(crate) mod recorder;
 
 #[cfg(feature = "consul")]
 pub mod consul;
 #[cfg(feature = "etcd")]
 pub mod etcd;
 pub mod file;
+pub mod local;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -80,10 +83,27 @@ pub trait Watch: Send {
 #[error("{0}")]
 pub struct Outage(pub String);
 
-/// Why one query has no new answer while the registry itself is well, such as "permission denied".
+/// Why one query has no new answer while the registry itself is well.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct QueryError(pub String);
+#[error("{reason}")]
+pub struct QueryError {
+    /// What the registry said: a fragment that never holds a value or a secret.
+    pub reason: String,
+    /// We are not allowed to ask this, which `optional=true` in a template turns into "not there".
+    pub denied: bool,
+}
+
+impl QueryError {
+    /// The registry cannot answer this query.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), denied: false }
+    }
+
+    /// We are not allowed to ask this query.
+    pub fn denied(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), denied: true }
+    }
+}
 
 /// The reply to one query within a [`Publication`].
 #[derive(Debug, Clone)]
@@ -93,6 +113,10 @@ pub struct Reply {
     /// All that is there now, or why that is not known. An error never clears the answer before it.
     pub result: Result<Answer, QueryError>,
 }
+
+/// The queries that are wanted of a registry, each with a serial number. A query that was dropped and is wanted again has
+/// another number, so that it is answered again even by a watch that did not look in between.
+pub type Wanted = Arc<BTreeMap<Query, u64>>;
 
 /// Replies that describe one state of the registry and become visible in one step.
 pub type Publication = Vec<Reply>;
@@ -109,17 +133,13 @@ pub trait Sink: Send + Sync {
 /// What a [`Watch`] sees of the rest of the program: the queries that are wanted, and where answers go.
 pub struct Feed {
     registry: Arc<str>,
-    wanted: tokio::sync::watch::Receiver<Arc<BTreeSet<Query>>>,
+    wanted: tokio::sync::watch::Receiver<Wanted>,
     sink: Arc<dyn Sink>,
 }
 
 impl Feed {
     /// A feed for the registry called `registry`.
-    pub fn new(
-        registry: Arc<str>,
-        wanted: tokio::sync::watch::Receiver<Arc<BTreeSet<Query>>>,
-        sink: Arc<dyn Sink>,
-    ) -> Self {
+    pub fn new(registry: Arc<str>, wanted: tokio::sync::watch::Receiver<Wanted>, sink: Arc<dyn Sink>) -> Self {
         Self { registry, wanted, sink }
     }
 
@@ -129,7 +149,7 @@ impl Feed {
     }
 
     /// The queries that are wanted now; [`Feed::changed`] then waits for another set.
-    pub fn wanted(&mut self) -> Arc<BTreeSet<Query>> {
+    pub fn wanted(&mut self) -> Wanted {
         self.wanted.borrow_and_update().clone()
     }
 

@@ -1,4 +1,93 @@
 //! Templates: from a frozen view of the store to bytes. Tera stays behind this module.
+//!
+//! # How a template becomes a file
+//!
+//! `load` reads the templates of a target with what they include; `scan` splits each source into tags and text,
+//! `check` and `component` find what is wrong with it, `rewrite` and `trim` change it before Tera sees it (`edit` keeps the way back
+//! to the places of the source). `render` runs Tera; the functions in `function` and the filters in `filter` look into
+//! the view and note in `record` what they asked. `message` turns what Tera reports into a [`TemplateError`].
+//!
+//! # Invariants
+//!
+//! * Rendering is a function of template and view: no clock, no random order, no state between renders.
+//! * A value of a registry is data: it is never rendered again, and never part of an error.
+//! * An answer is converted for templates once, not for each render.
+//!
+//! A function is added in `function`, a filter in `filter`, a component in `templates/` and `builtin`.
+
+mod arguments;
+mod builtin;
+mod check;
+mod component;
+mod edit;
+mod error;
+mod filter;
+mod function;
+mod load;
+mod message;
+mod record;
+mod render;
+mod rewrite;
+mod scan;
+mod source;
+mod trim;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use error::{ErrorKind, Note, Snippet, TemplateError};
+pub use load::Templates;
+
+use crate::config::Limits;
+use crate::registry::{Asked, Registry};
 
 /// A value as templates see it; cheap to clone.
 pub type Value = tera::Value;
+
+/// The registry name of what `file()` asks: `Asked { registry: LOCAL_FILES, query: Query::File(absolute path) }`.
+pub const LOCAL_FILES: &str = "(files)";
+
+/// What templates may reach beside the view.
+#[derive(Clone, Default)]
+pub struct Environment {
+    /// The registries, by the names that `registry=` uses.
+    pub registries: BTreeMap<Arc<str>, Arc<dyn Registry>>,
+    /// Where included templates are looked for, after the folder of the including file.
+    pub template_dirs: Vec<PathBuf>,
+    /// The folder that `file()` starts from, absolute.
+    pub base: PathBuf,
+    /// What `env()` sees; our own credentials are not among it.
+    pub variables: BTreeMap<String, String>,
+    /// Bounds on values and output.
+    pub limits: Limits,
+}
+
+/// The variables may hold secrets: only their names are shown.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment")
+            .field("registries", &self.registries.keys())
+            .field("template_dirs", &self.template_dirs)
+            .field("base", &self.base)
+            .field("variables", &self.variables.keys())
+            .field("limits", &self.limits)
+            .finish()
+    }
+}
+
+/// What one render gave.
+#[derive(Debug)]
+pub struct Rendering {
+    /// What it asked and had an answer.
+    pub reads: BTreeSet<Asked>,
+    /// What it asked and has no answer yet; while it is not empty the output means nothing.
+    pub missing: BTreeSet<Asked>,
+    /// The bytes of the file, or why there are none.
+    pub output: Result<Vec<u8>, TemplateError>,
+}

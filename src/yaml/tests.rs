@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -126,7 +128,7 @@ fn depth_is_bounded() {
     // Aliases cannot go deeper than what is written either.
     let mut text = format!("a0: &a0 {}\n", nested(100));
     for step in 1..5 {
-        text += &format!("a{step}: &a{step} {}*a{}{}\n", "[".repeat(20), step - 1, "]".repeat(20));
+        writeln!(text, "a{step}: &a{step} {}*a{}{}", "[".repeat(20), step - 1, "]".repeat(20)).unwrap();
     }
     assert!(parse(&text).unwrap_err().message.contains("128"));
 }
@@ -136,7 +138,7 @@ fn aliases_cannot_grow_without_bound() {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for step in 1..12 {
         let aliases = vec![format!("*a{}", step - 1); 10].join(", ");
-        text += &format!("a{step}: &a{step} [{aliases}]\n");
+        writeln!(text, "a{step}: &a{step} [{aliases}]").unwrap();
     }
     let error = parse(&text).unwrap_err();
     assert_eq!(error.message, "the aliases make this document too large");

@@ -1,6 +1,6 @@
 //! How far one read has come: what it last answered, and how it may be sent again.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::registry::{Data, Entry, Instance, Query};
 /// What outlives an outage of one read.
 #[derive(Debug, Default)]
 pub(super) struct Cursor {
-    /// The queries that it answers; none for a scout.
-    pub(super) queries: BTreeSet<Query>,
+    /// The queries that it answers, numbered as they are wanted; none for a scout.
+    pub(super) queries: BTreeMap<Query, u64>,
     /// The index of the last answer that was used.
     pub(super) index: Option<u64>,
     /// What the last body was, if all its queries have it.

@@ -20,6 +20,8 @@ pub(super) enum Failure {
     NotConsul(String),
     /// The token may not.
     Denied(String),
+    /// Consul left out what the token may not read.
+    Filtered,
     /// Consul does not understand the question.
     Refused(String),
     /// Consul asks for a pause; with `everywhere` for all that we ask.
@@ -36,6 +38,10 @@ impl fmt::Display for Failure {
             Self::Away(text) | Self::NotConsul(text) | Self::Unreadable(text) => f.write_str(text),
             Self::Leaderless(text) => write!(f, "no leader: {text}"),
             Self::Denied(text) => write!(f, "not allowed: {text}"),
+            Self::Filtered => f.write_str(
+                "the token may not read all of it (`X-Consul-Results-Filtered-By-ACLs`); `allow_filtered: true` takes \
+                 what is left",
+            ),
             Self::Refused(text) => write!(f, "refused: {text}"),
             Self::Busy { everywhere: false, .. } => f.write_str("asked too much of (status 429)"),
             Self::Busy { everywhere: true, .. } => f.write_str("overloaded (status 503)"),
@@ -80,7 +86,7 @@ impl Failure {
                 return Consequence::Outage;
             }
             Self::Busy { after, everywhere: false } => (true, after.unwrap_or_else(|| backoff(500))),
-            Self::Denied(_) | Self::Refused(_) => (true, longest),
+            Self::Denied(_) | Self::Filtered | Self::Refused(_) => (true, longest),
             Self::Broken(_) => (failures > 1, backoff(100)),
             Self::Unreadable(_) => (true, backoff(100)),
         };

@@ -1,6 +1,6 @@
 //! One time of being connected: which reads are sent when, and what becomes of what they bring.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub(super) struct Session<'a> {
     sweep: Sweep,
     /// The reads under way or in a pause before.
     jobs: JoinMap<Request, Fetched>,
+    /// Those of the jobs that were not ended by us.
+    live: HashSet<Request>,
     /// Scouts that have not come back yet: what is read before them may change unseen.
     scouting: BTreeSet<Request>,
     /// Whether a read has been answered: then what answers is a Consul.
@@ -55,6 +57,7 @@ impl<'a> Session<'a> {
             context,
             plan: Plan::default(),
             jobs: JoinMap::new(),
+            live: HashSet::new(),
             scouting: BTreeSet::new(),
             answered: false,
         }
@@ -63,13 +66,14 @@ impl<'a> Session<'a> {
     /// Follows what is wanted now, and nothing else.
     pub(super) fn replan(&mut self, feed: &mut Feed) {
         let config = self.watch.config.clone();
-        let mut wanted: BTreeMap<Request, BTreeSet<Query>> = BTreeMap::new();
+        let mut wanted: BTreeMap<Request, BTreeMap<Query, u64>> = BTreeMap::new();
         let mut refused = Publication::new();
-        for query in feed.wanted().iter() {
+        for (query, number) in feed.wanted().iter() {
             match Request::of(query, &config) {
-                Ok(request) => drop(wanted.entry(request).or_default().insert(query.clone())),
+                Ok(request) => drop(wanted.entry(request).or_default().insert(query.clone(), *number)),
                 Err(reason) => {
-                    refused.push(Reply { query: query.clone(), result: Err(QueryError(format!("consul {reason}"))) });
+                    refused
+                        .push(Reply { query: query.clone(), result: Err(QueryError::new(format!("consul {reason}"))) });
                 }
             }
         }
@@ -81,8 +85,10 @@ impl<'a> Session<'a> {
         for request in plan.all() {
             let queries = wanted.remove(request).unwrap_or_default();
             let cursor = self.watch.cursors.entry(request.clone()).or_default();
-            if !queries.is_subset(&cursor.queries) {
-                // The last answer is not kept, so it is read again for the new ones.
+            let asked_anew = queries.iter().any(|(query, number)| cursor.queries.get(query) != Some(number));
+            let new_scout = plan.scouts.contains(request) && !self.plan.scouts.contains(request);
+            if asked_anew || new_scout {
+                // The last answer is not kept, so it is read again for those who do not know it.
                 cursor.print = None;
                 cursor.sure = false;
                 restart.push(request.clone());
@@ -93,15 +99,12 @@ impl<'a> Session<'a> {
         // Nodes are looked after by whoever knows which there are.
         let holds = |request: &Request| plan.holds(request) || matches!(request, Request::Node { .. });
         self.watch.cursors.retain(|request, _| holds(request));
-        let unwanted: Vec<Request> = self.jobs.keys().filter(|request| !holds(request)).cloned().collect();
-        for request in unwanted {
+        // A long poll that is now left to the sweep ends; a read of the sweep that now polls goes on to do so.
+        let ends = |request: &Request| !holds(request) || (plan.swept.contains(request) && !self.sweep.holds(request));
+        for request in self.live.extract_if(|request| ends(request)) {
             self.jobs.abort(&request);
         }
-        // A long poll that is now left to the sweep ends; a read of the sweep that now polls goes on to do so.
-        for request in plan.swept.iter().filter(|request| !self.sweep.holds(request)) {
-            self.jobs.abort(request);
-        }
-        self.scouting.extend(plan.scouts.iter().filter(|scout| !self.plan.scouts.contains(*scout)).cloned());
+        self.scouting.extend(plan.scouts.difference(&self.plan.scouts).cloned());
         self.scouting.retain(|scout| plan.scouts.contains(scout));
         if plan.swept.is_empty() != self.plan.swept.is_empty() {
             debug!(reads = plan.swept.len(), "reads that are swept, since there are too many for a long poll each");
@@ -109,7 +112,7 @@ impl<'a> Session<'a> {
         self.plan = plan;
         self.visit_nodes();
         for request in self.plan.polled.union(&self.plan.scouts).cloned().collect::<Vec<_>>() {
-            if !self.jobs.contains_key(&request) || restart.contains(&request) {
+            if !self.live.contains(&request) || restart.contains(&request) {
                 self.poll(&request, Duration::ZERO, false);
             }
         }
@@ -168,8 +171,8 @@ impl<'a> Session<'a> {
     }
 
     fn spawn(&mut self, fetch: Fetch) {
-        let request = fetch.request.clone();
-        self.jobs.spawn(request, fetch.run(self.context.clone()));
+        self.live.insert(fetch.request.clone());
+        self.jobs.spawn(fetch.request.clone(), fetch.run(self.context.clone()));
     }
 
     /// Waits until a read is over. Safe to cancel.
@@ -189,14 +192,12 @@ impl<'a> Session<'a> {
         let mut result = Ok(());
         while let Some((request, joined)) = next.filter(|_| result.is_ok()) {
             result = match joined {
-                Ok(fetched) => self.settle_one(&request, fetched, &mut publication, &mut absent),
-                // Ended because nobody wanted it; somebody may by now.
-                Err(error) if error.is_cancelled() => {
-                    if self.plan.holds(&request) {
-                        self.go_on(&request, Duration::ZERO, false);
-                    }
-                    Ok(())
+                Ok(fetched) => {
+                    self.live.remove(&request);
+                    self.settle_one(&request, fetched, &mut publication, &mut absent)
                 }
+                // Ended by us, or by the end of the program.
+                Err(error) if error.is_cancelled() => Ok(()),
                 Err(_) => Err(Failure::Broken("internal error: a read panicked; please report this".to_owned())),
             };
             next = self.jobs.try_join_next();
@@ -242,9 +243,7 @@ impl<'a> Session<'a> {
         }
         if good.filtered && !config.allow_filtered && !cursor.queries.is_empty() && !self.plan.scouts.contains(request)
         {
-            let reason = "the token may not read all of it (`X-Consul-Results-Filtered-By-ACLs`); `allow_filtered: true` \
-                          takes what is left";
-            return self.fail(request, Failure::Denied(reason.to_owned()), publication);
+            return self.fail(request, Failure::Filtered, publication);
         }
         let pause = cursor.pause(Instant::now(), fetched.cost, clocks);
         match body {
@@ -285,11 +284,11 @@ impl<'a> Session<'a> {
         self.watch.tell(&self.context.registry, left_out);
         let Some(cursor) = self.watch.cursors.get_mut(request) else { return };
         cursor.share(&mut contents);
-        for query in cursor.queries.clone() {
+        for query in cursor.queries.keys().cloned().collect::<Vec<_>>() {
             let result = match left_out.first() {
                 Some(first) if self.watch.config.strict => {
                     cursor.print = None;
-                    Err(QueryError(format!("{} entries cannot be read, the first is {first}", left_out.len())))
+                    Err(QueryError::new(format!("{} entries cannot be read, the first is {first}", left_out.len())))
                 }
                 _ => match request.answer(&contents, &query, cursor.entries()) {
                     Some(data) => {
@@ -384,8 +383,12 @@ impl<'a> Session<'a> {
         cursor.sure &= matches!(failure, Failure::Busy { .. });
         if told {
             cursor.print = None;
-            let error = QueryError(request.explain(&failure));
-            let replies = cursor.queries.iter().map(|query| Reply { query: query.clone(), result: Err(error.clone()) });
+            let reason = request.explain(&failure);
+            let error = match failure {
+                Failure::Denied(_) => QueryError::denied(reason),
+                _ => QueryError::new(reason),
+            };
+            let replies = cursor.queries.keys().map(|query| Reply { query: query.clone(), result: Err(error.clone()) });
             publication.extend(replies);
             let is_scout = self.plan.scouts.contains(request);
             if is_scout && cursor.queries.is_empty() && cursor.failures == 1 {
@@ -399,7 +402,7 @@ impl<'a> Session<'a> {
                 _ => {}
             }
         }
-        self.go_on(request, pause, matches!(failure, Failure::Denied(_)));
+        self.go_on(request, pause, matches!(failure, Failure::Denied(_) | Failure::Filtered));
         Ok(())
     }
 

@@ -1,0 +1,192 @@
+//! What may go wrong between rendered bytes and files in place.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use rustix::io::Errno;
+
+use crate::config::Template;
+use crate::process::End;
+
+/// A failed apply. Nothing that is visible has changed.
+#[derive(Debug, thiserror::Error)]
+#[error("{subject}: {problem}")]
+pub struct ApplyError {
+    subject: String,
+    problem: Problem,
+    hint: Option<String>,
+}
+
+/// What kind of failure it is, by what follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// A check said no: these bytes are refused, and others may be taken.
+    Refused,
+    /// A check could not be run or did not end in time: it may work the next time.
+    CheckNotRun,
+    /// A file could not be written, for example on a full disk: it may work the next time.
+    Write,
+    /// A file may not be written: read-only file system, permission, a destination that is not fit. Only the operator
+    /// can help, so a try each 30 s is enough.
+    Standing,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0}")]
+    CheckNotRun(String),
+    #[error("cannot {step}: {source}")]
+    Write { step: &'static str, source: io::Error },
+    #[error("{0}")]
+    Unfit(String),
+}
+
+impl ApplyError {
+    /// What kind of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        match &self.problem {
+            Problem::Refused(_) => ErrorKind::Refused,
+            Problem::CheckNotRun(_) => ErrorKind::CheckNotRun,
+            Problem::Write { source, .. } if is_standing(source) => ErrorKind::Standing,
+            Problem::Write { .. } => ErrorKind::Write,
+            Problem::Unfit(_) => ErrorKind::Standing,
+        }
+    }
+
+    /// What to do about it, where that can be known.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// The error number of the system call that failed.
+    pub fn errno(&self) -> Option<i32> {
+        match &self.problem {
+            Problem::Write { source, .. } => source.raw_os_error(),
+            _ => None,
+        }
+    }
+
+    /// A file that could not be written.
+    pub(super) fn write<'a>(file: impl Into<Subject<'a>>, step: &'static str, source: impl Into<io::Error>) -> Self {
+        let (file, source) = (file.into(), source.into());
+        let hint = hint(&source, file.destination);
+        Self { subject: file.to_string(), problem: Problem::Write { step, source }, hint }
+    }
+
+    /// A destination that is refused.
+    pub(super) fn unfit<'a>(file: impl Into<Subject<'a>>, why: impl Into<String>, hint: impl Into<String>) -> Self {
+        let hint = Some(hint.into()).filter(|hint| !hint.is_empty());
+        Self { subject: file.into().to_string(), problem: Problem::Unfit(why.into()), hint }
+    }
+
+    /// The wrapper of a check that could not be written in `folder`.
+    pub(super) fn wrapper(subject: String, folder: &Path, source: io::Error) -> Self {
+        let hint = hint(&source, &folder.join("wrapper"));
+        Self { subject, problem: Problem::Write { step: "write the wrapper of its check", source }, hint }
+    }
+
+    /// A check that ended otherwise than with 0. What it wrote is left out for secret files.
+    pub(super) fn check(subject: String, program: &str, end: &End, output: Option<String>) -> Self {
+        let said = output.filter(|output| !output.is_empty()).map(|output| format!("\n{output}")).unwrap_or_default();
+        let problem = match end {
+            // 127 is how a shell says that there is no such program.
+            End::Exited(code) if *code != 127 => {
+                Problem::Refused(format!("check `{program}` refuses it: it {end}{said}"))
+            }
+            _ => Problem::CheckNotRun(format!("check `{program}` {end}{said}")),
+        };
+        Self { subject, problem, hint: end.hint().map(str::to_owned) }
+    }
+
+    /// The same error with `note` before its hint.
+    pub(super) fn noting(mut self, note: &str) -> Self {
+        self.hint = Some(self.hint.map_or_else(|| note.to_owned(), |hint| format!("{note}; {hint}")));
+        self
+    }
+}
+
+/// The file that an error is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subject<'a> {
+    /// The name of its template.
+    pub(super) template: &'a str,
+    /// Its configured path.
+    pub(super) destination: &'a Path,
+}
+
+impl<'a> From<&'a Template> for Subject<'a> {
+    fn from(template: &'a Template) -> Self {
+        Self { template: &template.name, destination: &template.dest }
+    }
+}
+
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "template `{}`, file `{}`", self.template, self.destination.display())
+    }
+}
+
+fn is_standing(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(
+            Errno::ROFS
+                | Errno::ACCESS
+                | Errno::PERM
+                | Errno::NOENT
+                | Errno::NOTDIR
+                | Errno::ISDIR
+                | Errno::LOOP
+                | Errno::NAMETOOLONG
+                | Errno::TXTBSY
+        )
+    )
+}
+
+fn hint(error: &io::Error, destination: &Path) -> Option<String> {
+    let folder = destination.parent().unwrap_or(destination).display();
+    Some(match Errno::from_io_error(error)? {
+        Errno::NOSPC | Errno::DQUOT => {
+            format!("make room on the file system of `{folder}`: the old and the new file must both fit")
+        }
+        Errno::ROFS => format!(
+            "`{folder}` is read-only for liveconf: mount it writable, or add it to `ReadWritePaths` of the systemd unit"
+        ),
+        Errno::ACCESS | Errno::PERM => format!(
+            "let the user that liveconf runs as write in `{folder}`, and see that the file is not immutable (`lsattr`)"
+        ),
+        Errno::NAMETOOLONG => "a file name has at most 255 bytes".to_owned(),
+        Errno::LOOP => "a symlink in the path leads in a circle or was exchanged meanwhile".to_owned(),
+        Errno::FBIG => "raise the limit on file sizes (`ulimit -f`)".to_owned(),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_the_operator_can_mend_is_not_tried_again_soon() {
+        for (errno, standing) in [
+            (Errno::ROFS, true),
+            (Errno::ACCESS, true),
+            (Errno::PERM, true),
+            (Errno::NOSPC, false),
+            (Errno::IO, false),
+            (Errno::DQUOT, false),
+            (Errno::BUSY, false),
+        ] {
+            assert_eq!(is_standing(&errno.into()), standing, "{errno:?}");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_gets_a_hint() {
+        let hint = hint(&Errno::NOSPC.into(), Path::new("/etc/x/y.conf")).unwrap();
+        assert!(hint.contains("`/etc/x`"), "{hint}");
+    }
+}

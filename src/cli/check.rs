@@ -1,0 +1,46 @@
+//! `check`: what is wrong with configuration and templates, without side effects.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::args::{Check, Common};
+use super::load;
+use super::ready::Patience;
+use crate::exit::Exit;
+use crate::registries::Registries;
+use crate::registry::{Asked, Path, Query};
+use crate::store::Store;
+use crate::target::Waiting;
+
+pub(super) async fn run(common: &Common, options: &Check) -> Exit {
+    let plan = match load::plan(common, &load::variables()) {
+        Ok(plan) => plan,
+        Err(exit) => return exit,
+    };
+    let (targets, registries) = (plan.targets.len(), plan.config.registries.len());
+    if options.connect {
+        let store = Store::new();
+        let _registries = Registries::start(&plan.config, &store);
+        // Any answer will do, also that there is no such key.
+        let probes: BTreeSet<Asked> = plan.config.registries.keys().map(probe).collect();
+        let reader = store.reader();
+        reader.has_read(&reader.view(), probes.clone());
+        let (patience, probes) = (Patience::new(options.timeout), Waiting::for_all(probes));
+        let answered = tokio::select! {
+            answered = patience.arrival("check --connect", &reader, &probes) => answered,
+            () = patience.draw() => false,
+        };
+        if !answered {
+            patience.report();
+            return Exit::NotReady;
+        }
+    }
+    let connected = if options.connect { ", every registry answers" } else { "" };
+    eprintln!("ok: {targets} target(s), {registries} registry(ies){connected}");
+    Exit::Done
+}
+
+fn probe(registry: &Arc<str>) -> Asked {
+    let path = Path::parse("liveconf/probe").unwrap_or_else(|_| Path::root());
+    Asked { registry: registry.clone(), query: Query::Exists(path) }
+}

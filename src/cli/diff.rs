@@ -1,0 +1,44 @@
+//! `diff`: how the files on disk would change, as a unified diff; the exit code says whether they would.
+
+use std::fs;
+use std::io::ErrorKind;
+
+use similar::TextDiff;
+
+use super::args::{Common, Ready};
+use super::render::rendered;
+use crate::config::Template;
+use crate::exit::Exit;
+
+pub(super) async fn run(common: &Common, options: &Ready) -> Exit {
+    let (plan, rendered) = match rendered(common, options).await {
+        Ok(both) => both,
+        Err(exit) => return exit,
+    };
+    let templates = plan.targets.iter().flat_map(|(target, _)| &target.templates);
+    let files = rendered.iter().flat_map(|complete| &complete.files);
+    templates.zip(files).fold(Exit::Done, |exit, (template, new)| exit.and(compare(template, new)))
+}
+
+fn compare(template: &Template, new: &[u8]) -> Exit {
+    let dest = template.dest.display();
+    let (old, old_name) = match fs::read(&template.dest) {
+        Ok(old) => (old, dest.to_string()),
+        Err(error) if error.kind() == ErrorKind::NotFound => (Vec::new(), "/dev/null".to_owned()),
+        Err(error) => {
+            eprintln!("error: failed to read `{dest}`: {error}");
+            return Exit::Failed;
+        }
+    };
+    if old == new && old_name != "/dev/null" {
+        return Exit::Done;
+    }
+    if template.secret {
+        println!("--- {old_name}\n+++ {dest}\n(secret: the content is not shown)");
+    } else if let (Ok(old), Ok(new)) = (std::str::from_utf8(&old), std::str::from_utf8(new)) {
+        print!("{}", TextDiff::from_lines(old, new).unified_diff().header(&old_name, &dest.to_string()));
+    } else {
+        println!("Binary files {old_name} and {dest} differ");
+    }
+    Exit::Differs
+}

@@ -1,0 +1,124 @@
+//! From the command line to a plan.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::args::{Common, Format};
+use crate::apply::{Lock, Records, sweep};
+use crate::config::{self, Config, LoadOptions, LogFormat, Problem};
+use crate::exit::Exit;
+use crate::log;
+use crate::plan::Plan;
+use crate::template::TemplateError;
+
+/// The environment as it was at the start; what is not UTF-8 cannot be named in a configuration and is left out.
+pub(super) fn variables() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// What keeps the command line from becoming a plan.
+pub(super) enum Unusable {
+    Configuration(Vec<Problem>),
+    Templates(Vec<TemplateError>),
+    WorkingFolder(std::io::Error),
+}
+
+impl Unusable {
+    /// A line for each thing that is wrong, for the log.
+    fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Configuration(problems) => problems.iter().map(ToString::to_string).collect(),
+            Self::Templates(errors) => errors.iter().map(ToString::to_string).collect(),
+            Self::WorkingFolder(error) => vec![format!("failed to find the working folder: {error}")],
+        }
+    }
+
+    /// All that is wrong, for people: each with its place, its source line and a hint.
+    fn report(&self) {
+        match self {
+            Self::Configuration(problems) => eprint!("{}", config::describe(problems)),
+            Self::Templates(_) | Self::WorkingFolder(_) => {
+                for line in self.lines() {
+                    eprintln!("error: {line}");
+                }
+            }
+        }
+    }
+}
+
+/// Reads the configuration that the command line names, or the job that it describes.
+fn read_config(common: &Common, variables: &BTreeMap<String, String>) -> Result<Config, Unusable> {
+    let options = LoadOptions {
+        config: common.config.clone(),
+        state_dir: common.state_dir.clone(),
+        environment: variables.clone(),
+        working_folder: std::env::current_dir().map_err(Unusable::WorkingFolder)?,
+        uid: nix::unistd::geteuid().as_raw(),
+    };
+    let job = &common.job;
+    let loaded = if job.is_empty() { config::load(&options) } else { config::from_job(&job.describe(), &options) };
+    let mut config = loaded.map_err(Unusable::Configuration)?;
+    if let Some(level) = common.log_level {
+        config.log.level = level;
+    }
+    if let Some(format) = common.log_format {
+        config.log.format = match format {
+            Format::Text => LogFormat::Text,
+            Format::Json => LogFormat::Json,
+        };
+    }
+    Ok(config)
+}
+
+fn read_plan(common: &Common, variables: &BTreeMap<String, String>) -> Result<Plan, Unusable> {
+    Plan::load(read_config(common, variables)?, variables).map_err(Unusable::Templates)
+}
+
+/// Reads configuration and templates again, with what is wrong as lines for the log.
+pub(super) fn reread(common: &Common, variables: &BTreeMap<String, String>) -> Result<Plan, Vec<String>> {
+    read_plan(common, variables).map_err(|unusable| unusable.lines())
+}
+
+/// Reads configuration and templates and starts the log; what is wrong is written to standard error.
+pub(super) fn plan(common: &Common, variables: &BTreeMap<String, String>) -> Result<Plan, Exit> {
+    let plan = read_plan(common, variables).map_err(|unusable| {
+        unusable.report();
+        Exit::Usage
+    })?;
+    log::init(&plan.config.log);
+    if !plan.config.warnings.is_empty() {
+        eprint!("{}", config::describe_as("warning", &plan.config.warnings));
+    }
+    Ok(plan)
+}
+
+/// Keeps of the plan only the targets with these names; all when there are none.
+pub(super) fn only(plan: &mut Plan, names: &[String]) -> Result<(), Exit> {
+    let known = |name: &String| plan.targets.iter().any(|(target, _)| *target.name == **name);
+    if let Some(unknown) = names.iter().find(|name| !known(name)) {
+        let names: Vec<&str> = plan.targets.iter().map(|(target, _)| &*target.name).collect();
+        eprintln!("error: there is no target `{unknown}`\nhint: the targets are {}", names.join(", "));
+        return Err(Exit::Usage);
+    }
+    if !names.is_empty() {
+        plan.targets.retain(|(target, _)| names.iter().any(|name| *target.name == **name));
+    }
+    Ok(())
+}
+
+/// The records of what was applied, and the lock that keeps a second liveconf from the same state folder.
+pub(super) fn records(plan: &Plan) -> Result<(Arc<Records>, Lock), Exit> {
+    let records = Records::open(&plan.config.state_dir);
+    match records.lock() {
+        Ok(lock) => {
+            sweep(&plan.config.targets);
+            Ok((Arc::new(records), lock))
+        }
+        Err(held) => {
+            eprintln!("error: {held}");
+            Err(Exit::Failed)
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The command line: arguments in, exit code out. Data go to standard output, words for people to standard error.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks")]
+
+mod args;
+mod check;
+mod diff;
+mod load;
+mod once;
+mod ready;
+mod render;
+mod run;
+
+use std::ffi::OsString;
+
+use clap::Parser;
+
+use crate::exit::Exit;
+use args::{Args, Verb};
+
+/// Runs the program with these arguments, the first of them its name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => {
+            let usage = error.use_stderr();
+            // Nothing can be said where even this fails.
+            let _ = error.print();
+            return if usage { Exit::Usage } else { Exit::Done };
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: failed to start: {error}");
+            return Exit::Failed;
+        }
+    };
+    let exit = runtime.block_on(async {
+        match &args.verb {
+            Verb::Run(options) => run::run(&args.common, options).await,
+            Verb::Once(options) => once::run(&args.common, options).await,
+            Verb::Render(options) => render::run(&args.common, options).await,
+            Verb::Diff(options) => diff::run(&args.common, options).await,
+            Verb::Check(options) => check::run(&args.common, options).await,
+        }
+    });
+    // A render that hangs must not keep the program from ending.
+    runtime.shutdown_background();
+    exit
+}

@@ -1,0 +1,147 @@
+//! `once`: render and apply once, with a deadline and an exit code.
+
+use futures_util::future::join_all;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::args::{Common, Once};
+use super::load;
+use super::ready::Patience;
+use crate::apply::reload::Outcome;
+use crate::backoff::Backoff;
+use crate::exit::Exit;
+use crate::registries::Registries;
+use crate::store::{Reader, Store};
+use crate::target::{Applied, Applier, Attempt, Failure, Options, RETRY_JITTER, failure_text, paths};
+
+pub(super) async fn run(common: &Common, options: &Once) -> Exit {
+    let variables = load::variables();
+    let mut plan = match load::plan(common, &variables) {
+        Ok(plan) => plan,
+        Err(exit) => return exit,
+    };
+    if let Err(exit) = load::only(&mut plan, &options.ready.targets) {
+        return exit;
+    }
+    let (records, _lock) = match load::records(&plan) {
+        Ok(both) => both,
+        Err(exit) => return exit,
+    };
+    let store = Store::new();
+    let _registries = Registries::start(&plan.config, &store);
+    let patience = Patience::new(options.ready.timeout);
+    let stop = CancellationToken::new();
+    let choices = Options { no_check: options.no_check, no_reload: options.no_reload };
+    let appliers = plan.appliers(&records, choices);
+    let mut all = std::pin::pin!(join_all(appliers.into_iter().map(|applier| {
+        let job = Job { applier, reader: store.reader(), patience: &patience, stop: &stop };
+        job.run(options.ready.wait_for_keys)
+    })));
+    let exits = tokio::select! {
+        exits = &mut all => exits,
+        () = patience.draw() => Vec::new(),
+        () = stop_signal() => {
+            eprintln!("error: interrupted");
+            // What is under way ends whole, unless a second signal says otherwise.
+            stop.cancel();
+            tokio::select! {
+                exits = &mut all => exits,
+                () = tokio::time::sleep(plan.config.grace) => Vec::new(),
+                () = stop_signal() => Vec::new(),
+            };
+            vec![Exit::Failed]
+        }
+    };
+    if exits.contains(&Exit::NotReady) {
+        patience.report();
+    }
+    exits.into_iter().fold(Exit::Done, Exit::and)
+}
+
+/// One target of the job.
+struct Job<'a> {
+    applier: Applier,
+    reader: Reader,
+    patience: &'a Patience,
+    stop: &'a CancellationToken,
+}
+
+impl Job<'_> {
+    async fn run(mut self, wait_for_keys: bool) -> Exit {
+        let name = self.applier.target().name.clone();
+        loop {
+            let go_on = match self.applier.attempt(&self.reader, self.stop).await {
+                Attempt::Waiting(waiting) => tokio::select! {
+                    arrived = self.patience.arrival(&name, &self.reader, &waiting) => arrived,
+                    () = self.stop.cancelled() => return Exit::Failed,
+                },
+                Attempt::Failed(Failure::Render(failure)) if wait_for_keys && failure.is_absent_key() => {
+                    let reason = failure.to_string();
+                    tokio::select! {
+                        changed = self.patience.change(&name, &self.reader, &reason) => changed,
+                        () = self.stop.cancelled() => return Exit::Failed,
+                    }
+                }
+                Attempt::Failed(failure) => {
+                    eprintln!("error: target `{name}`: {}", failure_text(&failure));
+                    return Exit::Failed;
+                }
+                Attempt::Stopped => return Exit::Failed,
+                Attempt::Applied(applied) => return self.finish(&name, applied).await,
+            };
+            if !go_on {
+                return Exit::NotReady;
+            }
+        }
+    }
+
+    /// Says what was written, and tries a reload that failed again until the deadline.
+    async fn finish(&mut self, name: &str, applied: Applied) -> Exit {
+        if applied.changed.is_empty() {
+            info!(target = name, "every file is true already");
+        } else {
+            info!(target = name, revision = applied.revision, "wrote {}", paths(&applied.changed));
+        }
+        let (first, longest) = self.applier.target().retry;
+        let mut backoff = Backoff::new(first, longest, RETRY_JITTER);
+        let mut reload = applied.reload;
+        loop {
+            let reason = match reload {
+                None | Some(Outcome::Taken) => return Exit::Done,
+                Some(Outcome::NotRunning(reason)) => {
+                    info!(target = name, "the process is not running, it will read the files when it starts: {reason}");
+                    return Exit::Done;
+                }
+                Some(Outcome::Rejected(reason)) => {
+                    eprintln!("error: target `{name}`: the process refused the new files: {reason}");
+                    return Exit::Failed;
+                }
+                Some(Outcome::Failed(reason)) => reason,
+            };
+            let again = tokio::time::Instant::now() + backoff.next_pause();
+            if again >= self.patience.deadline() {
+                eprintln!("error: target `{name}`: reload failed, it stays owed: {reason}");
+                return Exit::Failed;
+            }
+            warn!(target = name, "reload failed, it will be tried again: {reason}");
+            tokio::select! {
+                () = tokio::time::sleep_until(again) => {}
+                () = self.stop.cancelled() => return Exit::Failed,
+            }
+            reload = Some(self.applier.pay().await);
+        }
+    }
+}
+
+/// Waits for a signal that asks to stop.
+async fn stop_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,118 @@
+//! Waiting for answers: a line on a terminal while it lasts, and the names of what was missing when it is given up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::store::Reader;
+use crate::target::{Waiting, waiting_for};
+
+/// How often the line on a terminal is drawn.
+const DRAW: Duration = Duration::from_millis(250);
+
+/// What targets wait for, and until when they may.
+pub(super) struct Patience {
+    started: Instant,
+    deadline: Instant,
+    missing: Mutex<BTreeMap<String, BTreeSet<String>>>,
+}
+
+impl Patience {
+    /// Waits at most for `timeout` from now.
+    pub(super) fn new(timeout: Duration) -> Self {
+        let started = Instant::now();
+        // A timeout of centuries is no timeout.
+        let deadline = started.checked_add(timeout).unwrap_or(started + Duration::from_secs(100 * 365 * 86400));
+        Self { started, deadline, missing: Mutex::default() }
+    }
+
+    /// The end of all waiting.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Waits until another render of a target may come further; gives false when the deadline comes before.
+    pub(super) async fn arrival(&self, target: &str, reader: &Reader, waiting: &Waiting) -> bool {
+        loop {
+            let view = reader.view();
+            if waiting.is_over(&view) {
+                self.note(target, BTreeSet::new());
+                return true;
+            }
+            let absent = waiting.missing.iter().filter(|asked| view.answer(asked).is_none());
+            self.note(target, absent.map(|asked| waiting_for(asked, reader)).collect());
+            tokio::select! {
+                _ = reader.changed() => {}
+                // The reason may have changed, such as an outage that was found meanwhile.
+                () = tokio::time::sleep(DRAW) => {}
+                () = tokio::time::sleep_until(self.deadline) => return false,
+            }
+        }
+    }
+
+    /// Waits for any change of what a target has read; gives false when the deadline comes before.
+    pub(super) async fn change(&self, target: &str, reader: &Reader, reason: &str) -> bool {
+        self.note(target, [reason.lines().next().unwrap_or(reason).to_owned()].into());
+        tokio::select! {
+            _ = reader.changed() => {
+                self.note(target, BTreeSet::new());
+                true
+            }
+            () = tokio::time::sleep_until(self.deadline) => false,
+        }
+    }
+
+    /// Writes what is still missing, a line each.
+    pub(super) fn report(&self) {
+        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        for (target, names) in missing.iter().filter(|(_, names)| !names.is_empty()) {
+            let waited = humantime::format_duration(Duration::from_secs(self.started.elapsed().as_secs()));
+            eprintln!("error: target `{target}` is not ready after {waited}; it waits for");
+            for name in names {
+                eprintln!("  {name}");
+            }
+        }
+    }
+
+    /// Draws what is waited for on the terminal, if standard error is one. Never ends; drop it.
+    pub(super) async fn draw(&self) {
+        if !std::io::stderr().is_terminal() {
+            return std::future::pending().await;
+        }
+        let _clear = ClearLine;
+        loop {
+            tokio::time::sleep(DRAW).await;
+            if let Some(line) = self.line() {
+                let mut terminal = std::io::stderr();
+                // A terminal that went away needs no progress.
+                let _ = write!(terminal, "\r\x1b[2K{line}").and_then(|()| terminal.flush());
+            }
+        }
+    }
+
+    fn line(&self) -> Option<String> {
+        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = missing.values().map(BTreeSet::len).sum::<usize>();
+        let first = missing.values().flatten().next()?;
+        let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        Some(format!("waiting {} s for {first}{more}", self.started.elapsed().as_secs()))
+    }
+
+    fn note(&self, target: &str, names: BTreeSet<String>) {
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.insert(target.to_owned(), names);
+    }
+}
+
+/// Takes the line off the terminal again.
+struct ClearLine;
+
+impl Drop for ClearLine {
+    fn drop(&mut self) {
+        let mut terminal = std::io::stderr();
+        let _ = write!(terminal, "\r\x1b[2K").and_then(|()| terminal.flush());
+    }
+}

@@ -1,0 +1,101 @@
+//! `render`: every file to standard output, nothing touched.
+
+use std::io::Write;
+
+use futures_util::future::join_all;
+
+use super::args::{Common, Ready};
+use super::load;
+use super::ready::Patience;
+use crate::exit::Exit;
+use crate::plan::Plan;
+use crate::registries::Registries;
+use crate::store::{Reader, Store};
+use crate::target::{Complete, Render, Renderer};
+
+pub(super) async fn run(common: &Common, options: &Ready) -> Exit {
+    match rendered(common, options).await {
+        Ok((plan, rendered)) => print(&plan, &rendered),
+        Err(exit) => exit,
+    }
+}
+
+/// The plan of the command line, and every file of its targets once all answers are there.
+pub(super) async fn rendered(common: &Common, options: &Ready) -> Result<(Plan, Vec<Complete>), Exit> {
+    let variables = load::variables();
+    let mut plan = load::plan(common, &variables)?;
+    load::only(&mut plan, &options.targets)?;
+    let store = Store::new();
+    let _registries = Registries::start(&plan.config, &store);
+    let patience = Patience::new(options.timeout);
+    let all = join_all(plan.targets.iter().map(|(target, templates)| {
+        let mut renderer = Renderer::new(target.clone(), templates.clone());
+        let (reader, patience, name) = (store.reader(), &patience, target.name.clone());
+        async move { complete(&mut renderer, &name, &reader, patience, options.wait_for_keys).await }
+    }));
+    let results = tokio::select! {
+        results = all => results,
+        () = patience.draw() => Vec::new(),
+    };
+    if results.iter().any(|result| matches!(result, Err(Exit::NotReady))) {
+        patience.report();
+    }
+    let mut files = Vec::with_capacity(results.len());
+    let mut exit = Exit::Done;
+    for result in results {
+        match result {
+            Ok(complete) => files.push(complete),
+            Err(failed) => exit = exit.and(failed),
+        }
+    }
+    if exit == Exit::Done { Ok((plan, files)) } else { Err(exit) }
+}
+
+/// Renders one target once all its answers are there.
+async fn complete(
+    renderer: &mut Renderer,
+    target: &str,
+    reader: &Reader,
+    patience: &Patience,
+    wait_for_keys: bool,
+) -> Result<Complete, Exit> {
+    loop {
+        let go_on = match renderer.render(reader).await {
+            Render::Complete(complete) => return Ok(complete),
+            Render::Waiting(waiting) => patience.arrival(target, reader, &waiting).await,
+            Render::Failed(failure) if wait_for_keys && failure.is_absent_key() => {
+                patience.change(target, reader, &failure.to_string()).await
+            }
+            Render::Failed(failure) => {
+                eprintln!("error: target `{target}`: {failure}");
+                return Err(Exit::Failed);
+            }
+        };
+        if !go_on {
+            return Err(Exit::NotReady);
+        }
+    }
+}
+
+fn print(plan: &Plan, rendered: &[Complete]) -> Exit {
+    let templates = plan.targets.iter().flat_map(|(target, _)| &target.templates);
+    let files: Vec<_> = templates.zip(rendered.iter().flat_map(|complete| &complete.files)).collect();
+    let several = files.len() > 1;
+    let mut out = std::io::stdout().lock();
+    for (index, (template, bytes)) in files.into_iter().enumerate() {
+        let heading = match (several, index) {
+            (false, _) => String::new(),
+            (true, 0) => format!("==> {} <==\n", template.dest.display()),
+            (true, _) => format!("\n==> {} <==\n", template.dest.display()),
+        };
+        if let Err(error) = out.write_all(heading.as_bytes()).and_then(|()| out.write_all(bytes)) {
+            // A reader that has seen enough, such as `head`, is no failure.
+            if error.kind() == std::io::ErrorKind::BrokenPipe {
+                return Exit::Done;
+            }
+            eprintln!("error: failed to write to standard output: {error}");
+            return Exit::Failed;
+        }
+    }
+    Exit::Done
+}

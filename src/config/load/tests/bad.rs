@@ -1,0 +1,229 @@
+//! What bad configurations are told.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn every_problem_comes_at_once_and_in_order() {
+    let text = "\
+registries:
+  main: {ectd: {}}
+targets:
+  nginx:
+    templates:
+      - src: a.tera
+        dest: a.conf
+        mode: rw-r--r--
+      - src: b.tera
+        dest: ./x/../a.conf
+        secret: yes
+    check: [nginx, -t, -c, '{stagd}', '{staged:c.conf}']
+    relod: none
+    splay: 5
+grase: 8s
+";
+    let expected = [
+        "liveconf.yaml:2:10: `ectd` is no kind of registry (did you mean `etcd`?)",
+        "liveconf.yaml:8:15: `mode` takes octal digits such as `644` or `0600`, found `rw-r--r--`",
+        "liveconf.yaml:10:15: a template of this target is called `a.conf` already, at liveconf.yaml:7:15 (give it a \
+         `name` of its own)",
+        "liveconf.yaml:11:17: `secret` takes `true` or `false`, found `yes`",
+        "liveconf.yaml:12:39: `{staged:c.conf}` names no template of the target (did you mean `a.conf`?)",
+        "liveconf.yaml:13:5: unknown key `relod` (did you mean `reload`?)",
+        "liveconf.yaml:14:12: `splay` takes a duration such as `100ms`, `2s` or `1h30m`, found `5` (it needs a unit, \
+         such as `5s` or `5ms`)",
+        "liveconf.yaml:15:1: unknown key `grase` (did you mean `grace`?)",
+    ];
+    assert_eq!(problems(&[("liveconf.yaml", text)]), expected);
+}
+
+/// Each of these texts has one problem: its place with its message, without the hint.
+fn one_problem_each(table: &[(String, &str)]) {
+    for (text, expected) in table {
+        let Err(found) = Setup::new(&[("liveconf.yaml", text)]).load() else {
+            panic!(
+                "taken:
+{text}"
+            )
+        };
+        let found: Vec<String> =
+            found.iter().map(|problem| format!("{}:{}: {}", problem.line, problem.column, problem.message)).collect();
+        assert_eq!(found, [*expected], "\n{text}");
+    }
+}
+
+#[test]
+fn bad_files_have_their_problem() {
+    let mut table = vec![
+        (String::new(), "1:1: there are no `targets`: nothing to do"),
+        ("targets:".into(), "1:1: there are no `targets`: nothing to do"),
+        ("targets: {}".into(), "1:10: there are no `targets`: nothing to do"),
+        ("targets: []".into(), "1:10: `targets` takes a mapping, found a list"),
+        ("- a".into(), "1:1: the configuration takes a mapping, found a list"),
+        ("just text".into(), "1:1: the configuration takes a mapping, found `just text`"),
+        ("targets: {t: x}".into(), "1:14: `t` takes a mapping, found `x`"),
+        ("targets: {t: }".into(), "1:12: target `t` has no templates"),
+        ("targets: {t: {templates: []}}".into(), "1:26: target `t` has no templates"),
+        ("targets: {-t: {templates: [{src: a, dest: b}]}}".into(), "1:11: `-t` cannot be a name"),
+        ("targets: {../t: {templates: [{src: a, dest: b}]}}".into(), "1:11: `../t` cannot be a name"),
+    ];
+    let lines = [
+        ("name: a/b", "1:7: `a/b` cannot be a name"),
+        ("registries: {r: {}}", "1:17: registry `r` has no kind"),
+        ("registries: {r: x}", "1:17: `r` takes a mapping, found `x`"),
+        ("registries: {r: {zookeeper: {}}}", "1:18: `zookeeper` is no kind of registry"),
+        ("registries: {r: {file: {path: a}, etcd: {}}}", "1:35: registry `r` has more than one kind"),
+        ("registries: {r: {file: {}}}", "1:24: `path` is missing"),
+        ("registries: {r: {file: {path: a, pth: b}}}", "1:34: unknown key `pth`"),
+        ("registries: {r: {file: [a]}}", "1:24: `file` takes a mapping, found a list"),
+        ("log: {level: loud}", "1:14: `level` takes `error`, `warn`, `info`, `debug` or `trace`, found `loud`"),
+        ("log: {format: xml}", "1:15: `format` takes `text` or `json`, found `xml`"),
+        ("limits: {value: 8}", "1:17: `value` takes a size such as `64KiB` or `8MB`, found `8`"),
+        ("limits: {output: 0}", "1:18: `output` cannot be `0`"),
+        ("env: {alow: [A]}", "1:7: unknown key `alow`"),
+        ("grace: soon", "1:8: `grace` takes a duration such as `100ms`, `2s` or `1h30m`, found `soon`"),
+        ("state_dir: [a]", "1:12: `state_dir` takes a path, found a list"),
+        ("template_dirs: [a, {}]", "1:20: `template_dirs` takes a path, found a mapping"),
+        ("status: {listen: 127.0.0.1:9533}", "1:1: unknown key `status`"),
+        ("state_dir: ${NOWHERE}/x", "1:12: the variable `NOWHERE` is not set"),
+        ("grace: 1s\ngrace: 2s", "2:1: key `grace` stands twice, first at line 1"),
+        ("grace: [1s", "2:8: illegal placement of ':' indicator"),
+    ];
+    table.extend(lines.map(|(line, expected)| (format!("{line}\n{}", target("")), expected)));
+    one_problem_each(&table);
+}
+
+#[test]
+fn bad_targets_have_their_problem() {
+    let lines = [
+        ("wait: 5", "4:11: `wait` takes a range such as `100ms..2s`, a duration, or `0`, found `5`"),
+        ("wait: 2s..1s", "4:11: `wait` takes a range such as `100ms..2s`, a duration, or `0`, found `2s..1s`"),
+        ("wait: 0..1s", "4:11: `wait` begins with `0`"),
+        ("gather: never", "4:13: `gather` takes `burst` or `always`, found `never`"),
+        ("retry: 0", "4:12: `retry` cannot begin with `0`"),
+        ("render_timeout: 0s", "4:21: `render_timeout` cannot be `0`"),
+        ("guard: {max_drop: 50%}", "4:12: `guard` is not supported by this version yet"),
+        ("confirm: {nginx: {}}", "4:14: `confirm` is not supported by this version yet"),
+        ("verify: [nginx, -t]", "4:13: `verify` is not supported by this version yet"),
+        ("reload: nginx -s reload", "4:13: `reload` takes `none` or a mapping, found `nginx -s reload`"),
+        ("reload: {}", "4:13: `signal`, `command` or `shell` is missing"),
+        ("reload: {signal: HUP}", "4:13: `pid_file` is missing"),
+        ("reload: {pid_file: a}", "4:24: `pid_file` goes with `signal`"),
+        ("reload: {signal: HUB, pid_file: a}", "4:22: `signal` takes the name of a signal, found `HUB`"),
+        ("reload: {signal: HUP, pid_file: a, timeout: 1s}", "4:49: `signal` and `timeout` exclude each other"),
+        ("reload: {command: [a], shell: b}", "4:35: `command` and `shell` exclude each other"),
+        ("reload: {command: []}", "4:23: there is no program to run"),
+        ("reload: {command: ['']}", "4:23: there is no program to run"),
+        ("reload: {shell: ' '}", "4:21: there is no program to run"),
+        ("reload: {command: nginx -s reload}", "4:23: `command` takes a list of arguments, found `nginx -s reload`"),
+        ("reload: {command: [a], timeout: 0}", "4:37: `timeout` cannot be `0`"),
+        (
+            "reload: {shell: 'a {staged}'}",
+            "4:21: `{staged}` stands for nothing: the staged files are committed by then",
+        ),
+        ("check: nginx -t", "4:12: `check` takes a list of arguments or a mapping, found `nginx -t`"),
+        ("check: []", "4:12: there is no program to run"),
+        ("check: [a, [b]]", "4:16: `check` takes a list of texts, found a list"),
+        ("check: {timeout: 1s}", "4:12: `command` or `shell` is missing"),
+        ("check: [a, '{wrapper}']", "4:16: `{wrapper}` stands for nothing: there is no `wrapper`"),
+        ("check: {command: [a, '{staged}'], wrapper: x}", "4:48: the command does not use the wrapper"),
+        (
+            "check: {command: [a, '{wrapper}'], wrapper: 'x {wrapper}'}",
+            "4:49: `{wrapper}` stands for nothing: there is no `wrapper`",
+        ),
+        ("check: {command: [a, '{staged}'], when: later}", "4:45: `when` takes `always` or `reload`, found `later`"),
+        ("check: [a, '{staged:out2}']", "4:16: `{staged:out2}` names no template of the target"),
+        (
+            "check: {shell: \"sh -c 'x {staged}'\"}",
+            "4:20: `{staged}` stands within single quotes, where it cannot be replaced",
+        ),
+        ("check: [a, \"{staged}\\0\"]", "4:16: a command cannot hold a zero byte"),
+    ];
+    let table: Vec<_> = lines.iter().map(|(line, expected)| (target(&format!("    {line}\n")), *expected)).collect();
+    one_problem_each(&table);
+
+    let two = |line: &str| {
+        format!(
+            "targets:\n  t:\n    templates:\n      - {{src: a, dest: /a}}\n      - {{src: b, dest: /b}}\n    {line}\n"
+        )
+    };
+    one_problem_each(&[
+        (two("check: [a, '{staged}']"), "6:16: `{staged}` may stand for any template of the target"),
+        (two("check: [a, '{staged:a}', '{dest}']"), "6:30: `{dest}` may stand for any template of the target"),
+    ]);
+}
+
+#[test]
+fn bad_templates_have_their_problem() {
+    let entries = [
+        ("dest: /o", "1:27: `src` is missing"),
+        ("src: a", "1:27: `dest` is missing"),
+        ("src: a, content: b, dest: /o", "1:45: `src` and `content` exclude each other"),
+        ("src: a, dest: o/", "1:42: `dest` is a folder"),
+        ("src: a, dest: /", "1:42: `dest` is a folder"),
+        ("src: a, dest: x/../a", "1:42: `dest` is `src` itself: the template would be overwritten"),
+        ("src: a, dest: ''", "1:42: `dest` takes a path, found ``"),
+        ("src: a, dest: ~/o", "1:42: `dest` takes a path, found `~/o`"),
+        ("src: a, dest: /o, mode: 648", "1:52: `mode` takes octal digits such as `644` or `0600`, found `648`"),
+        ("src: a, dest: /o, mode: 6", "1:52: `mode` takes octal digits such as `644` or `0600`, found `6`"),
+        ("src: a, dest: /o, mode: u=rw", "1:52: `mode` takes octal digits such as `644` or `0600`, found `u=rw`"),
+        ("src: a, dest: /o, owner: 'a:b:c'", "1:53: `owner` takes `user` or `user:group`, found `a:b:c`"),
+        ("src: a, dest: /o, owner: ':b'", "1:53: `owner` takes `user` or `user:group`, found `:b`"),
+        ("src: a, dest: /o, owner: 'a:b', group: c", "1:67: the group is given twice, by `owner` and by `group`"),
+        ("src: a, dest: /o, group: 'a b'", "1:53: `group` takes the name of a group, found `a b`"),
+        ("src: a, dest: /o, name: 'a}'", "1:52: `name` takes a name without braces and control characters, found `a}`"),
+        ("src: a, dest: /o, trim: 1", "1:52: `trim` takes `true` or `false`, found `1`"),
+        ("src: a, dest: /o, sauce: x", "1:46: unknown key `sauce`"),
+        (
+            "src: a, dest: /o, delimiters: {block: ['<', '>']}",
+            "1:66: `block` takes two texts of two bytes each, such as `[\"<%\", \"%>\"]`, found a list",
+        ),
+        ("src: a, dest: /o, delimiters: {block: ['{{', '}}']}", "1:58: two of the delimiters begin alike"),
+        ("src: a, dest: /o, check: {shell: 'x {staged:y}'}", "1:61: `{staged:y}` names no template of the target"),
+    ];
+    let table: Vec<_> = entries
+        .iter()
+        .map(|(entry, expected)| (format!("targets: {{t: {{templates: [{{{entry}}}]}}}}"), *expected))
+        .collect();
+    one_problem_each(&table);
+}
+
+#[test]
+fn secrets_of_the_file_are_not_told() {
+    let text = "registries:\n  r:\n    etcd: {endpoints: x, passwrod: hunter2}\n  s:\n    etcd:\n      pasword: hunter2\n      \
+                password: [hunter2]\ntargets: {t: {templates: [{src: a, dest: b}]}}\n";
+    let Err(problems) = Setup::new(&[("liveconf.yaml", text)]).load() else { panic!() };
+    let told = describe(&problems);
+    assert!(told.contains("unknown key `passwrod`") && told.contains("`password` takes text, found a list"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_taken_or_told_what_is_wrong(text in proptest::collection::vec(
+        prop_oneof![
+            Just("targets:"), Just("registries:"), Just("t:"), Just("templates:"), Just("- "), Just("src: a"), Just("dest: b"),
+            Just("check:"), Just("reload:"), Just("wait: 1s"), Just("shell: "), Just("'{staged}"), Just("{wrapper}"), Just("\n"),
+            Just("\n  "), Just("\n    "), Just(" "), Just("{"), Just("}"), Just("["), Just("]"), Just(", "), Just("${A:-x}"),
+            Just("${"), Just("null"), Just("&a "), Just("*a"), Just("<<: "), Just("mode: 9"), Just("file: {path: x}"), Just("é"),
+        ],
+        0..40,
+    )) {
+        let text = text.concat();
+        let setup = Setup::new(&[]);
+        match Document::parse("x", setup.folder.path(), text) {
+            Err(problem) => prop_assert!(problem.line >= 1),
+            Ok(document) => {
+                let reading = Reading::new(&setup.environment, FAKES);
+                let options = LoadOptions {
+                    config: None, state_dir: None, environment: BTreeMap::new(), working_folder: "/".into(), uid: 1,
+                };
+                let documents = [document];
+                let config = decode::config(&reading, &documents, Frame { file: None, base: "/".into(), identity: b"" }, &options);
+                let (problems, _) = reading.finish(&[]);
+                prop_assert!(config.is_some() || !problems.is_empty());
+            }
+        }
+    }
+}

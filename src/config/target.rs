@@ -1,0 +1,158 @@
+//! One target: a process and its files.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::command;
+use super::field::Field;
+use super::model::{Check, Gather, Guard, Reload, Target, Template, Wait};
+use super::placeholder::Scope;
+use super::problem::Complaint;
+use super::section::Section;
+use super::template::{self, Draft};
+use super::units;
+
+/// A target with the places that later problems may be about.
+pub(super) struct Written<'a> {
+    /// The target; none where something is wrong.
+    pub(super) target: Option<Target>,
+    /// The destinations that could be read, and where they stand.
+    pub(super) destinations: Vec<(PathBuf, Field<'a>)>,
+    /// Where its reload stands.
+    pub(super) reload: Option<Field<'a>>,
+}
+
+/// Reads the target called `name`. `additions` are the sections of the same target in other files, which add
+/// templates and nothing else.
+pub(super) fn read<'a>(name: &str, section: &mut Section<'a>, additions: &mut [Section<'a>]) -> Written<'a> {
+    let mut lists = vec![section.field("templates")];
+    for addition in additions {
+        lists.push(addition.field("templates"));
+    }
+    let items: Vec<Field<'a>> = lists.into_iter().flatten().filter_map(Field::items).flatten().collect();
+    if items.is_empty() {
+        section.problem("templates", format!("target `{name}` has no templates"), None);
+    }
+    let drafts: Vec<Option<Draft<'a>>> =
+        items.into_iter().map(|item| Some(template::draft(&mut item.section()?))).collect();
+    let names: Vec<Option<String>> = drafts.iter().map(|draft| draft.as_ref()?.name.clone()).collect();
+    refuse_equal_names(&drafts);
+
+    let own = (names.len() == 1).then_some(0);
+    let scope = Scope { names: &names, own, staged: true, wrapper: false };
+    let destinations = drafts
+        .iter()
+        .flatten()
+        .filter_map(|draft| Some((draft.template.as_ref()?.dest.clone(), draft.dest_field?)))
+        .collect();
+    let templates: Vec<Option<Template>> = drafts
+        .into_iter()
+        .enumerate()
+        .map(|(index, draft)| finish(draft?, Scope { own: Some(index), ..scope }))
+        .collect();
+
+    let check = section.optional("check", |field| checked(field, scope));
+    let verify = section.optional("verify", |field| command::check(field, Scope { staged: false, ..scope }));
+    let reload_field = section.field("reload");
+    let reload = reload_field.map_or(Some(Reload::None), |field| command::reload(field, scope));
+    for key in ["verify", "confirm"] {
+        if section.has(key) {
+            section.problem(key, format!("`{key}` is not supported by this version yet"), None);
+        }
+    }
+    let guard = section.or("guard", Guard::default(), guard);
+    let gather = section
+        .or("gather", Gather::Burst, |field| field.choice(&[("burst", Gather::Burst), ("always", Gather::Always)]));
+    let seconds = Duration::from_secs;
+    let wait = section.or("wait", (Duration::from_millis(100), seconds(2)), wait);
+    let reload_interval = section.or("reload_interval", seconds(1), Field::duration);
+    let splay = section.or("splay", Duration::ZERO, Field::duration);
+    let retry = section.or("retry", (seconds(1), seconds(60)), retry);
+    let render_timeout = section.or("render_timeout", seconds(5), Field::nonzero_duration);
+
+    let target = || {
+        let (min, max) = wait?;
+        Some(Target {
+            name: name.into(),
+            templates: templates.into_iter().collect::<Option<_>>()?,
+            check: check?,
+            verify: verify?,
+            reload: reload?,
+            wait: Wait { min, max, gather: gather? },
+            reload_interval: reload_interval?,
+            splay: splay?,
+            retry: retry?,
+            render_timeout: render_timeout?,
+            guard: guard?,
+        })
+    };
+    Written { target: target(), destinations, reload: reload_field }
+}
+
+/// The template of a draft with its check.
+fn finish(draft: Draft<'_>, scope: Scope<'_>) -> Option<Template> {
+    let check = match draft.check {
+        Some(field) => Some(checked(field, scope)?),
+        None => None,
+    };
+    Some(Template { check, ..draft.template? })
+}
+
+/// Reads a check that runs on staged files, and warns of one that looks elsewhere.
+fn checked(field: Field<'_>, scope: Scope<'_>) -> Option<Check> {
+    let check = command::check(field, scope)?;
+    if !command::looks_at_staged(&check) {
+        field.warn(
+            Complaint::new("this check never looks at the new files: it runs before they are put in place")
+                .hint("hand it `{staged}`, or `{wrapper}` with a `wrapper` that includes `{staged}`"),
+        );
+    }
+    Some(check)
+}
+
+fn refuse_equal_names(drafts: &[Option<Draft<'_>>]) {
+    let mut seen: Vec<(&str, Field<'_>)> = Vec::new();
+    for draft in drafts.iter().flatten() {
+        let (Some(name), Some(field)) = (draft.name.as_deref(), draft.name_field) else { continue };
+        if let Some((_, first)) = seen.iter().find(|(other, _)| *other == name) {
+            let message = format!("a template of this target is called `{name}` already, at {}", first.place());
+            field.note(Complaint::new(message).hint("give it a `name` of its own"));
+        } else {
+            seen.push((name, field));
+        }
+    }
+}
+
+/// `guard: {}`; the fields come with the guards.
+fn guard(field: Field<'_>) -> Option<Guard> {
+    if field.entries()?.is_empty() {
+        return Some(Guard::default());
+    }
+    field.complain(Complaint::new("`guard` is not supported by this version yet"))
+}
+
+/// `100ms..2s`; a single duration is the shortest, and ten times it the longest; `0` is no wait.
+fn wait(field: Field<'_>) -> Option<(Duration, Duration)> {
+    let expected = "a range such as `100ms..2s`, a duration, or `0`";
+    let text = field.expanded(expected)?;
+    let range = units::range(&text).unwrap_or_else(|| units::duration(&text).map(|min| (min, min.saturating_mul(10))));
+    match range {
+        Ok((min, max)) if min.is_zero() && !max.is_zero() => {
+            field.complain(Complaint::new("`wait` begins with `0`").hint("`wait: 0` turns it off"))
+        }
+        Ok(range) => Some(range),
+        Err(hint) => field.misfit(expected, hint),
+    }
+}
+
+/// `1s..60s`; a single duration is the first and the longest pause.
+fn retry(field: Field<'_>) -> Option<(Duration, Duration)> {
+    let expected = "a range such as `1s..60s` or a duration";
+    let text = field.expanded(expected)?;
+    let range = units::range(&text).unwrap_or_else(|| units::duration(&text).map(|pause| (pause, pause)));
+    match range {
+        Ok((first, _)) if first.is_zero() => field.complain(Complaint::new("`retry` cannot begin with `0`")),
+        Ok(range) => Some(range),
+        Err(hint) => field.misfit(expected, hint),
+    }
+}

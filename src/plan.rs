@@ -1,0 +1,67 @@
+//! A plan: a configuration whose templates were read and found good. Nothing starts from anything less.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::apply::Records;
+use crate::config::{Config, Target};
+use crate::process::Context;
+use crate::target::{Applier, Options};
+use crate::template::{Environment, TemplateError, Templates};
+
+/// Variables that hold our own credentials. Templates see them only where `env: {allow: [..]}` lists them.
+const CREDENTIALS: &[&str] =
+    &["CONSUL_HTTP_AUTH", "CONSUL_HTTP_TOKEN", "ETCDCTL_PASSWORD", "ETCDCTL_USER", "VAULT_TOKEN"];
+
+/// A configuration with its templates.
+pub struct Plan {
+    /// What was configured.
+    pub config: Config,
+    /// Each target with its templates, in the order of the configuration.
+    pub targets: Vec<(Arc<Target>, Arc<Templates>)>,
+}
+
+impl Plan {
+    /// Reads every template; all that is wrong with them comes back at once. `variables` is our environment.
+    pub fn load(config: Config, variables: &BTreeMap<String, String>) -> Result<Self, Vec<TemplateError>> {
+        let environment = Environment {
+            registries: config
+                .registries
+                .iter()
+                .map(|(name, registry)| (name.clone(), registry.registry.clone()))
+                .collect(),
+            template_dirs: config.template_dirs.clone(),
+            base: config.base.clone(),
+            variables: variables
+                .iter()
+                .filter(|(name, _)| !CREDENTIALS.contains(&name.as_str()) || config.env_allow.contains(name))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+            limits: config.limits,
+        };
+        let mut targets = Vec::with_capacity(config.targets.len());
+        let mut problems = Vec::new();
+        for target in &config.targets {
+            match Templates::load(target, &environment) {
+                Ok(templates) => targets.push((Arc::new(target.clone()), Arc::new(templates))),
+                Err(found) => problems.extend(found),
+            }
+        }
+        if problems.is_empty() { Ok(Self { config, targets }) } else { Err(problems) }
+    }
+
+    /// Every template file, for whoever watches for edits.
+    pub fn sources(&self) -> BTreeSet<PathBuf> {
+        self.targets.iter().flat_map(|(_, templates)| templates.sources().iter().cloned()).collect()
+    }
+
+    /// An applier for each target.
+    pub fn appliers(&self, records: &Arc<Records>, options: Options) -> Vec<Applier> {
+        let applier = |(target, templates): &(Arc<Target>, Arc<Templates>)| {
+            let context = Context { target: target.name.clone(), env_allow: self.config.env_allow.as_slice().into() };
+            Applier::new(target.clone(), templates.clone(), records.clone(), context, options)
+        };
+        self.targets.iter().map(applier).collect()
+    }
+}

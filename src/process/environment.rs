@@ -1,0 +1,63 @@
+//! What a command sees of our environment.
+
+use std::ffi::{OsStr, OsString};
+
+/// Variables that a command sees. A list of what is let through, not of what is held back: tokens and passwords that
+/// we are given as variables (`CONSUL_HTTP_TOKEN`, `ETCDCTL_PASSWORD`) never reach a checker by oversight.
+const SEEN: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TMPDIR",
+    "TERM",
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+];
+
+/// Where programs are looked for when we ourselves were started without `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The variables of `ours` that a command sees: the list above, `LC_*`, and the `allowed` ones.
+pub(super) fn seen(
+    ours: impl IntoIterator<Item = (OsString, OsString)>,
+    allowed: &[String],
+) -> Vec<(OsString, OsString)> {
+    let mut seen: Vec<_> = ours.into_iter().filter(|(name, _)| is_seen(name, allowed)).collect();
+    if !seen.iter().any(|(name, _)| name == "PATH") {
+        seen.push(("PATH".into(), DEFAULT_PATH.into()));
+    }
+    seen
+}
+
+fn is_seen(name: &OsStr, allowed: &[String]) -> bool {
+    let Some(name) = name.to_str() else { return false };
+    SEEN.contains(&name) || name.starts_with("LC_") || allowed.iter().any(|allowed| allowed == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(ours: &[&str], allowed: &[&str]) -> Vec<String> {
+        let ours = ours.iter().map(|name| (OsString::from(name), OsString::from("x")));
+        let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
+        seen(ours, &allowed).into_iter().map(|(name, _)| name.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn only_what_is_listed_is_seen() {
+        let ours = ["PATH", "LC_ALL", "CONSUL_HTTP_TOKEN", "ETCDCTL_PASSWORD", "SITE", "HOME"];
+        assert_eq!(names(&ours, &[]), ["PATH", "LC_ALL", "HOME"]);
+        assert_eq!(names(&ours, &["SITE"]), ["PATH", "LC_ALL", "SITE", "HOME"]);
+    }
+
+    #[test]
+    fn a_path_is_always_there() {
+        assert_eq!(names(&[], &[]), ["PATH"]);
+    }
+}

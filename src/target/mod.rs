@@ -1,0 +1,13 @@
+//! Targets: one process and the files it reads. A target task decides when to apply, and an applier does one apply.
+
+mod applier;
+mod render;
+mod schedule;
+mod state;
+mod task;
+
+pub use applier::{Applied, Applier, Attempt, Failure, Options, Retry};
+pub use render::{Complete, Render, RenderFailure, Renderer, Waiting};
+pub use schedule::Schedule;
+pub use state::State;
+pub use task::{RETRY_JITTER, Task, failure_text, paths, waiting_for};

@@ -1,0 +1,234 @@
+//! Rendering all templates of a target from one view, each only when something that it read has changed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+
+use crate::config::Target;
+use crate::registry::Asked;
+use crate::store::{Reader, View};
+use crate::template::{ErrorKind, TemplateError, Templates};
+
+/// A render that calls functions notices by itself that its time is over, and can say where; it is given this long to.
+const NOTICED_WITHIN: Duration = Duration::from_millis(100);
+
+/// What one try to render a target gave.
+#[derive(Debug)]
+pub enum Render {
+    /// Every template, from one view.
+    Complete(Complete),
+    /// Some queries are not answered yet; they are followed from now on.
+    Waiting(Waiting),
+    /// It failed.
+    Failed(RenderFailure),
+}
+
+/// What a render waits for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Queries that are not answered.
+    pub missing: BTreeSet<Asked>,
+    /// What it asked besides, and got.
+    read: BTreeSet<Asked>,
+    /// The publication that it saw.
+    publication: u64,
+}
+
+impl Waiting {
+    /// Waits for these answers.
+    pub fn for_all(missing: BTreeSet<Asked>) -> Self {
+        Self { missing, ..Self::default() }
+    }
+
+    /// Whether another render may come further: all that was missing has arrived, be it as a refusal that the last
+    /// render did not see, or what it did read has changed, so that it may ask for other things.
+    pub fn is_over(&self, view: &View) -> bool {
+        let arrived = |asked: &Asked| {
+            let refused = view.error(asked).is_some() && view.changed_since(self.publication, [asked]);
+            view.answer(asked).is_some() || refused
+        };
+        self.missing.iter().all(arrived) || view.changed_since(self.publication, &self.read)
+    }
+}
+
+/// Why a target could not be rendered.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderFailure {
+    /// A template failed; the same answers would fail it again.
+    #[error(transparent)]
+    Template(#[from] Box<TemplateError>),
+    /// It took too long, or the one before that did still runs.
+    #[error("the templates did not render within `render_timeout` ({})", humantime::format_duration(*.0))]
+    TimedOut(Duration),
+    /// A defect of the program.
+    #[error("internal error: a render panicked; please report this")]
+    Panicked,
+}
+
+impl RenderFailure {
+    /// Whether a key that the template needs is not there, so that it may yet come.
+    pub fn is_absent_key(&self) -> bool {
+        matches!(self, Self::Template(error) if matches!(&error.kind, ErrorKind::Undefined { absent } if !absent.is_empty()))
+    }
+}
+
+/// The rendered files of a target, in the order of its templates.
+#[derive(Debug, Clone)]
+pub struct Complete {
+    /// Their contents.
+    pub files: Vec<Bytes>,
+    /// The newest revision of an answer that was read.
+    pub revision: u64,
+}
+
+/// Renders one target, and keeps what did not change.
+pub struct Renderer {
+    target: Arc<Target>,
+    templates: Arc<Templates>,
+    kept: Vec<Option<Kept>>,
+    /// A render that went past its time and cannot be ended from outside.
+    stuck: Option<JoinHandle<Pass>>,
+}
+
+/// The last good render of one template.
+#[derive(Debug, Clone)]
+struct Kept {
+    publication: u64,
+    reads: BTreeSet<Asked>,
+    bytes: Bytes,
+}
+
+/// One pass over the templates of a target.
+#[derive(Debug)]
+struct Pass {
+    kept: Vec<Option<Kept>>,
+    /// All that was asked, answered or not.
+    reads: BTreeSet<Asked>,
+    missing: BTreeSet<Asked>,
+    error: Option<Box<TemplateError>>,
+}
+
+impl Renderer {
+    /// A renderer that has rendered nothing yet.
+    pub fn new(target: Arc<Target>, templates: Arc<Templates>) -> Self {
+        let kept = vec![None; target.templates.len()];
+        Self { target, templates, kept, stuck: None }
+    }
+
+    /// Renders from the newest view, and tells the store what was read.
+    pub async fn render(&mut self, reader: &Reader) -> Render {
+        let timeout = self.target.render_timeout;
+        self.stuck.take_if(|thread| thread.is_finished());
+        if self.stuck.is_some() {
+            return Render::Failed(RenderFailure::TimedOut(timeout));
+        }
+        let view = reader.view();
+        let (templates, kept, from) = (self.templates.clone(), self.kept.clone(), view.clone());
+        let mut thread = tokio::task::spawn_blocking(move || pass(&templates, kept, &from));
+        let pass = match tokio::time::timeout(timeout + NOTICED_WITHIN, &mut thread).await {
+            Ok(Ok(pass)) => pass,
+            Ok(Err(_panicked)) => return Render::Failed(RenderFailure::Panicked),
+            Err(_elapsed) => {
+                self.stuck = Some(thread);
+                return Render::Failed(RenderFailure::TimedOut(timeout));
+            }
+        };
+        let revision = revision(&view, &pass.reads);
+        self.kept = pass.kept;
+        let waiting = (!pass.missing.is_empty()).then(|| Waiting {
+            read: pass.reads.difference(&pass.missing).cloned().collect(),
+            missing: pass.missing,
+            publication: view.publication(),
+        });
+        reader.has_read(&view, pass.reads);
+        if let Some(waiting) = waiting {
+            return Render::Waiting(waiting);
+        }
+        if let Some(error) = pass.error {
+            return Render::Failed(error.into());
+        }
+        let files = self.kept.iter().flatten().map(|kept| kept.bytes.clone()).collect();
+        Render::Complete(Complete { files, revision })
+    }
+}
+
+fn pass(templates: &Templates, mut kept: Vec<Option<Kept>>, view: &View) -> Pass {
+    let mut reads = BTreeSet::new();
+    let mut missing = BTreeSet::new();
+    let mut error = None;
+    for (index, kept) in kept.iter_mut().enumerate() {
+        if let Some(kept) = kept
+            && !view.changed_since(kept.publication, &kept.reads)
+        {
+            reads.extend(kept.reads.iter().cloned());
+            continue;
+        }
+        let rendering = templates.render(index, view);
+        reads.extend(rendering.reads.iter().chain(&rendering.missing).cloned());
+        if !rendering.missing.is_empty() {
+            missing.extend(rendering.missing);
+            continue;
+        }
+        match rendering.output {
+            Ok(bytes) => {
+                *kept = Some(Kept { publication: view.publication(), reads: rendering.reads, bytes: bytes.into() });
+            }
+            Err(failed) => error = error.or(Some(Box::new(failed))),
+        }
+    }
+    Pass { kept, reads, missing, error }
+}
+
+fn revision(view: &View, reads: &BTreeSet<Asked>) -> u64 {
+    reads.iter().filter_map(|asked| view.answer(asked)).map(|answer| answer.revision).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{Answer, Data, Path, Query, QueryError, Reply, Text};
+    use crate::store::Store;
+
+    fn asked(path: &str) -> Asked {
+        Asked { registry: "main".into(), query: Query::Key(Path::parse(path).unwrap()) }
+    }
+
+    fn answered(path: &str, value: &'static str) -> Reply {
+        Reply { query: asked(path).query, result: Ok(Answer::new(Data::Key(Some(Text(value.into()))), 1)) }
+    }
+
+    fn refused(path: &str) -> Reply {
+        Reply { query: asked(path).query, result: Err(QueryError::denied("permission denied")) }
+    }
+
+    /// A render that read `a` and waits for `b` and `c`.
+    fn waiting(publication: u64) -> Waiting {
+        Waiting { missing: [asked("b"), asked("c")].into(), read: [asked("a")].into(), publication }
+    }
+
+    #[test]
+    fn a_render_is_worth_another_try_when_all_has_arrived_or_what_it_read_has_changed() {
+        let store = Store::new();
+        let main: Arc<str> = "main".into();
+        let _wanted = store.add_registry(&main);
+        let reader = store.reader();
+        reader.has_read(&reader.view(), ["a", "b", "c"].map(asked).into());
+        store.publish(&main, vec![answered("a", "1")]);
+        let waiting_now = waiting(reader.view().publication());
+        assert!(!waiting_now.is_over(&reader.view()));
+
+        store.publish(&main, vec![answered("b", "1")]);
+        assert!(!waiting_now.is_over(&reader.view()), "`c` is still missing");
+        store.publish(&main, vec![refused("c")]);
+        assert!(waiting_now.is_over(&reader.view()), "a refusal may be what an optional query waits for");
+        let seen = waiting(reader.view().publication());
+        store.publish(&main, vec![refused("c")]);
+        assert!(!seen.is_over(&reader.view()), "the same refusal brings nothing new");
+
+        store.publish(&main, vec![answered("a", "2")]);
+        assert!(seen.is_over(&reader.view()), "the template may not ask for `c` any more");
+    }
+}

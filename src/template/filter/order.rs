@@ -1,0 +1,139 @@
+//! Lists: order, groups, doubles. Every result has a defined order.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tera::value::{Key, ValueKind};
+use tera::{Map, Value};
+
+use super::super::arguments::{Arguments, attribute};
+use super::super::record::{Render, Stop};
+use super::list::lacks;
+use super::{list_of, refused};
+
+/// A map from the values of an attribute to the items that have it; sorted, the items in their order. Items whose
+/// attribute is `none` are left out.
+pub(super) fn group_by(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let path = arguments.required_text("attribute", render)?;
+    let mut groups: BTreeMap<Key<'static>, Vec<Value>> = BTreeMap::new();
+    for (index, item) in list_of(value, "group_by")?.iter().enumerate() {
+        let found = attribute(item, path).ok_or_else(|| lacks(index, "group_by"))?;
+        if !found.is_none() {
+            groups.entry(scalar(found, "group_by")?).or_default().push(item.clone());
+        }
+    }
+    Ok(Value::from(groups.into_iter().map(|(key, items)| (key, Value::from(items))).collect::<Map>()))
+}
+
+/// The items sorted by one or several attributes; items that are equal in them keep their order.
+pub(super) fn sort_by(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let paths = arguments.texts("attribute", render)?;
+    let reverse = arguments.flag("reverse")?;
+    let mut decorated: Vec<(Vec<&Value>, &Value)> = Vec::new();
+    for (index, item) in list_of(value, "sort_by")?.iter().enumerate() {
+        let keys = paths.iter().map(|path| attribute(item, path).ok_or_else(|| lacks(index, "sort_by")));
+        decorated.push((keys.collect::<Result<_, _>>()?, item));
+    }
+    let comparable = |(left, right): (&&Value, &&Value)| left.partial_cmp(right).is_some();
+    if let Some((first, rest)) = decorated.split_first()
+        && !rest.iter().all(|(keys, _)| first.0.iter().zip(keys).all(comparable))
+    {
+        return Err(refused("sort_by", "the attribute is not of one type in all items"));
+    }
+    decorated.sort_by(|(left, _), (right, _)| {
+        let order = left.iter().zip(right).map(|(left, right)| left.cmp(right)).find(|order| order.is_ne());
+        let order = order.unwrap_or(Ordering::Equal);
+        if reverse { order.reverse() } else { order }
+    });
+    Ok(Value::from(decorated.into_iter().map(|(_, item)| item.clone()).collect::<Vec<_>>()))
+}
+
+/// The items sorted as people read them: `web2` before `web10`.
+pub(super) fn natural_sort(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let path = arguments.text("attribute", render)?;
+    let mut decorated = Vec::new();
+    for (index, item) in list_of(value, "natural_sort")?.iter().enumerate() {
+        let key = match path {
+            Some(path) => attribute(item, path).ok_or_else(|| lacks(index, "natural_sort"))?,
+            None => item,
+        };
+        decorated.push((key.to_string(), item));
+    }
+    decorated.sort_by(|(left, _), (right, _)| natural(left, right));
+    Ok(Value::from(decorated.into_iter().map(|(_, item)| item.clone()).collect::<Vec<_>>()))
+}
+
+/// Each item once, the first of those that are equal.
+pub(super) fn unique(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    let items = list_of(value, "unique")?;
+    let mut seen = BTreeSet::new();
+    let mut kept: Vec<Value> = Vec::new();
+    for item in items {
+        // Lists and maps have no order that agrees with equality, so they are compared one by one.
+        let new = match scalar(item, "unique") {
+            Ok(key) => seen.insert(key),
+            Err(_) => !kept.contains(item),
+        };
+        if new {
+            kept.push(item.clone());
+        }
+    }
+    Ok(Value::from(kept))
+}
+
+/// The first item for each value of an attribute.
+pub(super) fn unique_by(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let path = arguments.required_text("attribute", render)?;
+    let mut seen = BTreeSet::new();
+    let mut kept = Vec::new();
+    for (index, item) in list_of(value, "unique_by")?.iter().enumerate() {
+        let found = attribute(item, path).ok_or_else(|| lacks(index, "unique_by"))?;
+        if seen.insert(scalar(found, "unique_by")?) {
+            kept.push(item.clone());
+        }
+    }
+    Ok(Value::from(kept))
+}
+
+/// A value that can stand as the name in a map.
+fn scalar(value: &Value, filter: &str) -> Result<Key<'static>, Stop> {
+    match value.kind() {
+        ValueKind::String => Ok(Key::String(Arc::from(value.as_str().unwrap_or_default()))),
+        ValueKind::Bool => Ok(Key::Bool(value.is_truthy())),
+        _ => match (value.as_i64(), value.as_i128(), value.as_u128()) {
+            (Some(number), ..) => Ok(Key::I64(number)),
+            (_, Some(number), _) => Ok(Key::I128(number)),
+            (.., Some(number)) => Ok(Key::U128(number)),
+            _ => Err(refused(filter, "it works on text, whole numbers and truth values")),
+        },
+    }
+}
+
+/// Compares runs of digits as numbers and everything else by its bytes.
+fn natural(left: &str, right: &str) -> Ordering {
+    let (mut a, mut b) = (left, right);
+    while let (Some(x), Some(y)) = (a.chars().next(), b.chars().next()) {
+        if x.is_ascii_digit() && y.is_ascii_digit() {
+            let (digits_a, rest_a) = digits(a);
+            let (digits_b, rest_b) = digits(b);
+            let order = (digits_a.len(), digits_a).cmp(&(digits_b.len(), digits_b));
+            if order.is_ne() {
+                return order;
+            }
+            (a, b) = (rest_a, rest_b);
+        } else if x == y {
+            (a, b) = (&a[x.len_utf8()..], &b[y.len_utf8()..]);
+        } else {
+            return x.cmp(&y);
+        }
+    }
+    // Texts that differ only in leading zeros still have one order.
+    a.len().cmp(&b.len()).then_with(|| left.cmp(right))
+}
+
+/// The digits at the beginning without leading zeros, and what follows them.
+fn digits(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    (text[..end].trim_start_matches('0'), &text[end..])
+}

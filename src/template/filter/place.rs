@@ -1,0 +1,104 @@
+//! Filters that make a value safe for its place in a file. Registry values are hostile: these fail the render rather
+//! than let a value inject configuration.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use tera::Value;
+
+use super::super::arguments::Arguments;
+use super::super::record::{Render, Stop};
+use super::{refused, text_of, wrong};
+
+/// An IP address, of `version=` 4 or 6 if that is given.
+pub(super) fn ip(value: &Value, arguments: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    let text = text_of(value, "ip")?;
+    let address: IpAddr = text.parse().map_err(|_| refused("ip", "it is no IP address"))?;
+    match arguments.count("version")? {
+        Some(4) if !address.is_ipv4() => Err(refused("ip", "it is no IPv4 address")),
+        Some(6) if !address.is_ipv6() => Err(refused("ip", "it is no IPv6 address")),
+        None | Some(4 | 6) => Ok(Value::from(address.to_string())),
+        Some(_) => Err(arguments.refused("version", "it is 4 or 6")),
+    }
+}
+
+/// A port from 1 to 65535.
+pub(super) fn port(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    let number = match value.as_str() {
+        Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+        Some(_) => None,
+        None if value.is_number() => value.as_u64().and_then(|number| u16::try_from(number).ok()),
+        None => return Err(wrong(value, "port", "a number or text")),
+    };
+    match number {
+        Some(number) if number > 0 => Ok(Value::from(number)),
+        _ => Err(refused("port", "it is no port from 1 to 65535")),
+    }
+}
+
+/// A host name or an IP address; an IPv6 address comes out in brackets, so that a port can follow.
+pub(super) fn host(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    let text = text_of(value, "host")?;
+    let unwrapped = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    if let Ok(address) = unwrapped.unwrap_or(text).parse::<Ipv6Addr>() {
+        return Ok(Value::from(format!("[{address}]")));
+    }
+    if is_host_name(text) { Ok(Value::from(text)) } else { Err(refused("host", "it is no host name or address")) }
+}
+
+/// RFC 1123 names, with the underscore that real names have; IPv4 addresses are among them.
+fn is_host_name(text: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.strip_suffix('.').unwrap_or(text).split('.').all(label)
+}
+
+/// A word that needs no quotes anywhere: letters, digits, `.`, `_`, `-`, and the characters in `extra=`.
+pub(super) fn token(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let extra = arguments.text("extra", render)?.unwrap_or_default();
+    let printed;
+    let text = match value.as_str() {
+        Some(text) => text,
+        None if value.is_number() => {
+            printed = value.to_string();
+            &printed
+        }
+        None => return Err(wrong(value, "token", "text or a number")),
+    };
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c) || extra.contains(c);
+    if !text.is_empty() && text.chars().all(fits) {
+        return Ok(Value::from(text));
+    }
+    Err(refused("token", "it is empty or has other characters than letters, digits, `.`, `_` and `-`"))
+}
+
+/// A text in double quotes for nginx, which reads `\"` and `\\` in them. A `$` would begin a variable and cannot be
+/// escaped, so it is refused, as control characters are.
+pub(super) fn nginx_quote(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    let text = printable(value, "nginx_quote")?;
+    if text.contains('$') {
+        return Err(refused("nginx_quote", "it holds a `$`, which nginx would read as a variable"));
+    }
+    Ok(Value::from(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))))
+}
+
+/// A text in single quotes for `HAProxy`, in which nothing has a meaning (configuration manual, 2.2). A single quote
+/// in it and control characters are refused.
+pub(super) fn haproxy_quote(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    let text = printable(value, "haproxy_quote")?;
+    if text.contains('\'') {
+        return Err(refused("haproxy_quote", "it holds a single quote"));
+    }
+    Ok(Value::from(format!("'{text}'")))
+}
+
+fn printable<'v>(value: &'v Value, filter: &str) -> Result<&'v str, Stop> {
+    let text = text_of(value, filter)?;
+    if text.chars().any(char::is_control) {
+        return Err(refused(filter, "it holds a control character"));
+    }
+    Ok(text)
+}

@@ -1,0 +1,62 @@
+//! Services and nodes: `services`, `service`, `nodes`.
+
+use std::collections::BTreeSet;
+
+use tera::Value;
+
+use super::super::arguments::Arguments;
+use super::super::record::{Render, Stop};
+use super::super::view;
+use super::{asked, at_least, mismatch};
+use crate::registry::{Data, Query, ServiceQuery, Status, StatusFilter};
+
+/// `services(tag=)`: the services, those with a tag if one is given.
+pub(super) fn services(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {
+    let tag = arguments.text("tag", render)?.map(str::to_owned);
+    let asked = asked(render, arguments, Query::Services { tag })?;
+    let answer = render.ask(&asked, arguments.flag("optional")?)?;
+    let Data::Services(services) = &answer.data else { return Err(mismatch(&asked, &answer)) };
+    Ok(answer.view.get_or_init(|| view::services(services, &asked.registry)).clone())
+}
+
+/// `service(name=, tag=, status="passing", near=, datacenter=, filter=, min=0)`: the instances of a service.
+pub(super) fn service(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {
+    let name = arguments.required_text("name", render)?;
+    if name.is_empty() {
+        return Err(arguments.refused("name", "it is empty"));
+    }
+    let own = |name| Ok::<_, Stop>(arguments.text(name, render)?.map(str::to_owned));
+    let query = ServiceQuery {
+        name: name.to_owned(),
+        tags: arguments.texts("tag", render)?.into_iter().map(str::to_owned).collect(),
+        status: status(render, arguments)?,
+        near: own("near")?,
+        datacenter: own("datacenter")?,
+        filter: own("filter")?,
+    };
+    let asked = asked(render, arguments, Query::Service(query))?;
+    let answer = render.ask(&asked, arguments.flag("optional")?)?;
+    let Data::Service(instances) = &answer.data else { return Err(mismatch(&asked, &answer)) };
+    at_least(arguments, &asked, instances.len())?;
+    Ok(answer.view.get_or_init(|| view::instances(instances)).clone())
+}
+
+fn status(render: &Render, arguments: &Arguments<'_>) -> Result<StatusFilter, Stop> {
+    let written = arguments.texts("status", render)?;
+    if written == ["any"] {
+        return Ok(StatusFilter::All);
+    }
+    let states: BTreeSet<Status> =
+        written.iter().map(|state| arguments.one_of("status", state, &Status::NAMES)).collect::<Result<_, _>>()?;
+    // No state at all would never match anything; it stands for the default.
+    Ok(StatusFilter::Any(if states.is_empty() { [Status::Passing].into() } else { states }))
+}
+
+/// `nodes(datacenter=)`: the nodes.
+pub(super) fn nodes(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {
+    let datacenter = arguments.text("datacenter", render)?.map(str::to_owned);
+    let asked = asked(render, arguments, Query::Nodes { datacenter })?;
+    let answer = render.ask(&asked, arguments.flag("optional")?)?;
+    let Data::Nodes(nodes) = &answer.data else { return Err(mismatch(&asked, &answer)) };
+    Ok(answer.view.get_or_init(|| view::nodes(nodes)).clone())
+}

@@ -1,0 +1,290 @@
+//! From what Tera reports to a [`TemplateError`] of ours.
+//!
+//! Some of Tera's messages hold values: numbers that are out of range, texts that are no number, names of fields.
+//! So only messages that are known to hold none are passed on; of the others it is said what failed, not on what.
+
+use std::collections::HashSet;
+
+use super::error::{ErrorKind, Failure, Note, TemplateError, did_you_mean, undefined};
+use super::record::{Absent, Render};
+use super::scan::{Token, TokenKind};
+use super::source::Source;
+use super::view::FIELDS;
+use crate::registry::Data;
+
+/// The beginnings of Tera's messages in which everything comes from the template.
+const PLAIN: &[&str] = &[
+    "Argument `",
+    "Array index must",
+    "Block ",
+    "Cannot compare `",
+    "Cannot divide by 0",
+    "Cannot slice",
+    "Cannot sort: ",
+    "Component argument `",
+    "Implicit argument `",
+    "Invalid type for the value",
+    "Iteration not possible on type",
+    "Key/value iteration is not possible",
+    "Map keys must be",
+    "Math operations can only",
+    "Maximum render recursion depth",
+    "Missing keyword argument",
+    "Not a valid key type",
+    "Only numbers can be",
+    "Slice ",
+    "Slicing step",
+    "Spread operator",
+    "String index must",
+    "The `indentation` argument",
+    "This filter can only",
+    "Tried to use super()",
+    "Value of type ",
+    "Variable `",
+    "`+` requires",
+    "`in` cannot be used",
+    "pluralize filter requires",
+    "super() called",
+];
+
+/// The beginnings of Tera's messages that hold values, and what is said instead.
+const REWRITTEN: &[(&str, &str)] = &[
+    ("The string `", "the text is no number"),
+    ("The float ", "the number is no whole number"),
+    ("int filter `base`", "`base` of `int` must be from 2 to 36"),
+    ("Unable to perform ", "the result of the arithmetic is out of range"),
+    ("Operand `", "a number is out of range for arithmetic"),
+    ("Exponent ", "the exponent is out of range"),
+    ("Cannot negate ", "the number is out of range to be negated"),
+    ("Number `", "the number is out of range"),
+    ("Value `", "the number is out of range, or no whole number"),
+    ("Function `range` would produce", "`range` would give more than 100,000 numbers"),
+    ("Function `range` was called with a `start`", "`start` of `range` is greater than `end`"),
+    ("Function `range`", "the arguments of `range` are out of range"),
+    ("Invalid argument for `method`", "`method` of `round` is `ceil` or `floor`"),
+    ("Map does not have a key", "the map has no entry of that name, and `get` has no `default=`"),
+    ("Value at index ", "an item of the list does not have the attribute"),
+    ("Unknown argument(s) ", "the component was given an argument that it does not have"),
+];
+
+/// An error of reading a template: all of its message comes from the template.
+pub(super) fn loading(error: &tera::Error, sources: &[Source]) -> TemplateError {
+    match error.kind() {
+        tera::ErrorKind::SyntaxError(report) | tera::ErrorKind::RenderingError(report) => {
+            let message = fragment(report.message());
+            let hint = advice(&message, report, sources);
+            located(report, sources, ErrorKind::Syntax, message).hint(hint)
+        }
+        _ => {
+            // References that do not lead anywhere come as one text of reports; the checks find them before.
+            let text = error.to_string();
+            let text = text.strip_prefix("error: ").unwrap_or(&text);
+            let mut lines = text.lines();
+            let message = fragment(lines.next().unwrap_or_default());
+            match lines.next().and_then(|line| line.trim_start().strip_prefix("--> ")).and_then(place) {
+                Some((name, line, column)) => match sources.iter().find(|source| source.name == name) {
+                    Some(source) => {
+                        let range = source.range((line, column), (line, column + 1));
+                        source.error(range, ErrorKind::Syntax, message)
+                    }
+                    None => TemplateError::whole(name, message, ErrorKind::Syntax),
+                },
+                None => TemplateError::whole("templates", message, ErrorKind::Syntax),
+            }
+        }
+    }
+}
+
+/// The tags that there are.
+const TAGS: &[&str] = &[
+    "block",
+    "break",
+    "component",
+    "continue",
+    "elif",
+    "else",
+    "endblock",
+    "endcomponent",
+    "endfilter",
+    "endfor",
+    "endif",
+    "endset",
+    "extends",
+    "filter",
+    "for",
+    "if",
+    "include",
+    "raw",
+    "set",
+    "set_global",
+];
+
+/// What to do about a syntax error, for those that newcomers make.
+fn advice(message: &str, report: &tera::ReportError, sources: &[Source]) -> Option<String> {
+    let source = sources.iter().find(|source| source.name == report.filename())?;
+    let range = span(source, report);
+    match message {
+        "unknown tag" => did_you_mean(source.text.get(range)?, TAGS.iter().copied()),
+        _ if message.contains("expected identifier") => {
+            Some("functions and filters take their arguments by name, such as `key(path=\"app/db\")`".into())
+        }
+        _ if message.starts_with("found `.`") || message.starts_with("found `[`") => {
+            Some("give the result a name first: `{% set name = ... %}`, and then `name.field`".into())
+        }
+        _ => None,
+    }
+}
+
+/// An error of a render; `render` knows what was asked and what our own functions refused.
+pub(super) fn rendering(error: &tera::Error, sources: &[Source], entry: &Source, render: &mut Render) -> TemplateError {
+    let failure = render.failure.take();
+    let tera::ErrorKind::RenderingError(report) = error.kind() else {
+        let failure = failure.unwrap_or_else(|| Failure::new(safe(&error.to_string())));
+        return TemplateError::whole(&entry.file, failure.message, failure.kind).hint(failure.hint);
+    };
+    let source = sources.iter().find(|source| source.name == report.filename());
+    let failure = failure.unwrap_or_else(|| tera_failure(report.message(), render));
+    let failure = without_suspicion(failure, source);
+    let failure = name_the_absent(failure, source, report, render);
+    let mut located = located(report, sources, failure.kind, failure.message).hint(failure.hint);
+    located.notes = notes(error, report, sources);
+    located
+}
+
+/// What Tera itself complains about, without values.
+fn tera_failure(message: &str, render: &Render) -> Failure {
+    if let Some(rest) = message.strip_prefix("Field `")
+        && let Some((field, rest)) = rest.split_once("` is not defined")
+    {
+        let available = rest.strip_prefix(". Available fields: ").map_or_else(Vec::new, |list| known(list, render));
+        let failure = undefined(format!("field `{field}` is not defined"));
+        let listed = || format!("there is {}", available.join(", "));
+        let hint = did_you_mean(field, available.iter().copied());
+        return match hint.or_else(|| (!available.is_empty()).then(listed)) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        };
+    }
+    if let Some(rest) = message.strip_prefix("Variable `")
+        && let Some((name, rest)) = rest.split_once("` is not defined.")
+    {
+        let available = rest.trim_start_matches(" Available variables: ").split(", ");
+        let failure = undefined(format!("variable `{name}` is not defined"));
+        return match did_you_mean(name, available) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        };
+    }
+    if message == "Tried to render a variable that is undefined" || message == "Cannot index into an undefined value" {
+        return undefined("what stands here is undefined");
+    }
+    let shown = safe(message);
+    if message.contains("undefined") { undefined(shown) } else { Failure::new(shown) }
+}
+
+/// The names of fields that may be shown, ten at most: those that our own lists have, and names of keys. Others may
+/// come out of a value, such as JSON.
+fn known<'m>(list: &'m str, render: &Render) -> Vec<&'m str> {
+    let mut names: HashSet<&str> = FIELDS.iter().copied().collect();
+    for answer in render.reads.iter().filter_map(|asked| render.view.answer(asked)) {
+        if let Data::Prefix(entries) = &answer.data {
+            names.extend(entries.iter().flat_map(|entry| entry.key.split('/')));
+        }
+    }
+    list.split(", ").filter(|name| names.contains(name)).take(10).collect()
+}
+
+/// A message of Tera without values.
+fn safe(message: &str) -> String {
+    if let Some((_, instead)) = REWRITTEN.iter().find(|(beginning, _)| message.starts_with(beginning)) {
+        return (*instead).to_owned();
+    }
+    if PLAIN.iter().any(|beginning| message.starts_with(beginning)) {
+        return fragment(message);
+    }
+    "an operator or filter refuses what it was given".to_owned()
+}
+
+/// Lowercase at the beginning and no full stop at the end.
+fn fragment(message: &str) -> String {
+    let message = message.trim_end_matches('.');
+    let mut characters = message.chars();
+    match characters.next() {
+        Some(first) => first.to_lowercase().chain(characters).collect(),
+        None => String::new(),
+    }
+}
+
+/// The message of `throw` is shown when the template holds it as it is; what was put together may hold a value.
+fn without_suspicion(mut failure: Failure, source: Option<&Source>) -> Failure {
+    let literal = |token: &Token| matches!(&token.kind, TokenKind::Text(text) if *text == failure.message);
+    let written = || source.into_iter().flat_map(Source::pieces).flat_map(|piece| &piece.tokens).any(literal);
+    if failure.suspect && !written() {
+        failure.message = "the template gave up with a message that is not shown: a value may be part of it".into();
+    }
+    failure
+}
+
+/// Names the keys that are not there in an error about something undefined.
+fn name_the_absent(
+    mut failure: Failure,
+    source: Option<&Source>,
+    report: &tera::ReportError,
+    render: &Render,
+) -> Failure {
+    // An error that knows what it needs has named it.
+    let ErrorKind::Undefined { absent } = &mut failure.kind else { return failure };
+    let (Some(last), []) = (&render.last_absent, &absent[..]) else { return failure };
+    // Where the place itself asks, what was asked last is what is not there. Elsewhere a variable may hold any of them.
+    let asks = source.is_some_and(|source| {
+        let range = span(source, report);
+        let inside = |token: &&Token| token.range.start >= range.start && token.range.end <= range.end;
+        let mut tokens = source.pieces().iter().flat_map(|piece| &piece.tokens).filter(inside);
+        tokens.any(|token| ["key", "file", "env"].contains(&token.of(&source.text)))
+    });
+    let meant: Vec<&Absent> = if asks { vec![last] } else { render.absent.iter().collect() };
+    *absent = meant
+        .iter()
+        .filter_map(|absent| match absent {
+            Absent::Query(asked) => Some(asked.clone()),
+            Absent::Variable(_) => None,
+        })
+        .collect();
+    let names: Vec<String> = meant.iter().take(5).map(ToString::to_string).collect();
+    let more =
+        if meant.len() > names.len() { format!(" and {} more", meant.len() - names.len()) } else { String::new() };
+    failure.message = format!("{}; not there: {}{more}", failure.message, names.join(", "));
+    failure.hint.get_or_insert_with(|| "give `default=`, or ask with `if` before using it".to_owned());
+    failure
+}
+
+fn span(source: &Source, report: &tera::ReportError) -> std::ops::Range<usize> {
+    let span = report.span();
+    source.range((span.start_line, span.start_col), (span.end_line, span.end_col))
+}
+
+fn located(report: &tera::ReportError, sources: &[Source], kind: ErrorKind, message: String) -> TemplateError {
+    match sources.iter().find(|source| source.name == report.filename()) {
+        Some(source) => source.error(span(source, report), kind, message),
+        None => TemplateError::whole(report.filename(), message, kind),
+    }
+}
+
+/// From where the place was reached. Tera gives that only as part of its report.
+fn notes(error: &tera::Error, report: &tera::ReportError, sources: &[Source]) -> Vec<Note> {
+    let text = error.to_string();
+    let after_message = text.strip_prefix("error: ").and_then(|text| text.strip_prefix(report.message()));
+    let after_message = after_message.unwrap_or_default();
+    let places = after_message.split("\n\nnote: called from ").skip(1).filter_map(|note| place(note.lines().next()?));
+    places
+        .filter_map(|(name, line, column)| Some(sources.iter().find(|source| source.name == name)?.note(line, column)))
+        .collect()
+}
+
+/// Reads `NAME:LINE:COLUMN`; lines from 1 and columns from 0, as Tera counts inside.
+fn place(text: &str) -> Option<(&str, usize, usize)> {
+    let (rest, column) = text.trim_end().rsplit_once(':')?;
+    let (name, line) = rest.rsplit_once(':')?;
+    let column: usize = column.parse().ok()?;
+    Some((name, line.parse().ok()?, column.checked_sub(1)?))
+}

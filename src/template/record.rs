@@ -1,0 +1,171 @@
+//! What one render sees and what it asked.
+//!
+//! Components do not see the state of their caller, so view and record stand in a cell of the thread for the length
+//! of one render; [`during`] fills the cell and empties it.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Environment;
+use super::error::{ErrorKind, Failure};
+use crate::registry::{Answer, Asked};
+use crate::store::View;
+
+/// What a text argument or value holds that depends on an answer which is not there yet.
+pub(super) const PLACEHOLDER: &str = "\0";
+
+/// The render that is under way on this thread.
+pub(super) struct Render {
+    /// What templates may reach.
+    pub(super) environment: Arc<Environment>,
+    /// The answers.
+    pub(super) view: View,
+    /// What was asked, and has an answer.
+    pub(super) reads: BTreeSet<Asked>,
+    /// What was asked, and has none yet.
+    pub(super) missing: BTreeSet<Asked>,
+    /// What was asked for without a default and is not there.
+    pub(super) absent: BTreeSet<Absent>,
+    /// The last of these.
+    pub(super) last_absent: Option<Absent>,
+    /// Why a function of ours stopped the render.
+    pub(super) failure: Option<Failure>,
+    deadline: Instant,
+    timeout: Duration,
+}
+
+/// Something that was asked for without a default and is not there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Absent {
+    /// A key or a file.
+    Query(Asked),
+    /// An environment variable.
+    Variable(String),
+}
+
+impl fmt::Display for Absent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Query(asked) => asked.fmt(f),
+            Self::Variable(name) => write!(f, "variable `{name}`"),
+        }
+    }
+}
+
+/// Why a function has no value to give.
+pub(super) enum Stop {
+    /// It depends on an answer that is not there yet: a placeholder stands in.
+    Missing,
+    /// The registry does not allow the question, and the template does not insist: it is as if nothing were there.
+    Denied,
+    /// The render fails.
+    Failed(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Render>> = const { RefCell::new(None) };
+}
+
+/// Runs `action` as a render on this thread, and gives what it left. The cell is emptied on a panic too.
+pub(super) fn during<T>(
+    environment: Arc<Environment>,
+    view: View,
+    timeout: Duration,
+    action: impl FnOnce() -> T,
+) -> (T, Option<Render>) {
+    struct Guard;
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            CURRENT.take();
+        }
+    }
+
+    let render = Render {
+        environment,
+        view,
+        reads: BTreeSet::new(),
+        missing: BTreeSet::new(),
+        absent: BTreeSet::new(),
+        last_absent: None,
+        failure: None,
+        deadline: Instant::now() + timeout,
+        timeout,
+    };
+    CURRENT.set(Some(render));
+    let _guard = Guard;
+    let result = action();
+    (result, CURRENT.take())
+}
+
+/// The render of this thread, if there is one.
+pub(super) fn with<T>(action: impl FnOnce(&mut Render) -> T) -> Option<T> {
+    CURRENT.with_borrow_mut(|current| current.as_mut().map(action))
+}
+
+impl Render {
+    /// The answer to a query, which is noted as read or as missing. What we may not ask counts as not there when it is
+    /// `optional`.
+    pub(super) fn ask(&mut self, asked: &Asked, optional: bool) -> Result<Arc<Answer>, Stop> {
+        if let Some(answer) = self.view.answer(asked) {
+            let answer = Arc::clone(answer);
+            if !self.reads.contains(asked) {
+                self.reads.insert(asked.clone());
+            }
+            return Ok(answer);
+        }
+        // What was answered once is supported; so this is asked for new queries only.
+        if let Some(registry) = self.environment.registries.get(&asked.registry)
+            && let Err(refusal) = registry.supports(&asked.query)
+        {
+            return Err(Failure::new(format!("registry `{}` {refusal}", asked.registry)).into());
+        }
+        if optional && self.view.error(asked).is_some_and(|error| error.denied) {
+            self.reads.insert(asked.clone());
+            return Err(Stop::Denied);
+        }
+        self.missing.insert(asked.clone());
+        Err(Stop::Missing)
+    }
+
+    /// Fails when the render has taken too long.
+    pub(super) fn check_deadline(&self) -> Result<(), Failure> {
+        if Instant::now() < self.deadline { Ok(()) } else { Err(late(self.timeout)) }
+    }
+
+    /// Whether a text stands for something that is not there yet. Without anything missing it is the registry's own.
+    pub(super) fn is_placeholder(&self, text: &str) -> bool {
+        !self.missing.is_empty() && text.contains(PLACEHOLDER)
+    }
+}
+
+/// The failure of a render that took too long.
+pub(super) fn late(timeout: Duration) -> Failure {
+    Failure::of(ErrorKind::Timeout, format!("the render takes longer than {}", humantime::format_duration(timeout)))
+        .hint("make the template simpler, or raise `render_timeout`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_the_render() {
+        let panicked = std::panic::catch_unwind(|| {
+            during(Arc::new(Environment::default()), View::default(), Duration::from_secs(1), || {
+                assert!(with(|_| ()).is_some());
+                std::panic::resume_unwind(Box::new("stop"))
+            })
+        });
+        assert!(panicked.is_err());
+        assert!(with(|_| ()).is_none());
+    }
+}

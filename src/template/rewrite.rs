@@ -1,0 +1,153 @@
+//! What is changed in a source besides its block lines, so that Tera does what templates mean.
+
+use std::collections::HashMap;
+
+use super::edit::Edit;
+use super::filter::PRESENT;
+use super::function::TICK;
+use super::scan::{Piece, PieceKind, Token, TokenKind};
+use crate::config::Delimiters;
+
+/// The file that an `include` or `extends` names.
+pub(super) fn inclusion<'p>(source: &str, piece: &'p Piece) -> Option<(&'p Token, &'p str)> {
+    match &piece.tokens[..] {
+        [keyword, name, ..]
+            if piece.kind == PieceKind::Block && ["include", "extends"].contains(&keyword.of(source)) =>
+        {
+            match &name.kind {
+                TokenKind::Text(text) => Some((name, text)),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// The edits: includes name what they were resolved to, loops look at the clock, and `~` refuses what is undefined,
+/// for which it would write nothing.
+pub(super) fn edits(
+    source: &str,
+    pieces: &[Piece],
+    delimiters: &Delimiters,
+    included: &HashMap<usize, String>,
+) -> Vec<Edit> {
+    let mut edits = Vec::new();
+    for piece in pieces {
+        if let Some((token, _)) = inclusion(source, piece)
+            && let Some(name) = included.get(&token.range.start)
+        {
+            edits.push(Edit { range: token.range.clone(), text: format!("\"{name}\"") });
+        }
+        if piece.keyword(source) == "for" {
+            // The call takes the place of the tag for the white space that follows it.
+            let minus = if piece.control_end { "-" } else { "" };
+            let (open, close) = (&delimiters.variable.0, &delimiters.variable.1);
+            edits.push(Edit::insert(piece.range.end, format!("{open} {TICK}() {minus}{close}")));
+        }
+        for (index, token) in piece.tokens.iter().enumerate() {
+            if token.of(source) == "~" {
+                let filter = format!(" | {PRESENT}");
+                if index > 0 && !is_literal(&piece.tokens[index - 1]) {
+                    edits.push(Edit::insert(piece.tokens[index - 1].range.end, &*filter));
+                }
+                if let Some(last) = operand_end(source, &piece.tokens, index + 1)
+                    && !(last == index + 1 && is_literal(&piece.tokens[last]))
+                    // Between two `~` the operand is already guarded.
+                    && piece.tokens.get(last + 1).is_none_or(|next| next.of(source) != "~")
+                {
+                    edits.push(Edit::insert(piece.tokens[last].range.end, &*filter));
+                }
+            }
+        }
+    }
+    edits
+}
+
+fn is_literal(token: &Token) -> bool {
+    matches!(token.kind, TokenKind::Text(_) | TokenKind::Number)
+}
+
+/// The last token of the operand that begins at `start`, with its attributes, calls and filters.
+fn operand_end(source: &str, tokens: &[Token], start: usize) -> Option<usize> {
+    let of = |index: usize| tokens.get(index).map_or("", |token| token.of(source));
+    let mut at = start;
+    if of(at) == "-" {
+        at += 1;
+    }
+    let mut last = match of(at) {
+        "(" | "[" | "{" => closing(source, tokens, at)?,
+        "<" => (at..tokens.len()).find(|&index| of(index) == "/" && of(index + 1) == ">")? + 1,
+        "" => return None,
+        _ => at,
+    };
+    loop {
+        last = match of(last + 1) {
+            "[" | "?[" | "(" => closing(source, tokens, last + 1)?,
+            "|" if of(last + 3) == "(" => closing(source, tokens, last + 3)?,
+            "." | "?." | "|" => last + 2,
+            _ => return (last < tokens.len()).then_some(last),
+        };
+        if last >= tokens.len() {
+            return None;
+        }
+    }
+}
+
+/// The bracket that closes the one at `open`.
+pub(super) fn closing(source: &str, tokens: &[Token], open: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (index, token) in tokens.iter().enumerate().skip(open) {
+        match token.of(source) {
+            "(" | "[" | "{" | "?[" => depth += 1,
+            ")" | "]" | "}" => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return Some(index);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::edit::Edited;
+    use super::super::scan::{default_delimiters, scan};
+    use super::*;
+
+    #[test]
+    fn tilde_guards_its_operands() {
+        for (source, expected) in [
+            ("{{ \"a\" ~ b }}", "{{ \"a\" ~ b! }}"),
+            ("{{ a ~ \"b\" ~ c.d[0] }}", "{{ a! ~ \"b\" ~ c.d[0]! }}"),
+            ("{{ a ~ b ~ c }}", "{{ a! ~ b! ~ c! }}"),
+            (
+                "{{ a ~ key(path=\"x\" ~ b) | default(value=\"\") }}",
+                "{{ a! ~ key(path=\"x\" ~ b!) | default(value=\"\")! }}",
+            ),
+            ("{{ a ~ b | upper == c }}", "{{ a! ~ b | upper! == c }}"),
+            ("{{ (a ~ 1) ~ [b] }}", "{{ (a! ~ 1)! ~ [b]! }}"),
+            ("{{ \"~\" }} ~ ", "{{ \"~\" }} ~ "),
+            ("{{ a ~ }}", "{{ a! ~ }}"),
+        ] {
+            let delimiters = default_delimiters();
+            let pieces = scan(source, &delimiters).unwrap();
+            let edited = Edited::new(source, edits(source, &pieces, &delimiters, &HashMap::new()));
+            assert_eq!(edited.text.replace(" | __present", "!"), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn loops_look_at_the_clock() {
+        let delimiters = default_delimiters();
+        for (source, expected) in [
+            ("{% for a in b %} x", "{% for a in b %}{{ __tick() }} x"),
+            ("{% for a in b -%} x", "{% for a in b -%}{{ __tick() -}} x"),
+        ] {
+            let pieces = scan(source, &delimiters).unwrap();
+            assert_eq!(Edited::new(source, edits(source, &pieces, &delimiters, &HashMap::new())).text, expected);
+        }
+    }
+}

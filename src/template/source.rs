@@ -1,0 +1,65 @@
+//! The source of one template, and errors at places in it.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use super::edit::{Edited, Place, line};
+use super::error::{ErrorKind, Note, Snippet, TemplateError};
+use super::scan::Piece;
+
+/// One template: its source, and what Tera gets of it.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    /// What Tera knows it by.
+    pub(super) name: String,
+    /// What people know it by: the path of its file.
+    pub(super) file: String,
+    /// The lines of the file before its first, for one that is written in the configuration.
+    pub(super) lines_before: usize,
+    /// The folder in which its includes are looked for first.
+    pub(super) folder: PathBuf,
+    /// The source.
+    pub(super) text: String,
+    /// Its pieces; none when Tera will refuse it.
+    pub(super) pieces: Option<Vec<Piece>>,
+    /// What Tera gets.
+    pub(super) edited: Edited,
+}
+
+impl Source {
+    /// An error at a range of the source.
+    pub(super) fn error(&self, range: Range<usize>, kind: ErrorKind, message: impl Into<String>) -> TemplateError {
+        let place = Place::of(&self.text, range.start);
+        let shown = line(&self.text, place.line);
+        let meant = self.text.get(range).unwrap_or_default().lines().next().unwrap_or_default();
+        TemplateError {
+            line: place.line + self.lines_before,
+            column: place.column,
+            snippet: Some(Snippet { line: shown.to_owned(), width: meant.chars().count().max(1) }),
+            ..TemplateError::whole(&self.file, message, kind)
+        }
+    }
+
+    /// The range of the source that stands at a place of what Tera got: lines from 1, columns from 0 as Tera counts.
+    pub(super) fn range(&self, start: (usize, usize), end: (usize, usize)) -> Range<usize> {
+        let offset = |(line, column): (usize, usize)| Place { line, column: column + 1 }.offset(&self.edited.text);
+        let start = offset(start);
+        let from = self.edited.origin(start);
+        // The last byte of the span has an origin; the byte after it may belong to something that was put in.
+        let last = offset(end).saturating_sub(1).max(start);
+        let until = self.edited.origin(last).max(from);
+        let until = until + self.text.get(until..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
+        from..until.min(self.text.len())
+    }
+
+    /// The place of something that led to an error.
+    pub(super) fn note(&self, line: usize, column: usize) -> Note {
+        let place = Place::of(&self.text, self.range((line, column), (line, column)).start);
+        Note { file: self.file.clone(), line: place.line + self.lines_before, column: place.column }
+    }
+
+    /// Every piece, or nothing for a source that Tera refuses.
+    pub(super) fn pieces(&self) -> &[Piece] {
+        self.pieces.as_deref().unwrap_or_default()
+    }
+}

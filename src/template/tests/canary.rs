@@ -1,0 +1,118 @@
+//! A value of a registry is never part of an error, whatever a template does with it.
+
+use super::*;
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
+fn no_error_holds_a_value() {
+    let mut wrong = Vec::new();
+    for expression in [
+        "v | int",
+        "v | float",
+        "v | int(base=16)",
+        "v | to_int",
+        "v | to_float",
+        "v | abs",
+        "v | round",
+        "v | ip",
+        "v | port",
+        "(v ~ \"_-\") | host",
+        "(v ~ \" \") | token",
+        "(v ~ \"$\") | nginx_quote",
+        "(v ~ \"'\") | haproxy_quote",
+        "v | from_json",
+        "(v ~ \": [\") | from_yaml",
+        "(\"[\" ~ v) | from_yaml",
+        "v | base64_decode",
+        "v | first",
+        "v | join",
+        "v + 1",
+        "v * 2",
+        "-v",
+        "v < 1",
+        "1 in 5",
+        "v.field.more",
+        "m.b.c",
+        "m.b",
+        "k.b.c",
+        "k.b",
+        "[v][v]",
+        "v[1:v]",
+        "{\"a\": 1} | get(key=v)",
+        "[{\"a\": v}, {\"a\": 1}] | sort_by(attribute=\"a\")",
+        "[v, 1] | sort",
+        "[{\"a\": 1}] | sort(attribute=v)",
+        "[{\"a\": 1}] | group_by(attribute=v)",
+        "[{}] | map(attribute=v)",
+        "throw(message=v)",
+        "throw(message=\"x\" ~ v)",
+        "range(end=v)",
+        "range(end=n)",
+        "1 | round(method=v)",
+        "1 is divisible_by(divisor=v)",
+        "1.5 is odd",
+        "key(path=\"a\", registry=v)",
+        "key(path=v ~ \"/../x\")",
+        "service(name=\"x\", status=v)",
+        "ls(path=\"x\", kind=v)",
+        "prefix(path=\"p\", min=v)",
+        "prefix(path=\"bad\")",
+        "tree(path=\"bad\")",
+        "(\"{\\\"\" ~ v ~ \"\\\": 1}\") | from_json | get(key=\"x\")",
+        "(\"a: !\" ~ v ~ \" {\") | from_yaml",
+        "<c {...k} />",
+        "<c x={v} />",
+        "v | indent(indentation=v)",
+        "v | pluralize",
+        "v | values",
+        "v | nth(n=v)",
+        "v | token(extra=1)",
+        "9223372036854775807 ** n ** n",
+        "v | truncate(length=v)",
+        "n ** v",
+        "(n * n * n * n * n) | int",
+        "[v] | unique_by(attribute=v)",
+        "v | ip(version=n)",
+        "key(path=\"binary\")",
+    ] {
+        let source = format!(
+            "{{% component c(x: integer) %}}{{{{ x }}}}{{% endcomponent %}}\n\
+             {{% set v = key(path=\"secret\") %}}\n{{% set n = key(path=\"number\") | int %}}\n\
+             {{% set m = {{\"a\": v}} %}}{{% set k = (\"{{\\\"\" ~ v ~ \"\\\": {{}}}}\") | from_json %}}\n{{{{ {expression} }}}}\n"
+        );
+        let bench = Bench::new()
+            .key("secret", "hunter2")
+            .key("number", "123454321999")
+            .answer(Query::Key(path("binary")), Data::Key(Some(Text(b"hunter2\xff".to_vec().into()))))
+            .prefix("p", &[("a", "hunter2")])
+            .answer(
+                Query::Prefix(path("bad")),
+                Data::Prefix(vec![Arc::new(Entry::new("a", "bad/a", Text(b"hunter2\xff".to_vec().into())))]),
+            );
+        let templates = match bench.load(&[inline(&source)]) {
+            Ok(templates) => templates,
+            Err(errors) => {
+                wrong.push(format!("does not load: {expression}: {}", errors[0].message));
+                continue;
+            }
+        };
+        match templates.render(0, &bench.view()).output {
+            Ok(_) => wrong.push(format!("renders: {expression}")),
+            Err(error) => {
+                let shown = format!("{error}\n{error:?}");
+                if shown.contains("hunter2") || shown.contains("123454321999") {
+                    wrong.push(format!("shows a value: {expression}: {shown}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn variables_are_not_shown() {
+    let mut bench = Bench::new();
+    bench.environment.variables = BTreeMap::from([("NAME".into(), "hunter2".into())]);
+    let shown = format!("{:?}", bench.environment);
+    assert!(shown.contains("NAME") && !shown.contains("hunter2"));
+}

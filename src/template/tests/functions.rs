@@ -1,0 +1,258 @@
+//! The functions: present, absent, empty, missing, wrong.
+
+use super::*;
+
+#[test]
+fn key_gives_text_default_or_undefined() {
+    let bench = || Bench::new().key("app/host", "db1").key("app/empty", "").no_key("app/no");
+    for (source, expected) in [
+        (r#"{{ key(path="app/host") }}"#, "db1"),
+        (r#"{{ key(path="/app//host/") }}"#, "db1"),
+        (r#"[{{ key(path="app/empty") }}]"#, "[]"),
+        (r#"[{{ key(path="app/empty", default="x") }}]"#, "[]"),
+        (r#"{{ key(path="app/no", default="x") }}"#, "x"),
+        (r#"{{ key(path="app/no") | default(value="x") }}"#, "x"),
+        (r#"{{ key(path="app/no") or "x" }}"#, "x"),
+        (r#"{% if key(path="app/no") %}a{% else %}b{% endif %}"#, "b"),
+        (r#"{{ key(path="app/host", base64=true) }}"#, "ZGIx"),
+        (r#"{{ key(path="app/" ~ "host", registry="main") }}"#, "db1"),
+        (r#"{{ "{{ 1 }}" ~ key(path="app/host") }}"#, "{{ 1 }}db1"),
+    ] {
+        assert_eq!(bench().output(source), expected, "{source}");
+    }
+}
+
+#[test]
+fn absent_keys_are_named() {
+    for (source, line, column) in [
+        ("a\n  {{ key(path=\"app/no\") }}", 2, 6),
+        ("{% if key(path=\"app/no\", required=true) %}{% endif %}", 1, 7),
+        ("{% set x = key(path=\"app/no\") %}\n{{ x }}", 2, 4),
+        ("{{ \"host \" ~ key(path=\"app/no\") }}", 1, 14),
+        ("{{ key(path=\"app/no\") | upper }}", 1, 4),
+        ("{% for x in key(path=\"app/no\") %}{% endfor %}", 1, 13),
+        ("{{ [key(path=\"app/no\")] | join }}", 1, 27),
+        ("{{ {\"a\": key(path=\"app/no\")} | to_json }}", 1, 32),
+    ] {
+        let error = Bench::new().no_key("app/no").error(source);
+        assert_eq!(error.kind, ErrorKind::Undefined { absent: vec![key_of("app/no")] }, "{source}: {error}");
+        assert!(error.message.contains("key `app/no` from registry `main`"), "{error}");
+        assert_eq!((error.file.as_str(), error.line, error.column), ("test.conf", line, column), "{source}\n{error}");
+    }
+}
+
+#[test]
+fn what_an_error_needs_is_what_it_names() {
+    let source = "{% if not key(path=\"a\") %}{{ key(path=\"b\") }}{% endif %}";
+    let error = Bench::new().no_key("a").no_key("b").error(source);
+    assert_eq!(error.kind, ErrorKind::Undefined { absent: vec![key_of("b")] }, "{error}");
+    let error = Bench::new().error("{{ nothing }}");
+    assert_eq!(error.kind, ErrorKind::Undefined { absent: Vec::new() });
+    assert_eq!(error.message, "variable `nothing` is not defined");
+}
+
+#[test]
+fn default_never_covers_an_error() {
+    let data = || Data::Key(Some(Text(vec![0xff].into())));
+    let bench = || Bench::new().answer(Query::Key(path("a")), data());
+    let error = bench().error("{{ key(path=\"a\", default=\"x\") }}");
+    assert_eq!(error.message, "the value of key `a` from registry `main` is not UTF-8");
+    assert!(error.hint.unwrap().contains("base64=true"));
+    assert_eq!(bench().output("{{ key(path=\"a\", base64=true) }}"), "/w==");
+}
+
+#[test]
+fn a_value_must_be_below_the_limit() {
+    for (source, big) in [
+        ("{{ key(path=\"a\") }}", Bench::new().key("a", "12345")),
+        ("{{ key(path=\"a\", base64=true) }}", Bench::new().key("a", "12345")),
+        ("{{ prefix(path=\"b\") }}", Bench::new().prefix("b", &[("x", "1"), ("a", "12345")])),
+        ("{{ tree(path=\"b\") }}", Bench::new().prefix("b", &[("a", "12345")])),
+        ("{{ file(path=\"f\") }}", Bench::new().answer(Query::File("/base/f".into()), Data::Key(Some(text("12345"))))),
+    ] {
+        let mut bench = big;
+        bench.environment.limits.value = 5;
+        let error = bench.error(source);
+        assert_eq!(error.kind, ErrorKind::Limit, "{error}");
+        assert!(error.message.contains("has 5 bytes; the limit is 5"), "{error}");
+    }
+    // Also when the answer has been shown before, under another limit.
+    let mut bench = Bench::new();
+    let view = View::of([(key_of("a"), Answer::new(Data::Key(Some(text("12345"))), 1))]);
+    let sources = [inline("{{ key(path=\"a\") }}")];
+    assert_eq!(bench.load(&sources).unwrap_or_else(|_| panic!()).render(0, &view).output.unwrap(), b"12345");
+    bench.environment.limits.value = 5;
+    assert!(bench.load(&sources).unwrap_or_else(|_| panic!()).render(0, &view).output.is_err());
+}
+
+#[test]
+fn exists_prefix_tree_and_ls() {
+    let bench = || {
+        Bench::new()
+            .answer(Query::Exists(path("a")), Data::Exists(true))
+            .answer(Query::Exists(path("b")), Data::Exists(false))
+            .prefix("a", &[("db", "0"), ("db-x", "1"), ("db/host", "h"), ("db/port", "5"), ("z", "2")])
+            .prefix("empty", &[])
+            .answer(
+                Query::Listing(path("a")),
+                Data::Listing(Names { keys: vec!["b".into(), "c".into()], folders: vec!["a".into(), "b".into()] }),
+            )
+            .answer(Query::Listing(path("no")), Data::Listing(Names::default()))
+    };
+    for (source, expected) in [
+        ("{{ exists(path=\"a\") }} {{ exists(path=\"b\") }}", "true false"),
+        (
+            "{% for e in prefix(path=\"a\") %}{{ e.key }}={{ e.value }}@{{ e.path }} {% endfor %}",
+            "db=0@a/db db-x=1@a/db-x db/host=h@a/db/host db/port=5@a/db/port z=2@a/z ",
+        ),
+        ("{{ prefix(path=\"empty\") }}{{ tree(path=\"empty\") }}{{ ls(path=\"no\") }}", "[]{}[]"),
+        ("{{ tree(path=\"a\") }}", r#"{"db": {"": "0", "host": "h", "port": "5"}, "db-x": "1", "z": "2"}"#),
+        ("{% set t = tree(path=\"a\") %}{{ t.db.host }}", "h"),
+        ("{{ ls(path=\"a\") }}", r#"["a", "b", "c"]"#),
+        ("{{ ls(path=\"a\", kind=\"keys\") }}", r#"["b", "c"]"#),
+        ("{{ ls(path=\"a\", kind=\"folders\") }}", r#"["a", "b"]"#),
+        ("{{ prefix(path=\"a\", min=5) | length }}", "5"),
+    ] {
+        assert_eq!(bench().output(source), expected, "{source}");
+    }
+    let error = bench().error("{{ prefix(path=\"a\", min=6) }}");
+    assert_eq!(error.message, "prefix `a` from registry `main` has 5 entries, and `min=6` are wanted");
+    let error = bench().error("{{ ls(path=\"a\", kind=\"key\") }}");
+    assert_eq!(error.hint.as_deref(), Some("did you mean `keys`?"));
+}
+
+#[test]
+fn a_tree_may_not_be_too_deep() {
+    let deep = vec!["a"; 200].join("/");
+    let error = Bench::new().prefix("r", &[(&deep, "1")]).error("{{ tree(path=\"r\") }}");
+    assert_eq!(error.kind, ErrorKind::Limit);
+}
+
+#[test]
+fn instances_have_every_field_in_one_order() {
+    let bench = || Bench::new().service("web", vec![instance("w1", "10.0.0.1", 80), instance("w2", "::1", 0)]);
+    assert_eq!(
+        bench().output("{{ service(name=\"web\") | first }}"),
+        "{\"id\": \"w1\", \"name\": \"web\", \"node\": \"n1\", \"address\": \"10.0.0.1\", \"port\": 80, \
+         \"endpoint\": \"10.0.0.1:80\", \"tags\": [\"a\", \"b\"], \"meta\": {\"canary\": \"yes\"}, \"weight\": 1, \
+         \"status\": \"passing\", \"zone\": \"z\", \"registry\": \"main\"}"
+    );
+    let source = "{% for s in service(name=\"web\") %}{{ s.endpoint }} {{ s.meta.canary }} {% endfor %}";
+    assert_eq!(bench().output(source), "10.0.0.1:80 yes [::1] yes ");
+    assert!(bench().error("{{ service(name=\"web\", min=3) }}").message.contains("2 entries"));
+}
+
+#[test]
+fn a_service_query_is_all_of_its_arguments() {
+    let query = |change: fn(&mut ServiceQuery)| {
+        let mut query = ServiceQuery::passing("web");
+        change(&mut query);
+        Asked { registry: "main".into(), query: Query::Service(query) }
+    };
+    for (arguments, expected) in [
+        ("", query(|_| ())),
+        (", status=\"passing\"", query(|_| ())),
+        (", status=\"any\"", query(|query| query.status = StatusFilter::All)),
+        (
+            ", status=[\"warning\", \"passing\"]",
+            query(|query| query.status = StatusFilter::Any([Status::Passing, Status::Warning].into())),
+        ),
+        (", tag=\"a\"", query(|query| query.tags = ["a".into()].into())),
+        (", tag=[\"b\", \"a\"]", query(|query| query.tags = ["a".into(), "b".into()].into())),
+        (", near=\"_agent\"", query(|query| query.near = Some("_agent".into()))),
+        (", datacenter=\"d\"", query(|query| query.datacenter = Some("d".into()))),
+        (", filter=\"f\"", query(|query| query.filter = Some("f".into()))),
+    ] {
+        let rendering = Bench::new().render(&format!("{{{{ service(name=\"web\"{arguments}) }}}}"));
+        assert_eq!(rendering.missing, [expected].into(), "{arguments}");
+        assert_eq!(rendering.output.unwrap(), b"[]");
+    }
+    let error = Bench::new().error("{{ service(name=\"web\", status=\"passng\") }}");
+    assert_eq!(error.hint.as_deref(), Some("did you mean `passing`?"));
+    assert!(Bench::new().error("{{ service(name=\"web\", tag=1) }}").message.contains("must be text, not a number"));
+}
+
+#[test]
+fn services_and_nodes() {
+    let services = vec![ServiceName { name: "web".into(), tags: vec!["a".into()] }];
+    let node = Node {
+        name: "n1".into(),
+        address: "10.0.0.1".into(),
+        meta: BTreeMap::from([("rack".into(), "r1".into())]),
+        datacenter: "dc1".into(),
+    };
+    let bench = Bench::new()
+        .answer(Query::Services { tag: None }, Data::Services(services))
+        .answer(Query::Services { tag: Some("x".into()) }, Data::Services(Vec::new()))
+        .answer(Query::Nodes { datacenter: None }, Data::Nodes(vec![node]));
+    assert_eq!(
+        bench.output("{{ services() }}{{ services(tag=\"x\") }}{{ nodes() }}"),
+        "[{\"name\": \"web\", \"tags\": [\"a\"], \"registry\": \"main\"}][][{\"name\": \"n1\", \"address\": \
+         \"10.0.0.1\", \"meta\": {\"rack\": \"r1\"}, \"datacenter\": \"dc1\"}]"
+    );
+    let error = Bench::new().error("{{ nodes() }}");
+    assert_eq!(error.message, "registry `main` has no nodes");
+}
+
+#[test]
+fn env_and_file() {
+    let bench = || {
+        let mut bench = Bench::new()
+            .answer(Query::File("/base/a/b.txt".into()), Data::Key(Some(text("content\n"))))
+            .answer(Query::File("/no".into()), Data::Key(None));
+        bench.environment.variables = BTreeMap::from([("HOME".into(), "/root".into())]);
+        bench
+    };
+    for (source, expected) in [
+        ("{{ env(name=\"HOME\") }}", "/root"),
+        ("{{ env(name=\"NO\", default=\"d\") }}", "d"),
+        ("{% if env(name=\"NO\") %}a{% endif %}", ""),
+        ("{{ file(path=\"a/b.txt\") }}", "content\n"),
+        ("{{ file(path=\"/no\", default=\"d\") }}", "d"),
+    ] {
+        assert_eq!(bench().output(source), expected, "{source}");
+    }
+    let error = bench().error("{{ env(name=\"NO\") }}");
+    assert!(error.message.ends_with("not there: variable `NO`"), "{error}");
+    let error = bench().error("{{ file(path=\"/no\") }}");
+    let asked = Asked { registry: LOCAL_FILES.into(), query: Query::File("/no".into()) };
+    assert_eq!(error.kind, ErrorKind::Undefined { absent: vec![asked] });
+}
+
+#[test]
+fn discovery_goes_on_behind_what_is_missing() {
+    let source = r#"{% component c(name: string) %}{{ key(path="c/" ~ name) }}{% endcomponent %}
+{{ key(path="a") }}{% for s in services() %}{{ service(name=s.name) }}{% endfor %}
+{{ <c name="x" /> }}{% if exists(path="e") %}{{ key(path="not") }}{% endif %}
+{{ key(path=key(path="a")) }}{{ tree(path="t") }}{{ prefix(path="p", min=2) }}{{ ls(path="l") }}
+{{ key(path="j") | from_json | to_json }}{{ key(path="i") | ip }}{{ file(path="f") }}"#;
+    let rendering = Bench::new().render(source);
+    let missing: Vec<String> = rendering.missing.iter().map(|asked| asked.query.to_string()).collect();
+    assert_eq!(
+        missing,
+        [
+            "file `/base/f`",
+            "key `a`",
+            "key `c/x`",
+            "key `i`",
+            "key `j`",
+            "whether `e` exists",
+            "prefix `p`",
+            "prefix `t`",
+            "listing of `l`",
+            "services",
+        ]
+    );
+    assert!(rendering.reads.is_empty());
+}
+
+#[test]
+fn reads_are_what_was_asked_and_answered() {
+    let rendering =
+        Bench::new().key("a", "b").key("b", "c").key("unused", "").render("{{ key(path=key(path=\"a\")) }}");
+    assert_eq!(rendering.reads, [key_of("a"), key_of("b")].into());
+    assert!(rendering.missing.is_empty());
+    // A value of the registry that looks like the placeholder is no placeholder.
+    let error = Bench::new().key("a", "\0").error("{{ key(path=key(path=\"a\")) }}");
+    assert_eq!(error.message, "`path` of `key` is refused: a path has no control characters");
+}

@@ -1,0 +1,178 @@
+//! A proxy in front of a real etcd that does to the watch stream what real servers do once in a blue moon.
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::{Buf, BufMut, Bytes};
+use futures_util::future::BoxFuture;
+use futures_util::{Stream, StreamExt};
+use prost::Message;
+use tonic::body::Body;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codegen::Service;
+use tonic::codegen::http;
+use tonic::server::StreamingService;
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Request, Response, Status, Streaming};
+
+/// What the server says on the watch stream; events are passed on as they are.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct WatchResponse {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) header: Option<Header>,
+    #[prost(int64, tag = "2")]
+    pub(crate) watch_id: i64,
+    #[prost(bool, tag = "3")]
+    pub(crate) created: bool,
+    #[prost(bool, tag = "4")]
+    pub(crate) canceled: bool,
+    #[prost(int64, tag = "5")]
+    pub(crate) compact_revision: i64,
+    #[prost(string, tag = "6")]
+    pub(crate) cancel_reason: String,
+    #[prost(bool, tag = "7")]
+    pub(crate) fragment: bool,
+    #[prost(bytes = "vec", repeated, tag = "11")]
+    pub(crate) events: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Header {
+    #[prost(uint64, tag = "1")]
+    pub(crate) cluster_id: u64,
+    #[prost(int64, tag = "3")]
+    pub(crate) revision: i64,
+}
+
+type Tamper = Box<dyn FnMut(WatchResponse) -> Vec<WatchResponse> + Send>;
+
+/// A proxy that runs until it is dropped.
+pub(crate) struct Proxy {
+    pub(crate) endpoint: String,
+    tamper: Arc<Mutex<Tamper>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Proxy {
+    pub(crate) fn start(upstream: &str) -> Self {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let tamper: Arc<Mutex<Tamper>> = Arc::new(Mutex::new(Box::new(|response| vec![response])));
+        let forward = Forward {
+            upstream: Endpoint::from_shared(upstream.to_owned()).unwrap().connect_lazy(),
+            tamper: tamper.clone(),
+            path: String::new(),
+        };
+        let task = tokio::spawn(async move { Server::builder().serve(address, forward).await.unwrap() });
+        Self { endpoint: format!("http://{address}"), tamper, task }
+    }
+
+    /// From now on each response on the watch stream becomes these.
+    pub(crate) fn tamper(&self, tamper: impl FnMut(WatchResponse) -> Vec<WatchResponse> + Send + 'static) {
+        *self.tamper.lock().unwrap() = Box::new(tamper);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Every call is a stream of messages that nobody looks into, but for those of the watch.
+#[derive(Clone)]
+struct Forward {
+    upstream: Channel,
+    tamper: Arc<Mutex<Tamper>>,
+    path: String,
+}
+
+impl Service<http::Request<Body>> for Forward {
+    type Response = http::Response<Body>;
+    type Error = std::convert::Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let forward = Self { path: request.uri().path().to_owned(), ..self.clone() };
+        Box::pin(async move { Ok(tonic::server::Grpc::new(Raw).streaming(forward, request).await) })
+    }
+}
+
+impl StreamingService<Bytes> for Forward {
+    type Response = Bytes;
+    type ResponseStream = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Self::ResponseStream>, Status>> + Send>>;
+
+    fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
+        let Self { upstream, tamper, path } = self.clone();
+        Box::pin(async move {
+            let mut grpc = tonic::client::Grpc::new(upstream);
+            grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+            let (metadata, extensions, messages) = request.into_parts();
+            let messages = messages.filter_map(|message| std::future::ready(message.ok()));
+            let request = Request::from_parts(metadata, extensions, messages);
+            let is_watch = path.ends_with("/Watch");
+            let response = grpc.streaming(request, path.parse().unwrap(), Raw).await?;
+            Ok(response.map(|messages| -> Self::ResponseStream {
+                if !is_watch {
+                    return Box::pin(messages);
+                }
+                Box::pin(messages.flat_map(move |message| {
+                    let messages: Vec<Result<Bytes, Status>> = match message {
+                        Ok(message) => {
+                            let response = WatchResponse::decode(message).unwrap();
+                            let responses = (tamper.lock().unwrap())(response);
+                            responses.into_iter().map(|response| Ok(response.encode_to_vec().into())).collect()
+                        }
+                        Err(status) => vec![Err(status)],
+                    };
+                    futures_util::stream::iter(messages)
+                }))
+            }))
+        })
+    }
+}
+
+/// Messages as they are.
+#[derive(Clone, Copy)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
+    }
+}

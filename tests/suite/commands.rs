@@ -1,0 +1,197 @@
+//! The commands and their exit codes.
+
+use nix::sys::signal::Signal;
+
+use crate::support::SOON;
+use crate::support::liveconf::Job;
+
+const CONFIG: &str = "registries: {local: {file: {path: registry.yaml}}}
+targets:
+  one:
+    templates: [{src: in.tera, dest: one.conf}]
+    reload: {shell: 'echo one >> reloads'}
+  two:
+    templates: [{content: 'second', dest: two.conf, mode: 640}]
+    reload: {shell: 'echo two >> reloads'}
+";
+
+fn job() -> Job {
+    Job::new(CONFIG).with("in.tera", "x = {{ key(path=\"x\") }}\n").with("registry.yaml", "x: 1\n")
+}
+
+#[test]
+fn once_writes_checks_and_reloads() {
+    let job = job();
+    let output = job.run(&["once"]);
+    output.assert_code(0);
+    assert_eq!(output.stdout, "");
+    assert_eq!(job.read("one.conf").as_deref(), Some("x = 1\n"));
+    assert_eq!(job.read("two.conf").as_deref(), Some("second"));
+    let mut reloads = job.wait_for_lines("reloads", 2);
+    reloads.sort();
+    assert_eq!(reloads, ["one", "two"]);
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(job.folder().path("two.conf")).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o7777, 0o640);
+    job.run(&["once"]).assert_code(0);
+    assert_eq!(job.wait_for_lines("reloads", 2).len(), 2, "nothing changed, nothing is reloaded");
+}
+
+#[test]
+fn once_for_one_target() {
+    let job = job();
+    job.run(&["once", "--target", "two"]).assert_code(0);
+    assert_eq!((job.read("one.conf"), job.read("two.conf")), (None, Some("second".into())));
+}
+
+#[test]
+fn a_job_without_a_configuration() {
+    let job = Job::empty().with("registry.yaml", "x: 1\n").with("in.tera", "{{ key(path=\"x\") }}\n");
+    let arguments = ["--registry", "file:registry.yaml", "--template", "in.tera:out.conf"];
+    let more = ["--check", "grep -q 1 {staged}", "--reload", "cp out.conf served"];
+    job.run(&[&["once"], &arguments[..], &more[..]].concat()).assert_code(0);
+    assert_eq!(job.read("served").as_deref(), Some("1\n"));
+    job.write("registry.yaml", "x: 2\n");
+    job.run(&[&["once"], &arguments[..], &more[..]].concat()).assert_code(1);
+    assert_eq!(job.read("out.conf").as_deref(), Some("1\n"));
+    job.run(&[&["once", "--no-check"], &arguments[..], &more[..]].concat()).assert_code(0);
+    assert_eq!(job.read("served").as_deref(), Some("2\n"));
+    assert_eq!(job.run(&[&["render"], &arguments[..]].concat()).stdout, "2\n");
+}
+
+#[test]
+fn render_prints_and_touches_nothing() {
+    let job = job();
+    let output = job.run(&["render", "--target", "one"]);
+    output.assert_code(0);
+    assert_eq!(output.stdout, "x = 1\n");
+    let all = job.run(&["render"]).stdout;
+    assert!(all.contains("one.conf") && all.contains("x = 1\n") && all.contains("second"), "{all}");
+    assert_eq!(job.folder().names(""), ["in.tera", "liveconf.yaml", "registry.yaml"]);
+}
+
+#[test]
+fn diff_shows_what_would_change() {
+    let job = job();
+    let output = job.run(&["diff"]);
+    output.assert_code(4);
+    assert!(output.stdout.contains("+x = 1\n"), "{}", output.stdout);
+    job.run(&["once"]).assert_code(0);
+    let same = job.run(&["diff"]);
+    same.assert_code(0);
+    assert_eq!(same.stdout, "");
+    job.write("registry.yaml", "x: 2\n");
+    let output = job.run(&["diff"]);
+    output.assert_code(4);
+    assert!(output.stdout.contains("-x = 1\n+x = 2\n"), "{}", output.stdout);
+    assert_eq!(job.read("one.conf").as_deref(), Some("x = 1\n"));
+}
+
+#[test]
+fn diff_never_shows_a_secret() {
+    let job = job();
+    job.write("liveconf.yaml", CONFIG.replace("dest: one.conf", "dest: one.conf, secret: true"));
+    job.write("registry.yaml", "x: canary\n");
+    let output = job.run(&["diff"]);
+    output.assert_code(4);
+    assert!(!output.stdout.contains("canary") && output.stdout.contains("one.conf"), "{}", output.stdout);
+}
+
+#[test]
+fn check_reads_and_touches_nothing() {
+    let job = job();
+    job.run(&["check"]).assert_code(0);
+    assert_eq!(job.folder().names(""), ["in.tera", "liveconf.yaml", "registry.yaml"]);
+    job.run(&["check", "--connect"]).assert_code(0);
+}
+
+#[test]
+fn a_key_that_is_missing_fails_once_or_is_waited_for() {
+    let job = job();
+    job.write("registry.yaml", "y: 1\n");
+    let output = job.run(&["once"]);
+    output.assert_code(1).assert_says(&["in.tera:1:", "`x`"]);
+    assert_eq!(job.read("one.conf"), None);
+    assert_eq!(job.read("two.conf").as_deref(), Some("second"), "other targets go on");
+
+    let output = job.run(&["once", "--wait-for-keys", "--timeout", "300ms"]);
+    output.assert_code(3).assert_says(&["`x`"]);
+    let mut waiting = job.start(&["once", "--wait-for-keys"]);
+    job.write("registry.yaml", "x: late\n");
+    assert_eq!(waiting.wait(SOON), 0);
+    assert_eq!(job.read("one.conf").as_deref(), Some("x = late\n"));
+}
+
+#[test]
+fn a_reload_that_fails_until_the_deadline_is_a_failure_and_stays_owed() {
+    let job = job();
+    let failing = CONFIG.replace("echo one >> reloads", "echo try >> reloads; test -e well");
+    job.write("liveconf.yaml", failing.replace("  one:\n", "  one:\n    retry: 10ms..50ms\n"));
+    job.run(&["once", "--target", "one", "--timeout", "1s"]).assert_code(1).assert_says(&["reload"]);
+    assert_eq!(job.read("one.conf").as_deref(), Some("x = 1\n"));
+    let tries = job.wait_for_lines("reloads", 2).len();
+    job.write("well", "");
+    job.run(&["once", "--target", "one"]).assert_code(0);
+    assert_eq!(job.wait_for_lines("reloads", tries + 1).len(), tries + 1);
+}
+
+#[test]
+fn once_beside_a_daemon_on_the_same_files_names_it() {
+    let job = job();
+    let daemon = job.start(&["run"]);
+    job.wait_for("one.conf", "x = 1\n");
+    job.run(&["once"]).assert_code(1).assert_says(&[&daemon.id().to_string()]);
+    daemon.stop();
+}
+
+#[test]
+fn version_and_help() {
+    let job = Job::empty();
+    let version = job.run(&["--version"]);
+    version.assert_code(0);
+    assert_eq!(version.stdout, concat!("liveconf ", env!("CARGO_PKG_VERSION"), "\n"));
+    let help = job.run(&["--help"]);
+    help.assert_code(0);
+    for command in ["run", "once", "render", "diff", "check"] {
+        assert!(help.stdout.contains(&format!("  {command} ")), "{}", help.stdout);
+    }
+}
+
+#[test]
+fn configuration_comes_from_the_environment_and_the_folder() {
+    let job = job();
+    let folder = job.folder().root().to_owned();
+    let mut command = job.command(&["render", "--target", "one"]);
+    command.env("LIVECONF_CONFIG", folder.join("liveconf.yaml")).current_dir("/");
+    let output = crate::support::liveconf::run_to_end(command);
+    output.assert_code(0);
+    assert_eq!(output.stdout, "x = 1\n");
+}
+
+#[test]
+fn logs_as_json_hold_one_object_a_line() {
+    let job = job();
+    let mut daemon = job.start(&["run", "--log-format", "json"]);
+    job.wait_for("one.conf", "x = 1\n");
+    daemon.wait_for_log("one.conf");
+    let lines = daemon.log();
+    for line in lines {
+        let record: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert!(record["level"].is_string() && record["timestamp"].is_string(), "{line}");
+    }
+    daemon.stop();
+}
+
+#[test]
+fn an_interrupt_ends_once_that_waits() {
+    let job = job();
+    job.write("registry.yaml", "y: 1\n");
+    let mut waiting = job.start(&["once", "--wait-for-keys", "--target", "one"]);
+    // It handles the signal once the registry has answered, at the latest.
+    crate::support::poll_until(SOON, || {
+        waiting.signal(Signal::SIGINT);
+        if waiting.is_running() { Err("still waits".into()) } else { Ok(()) }
+    });
+    assert_eq!(job.read("one.conf"), None);
+}

@@ -1,0 +1,151 @@
+//! What the documentation shows works: every snippet of the README, and every example.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::folder::Folder;
+use crate::support::liveconf::{BINARY, Job, example, run_to_end, start};
+use crate::support::process::{find, search_path};
+
+/// A fenced block: what stands after the fence, the line of the first line of its text, the text.
+struct Block {
+    info: String,
+    line: usize,
+    text: String,
+}
+
+fn blocks(markdown: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut open: Option<Block> = None;
+    for (number, line) in (1..).zip(markdown.lines()) {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(info)) => open = Some(Block { info: info.into(), line: number + 1, text: String::new() }),
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some(block), None) => block.text.extend([line, "\n"]),
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "a fence that never ends");
+    blocks
+}
+
+fn readme() -> Vec<Block> {
+    blocks(&fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap())
+}
+
+/// A command that finds `liveconf`, whose own variables say nothing.
+fn with_liveconf(job: &Job, command: Command) -> Command {
+    let mut command = job.prepare(command, &[]);
+    command.env("PATH", format!("{}:{}", Path::new(BINARY).parent().unwrap().display(), search_path()));
+    command
+}
+
+/// The files and the sessions of the README, one after the other in one folder, as a reader would follow it.
+#[test]
+fn the_readme_does_what_it_shows() {
+    let job = Job::empty();
+    let mut sessions = 0;
+    for block in readme() {
+        match (&*block.info, block.info.split_once(" file=")) {
+            // `.ci/run` runs both as they stand: they build, and install.
+            ("sh", _) => {}
+            (_, Some((_, file))) => job.write(file, &block.text),
+            ("console", _) => {
+                session(&job, &block);
+                sessions += 1;
+            }
+            (other, _) => panic!("README.md:{}: nobody runs a block of `{other}`", block.line),
+        }
+    }
+    job.run(&["check"]).assert_code(0);
+    assert!(sessions > 0, "the README shows no session");
+}
+
+/// Runs the lines that begin with `$`, and compares what they print with the lines that follow.
+fn session(job: &Job, block: &Block) {
+    for step in block.text.split("$ ").skip(1) {
+        let (line, expected) = step.split_once('\n').unwrap();
+        let mut shell = Command::new("bash");
+        shell.args(["-euc", line]);
+        let output = run_to_end(with_liveconf(job, shell));
+        output.assert_code(0);
+        assert_eq!(output.stdout, expected, "README.md:{}: $ {line}", block.line);
+    }
+}
+
+#[test]
+fn the_readme_begins_with_the_two_commands() {
+    let commands: Vec<_> = readme().into_iter().filter(|block| block.info == "sh").map(|block| block.text).collect();
+    assert_eq!(commands, ["examples/static/run\n", ".ci/setup && cargo test\n"]);
+}
+
+#[test]
+fn static_file() {
+    let job = Job::of(Folder::copy_of(example("static")));
+    let mut command = with_liveconf(&job, Command::new(job.folder().path("run")));
+    command.env("LIVECONF", BINARY);
+    let mut daemon = start(command);
+    let expected = job.read("expected.conf").unwrap();
+    job.wait_for("out/upstreams.conf", &expected);
+    daemon.wait_for_log(&format!("true to              {}", job.folder().path("registry.yaml").display()));
+    assert_eq!(job.wait_for_lines("out/upstreams.conf.reloads", 1).len(), 1);
+
+    let registry = job.read("registry.yaml").unwrap();
+    job.write("registry.yaml", registry.replace("weight: 2", "weight: 5"));
+    job.wait_for("out/upstreams.conf", &expected.replace("weight=2", "weight=5"));
+    assert_eq!(job.wait_for_lines("out/upstreams.conf.reloads", 2).len(), 2);
+    // What the README of the example promises for an empty list and for a quote that stays open.
+    job.write("registry.yaml", "services: {}\n");
+    daemon.wait_for_log("check");
+    job.write("registry.yaml", "app:\n  x: \"open\n");
+    daemon.wait_for_log("registry.yaml:");
+    assert_eq!(job.read("out/upstreams.conf"), Some(expected.replace("weight=2", "weight=5")));
+    daemon.stop();
+}
+
+#[test]
+fn one_shot_in_ci() {
+    let job = Job::of(Folder::copy_of(example("ci")));
+    let verify = || {
+        let mut command = with_liveconf(&job, Command::new(job.folder().path("verify")));
+        command.env("LIVECONF", BINARY);
+        run_to_end(command)
+    };
+    verify().assert_code(0);
+    let fixture = job.read("fixture.yaml").unwrap();
+    job.write("fixture.yaml", fixture.replace("workers: 4", "workers: 8"));
+    let output = verify();
+    output.assert_code(1);
+    assert!(output.stdout.contains("-workers = 4\n+workers = 8\n"), "{}", output.stdout);
+    job.run(&["once"]).assert_code(0);
+    verify().assert_code(0);
+}
+
+/// nginx on etcd stands in `nginx.rs`, with its servers.
+#[test]
+fn every_example_is_known() {
+    let mut names: Vec<_> = fs::read_dir(example("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["ci", "nginx-etcd", "static", "systemd"]);
+    for name in names {
+        let folder = example(name.to_str().unwrap());
+        assert!(folder.join("README.md").is_file(), "{} has no README", folder.display());
+    }
+}
+
+#[test]
+fn systemd_unit() {
+    let unit = fs::read_to_string(example("systemd").join("liveconf.service")).unwrap();
+    assert!(unit.contains("ExecStart=/usr/bin/liveconf run --config /etc/liveconf/liveconf.yaml\n"));
+    // Only a machine with systemd can tell more.
+    if !Path::new("/usr/bin/systemd-analyze").exists() {
+        return;
+    }
+    let folder = Folder::new();
+    folder.write("liveconf.service", unit.replace("/usr/bin/liveconf", BINARY));
+    let mut command = Command::new(find("systemd-analyze"));
+    let output = command.args(["verify", "--man=no"]).arg(folder.path("liveconf.service")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}

@@ -1,0 +1,131 @@
+//! What is owed is paid: reloads that fail, and ends between the new file and its reload.
+
+use crate::support::liveconf::Job;
+
+/// A target on a file registry whose key `x` becomes `out.conf`, with this reload and more.
+fn job(target: &str) -> Job {
+    Job::new(&format!(
+        "registries: {{local: {{file: {{path: registry.yaml}}}}}}
+targets:
+  program:
+    templates: [{{content: '{{{{ key(path=\"x\") }}}}', dest: out.conf}}]
+    wait: 0
+    reload_interval: 0
+    retry: 20ms..100ms
+{target}
+"
+    ))
+    .with("registry.yaml", "x: A\n")
+}
+
+#[test]
+fn a_reload_that_fails_three_times_runs_four_times() {
+    let job = job("    reload: {shell: 'echo $(cat out.conf) >> reloads; test $(wc -l < reloads) -ge 4'}");
+    let daemon = job.start(&["run"]);
+    assert_eq!(job.wait_for_lines("reloads", 4), ["A"; 4]);
+    // The next change has one reload, after which there is still no fifth of the first.
+    job.write("registry.yaml", "x: B\n");
+    assert_eq!(job.wait_for_lines("reloads", 5), ["A", "A", "A", "A", "B"]);
+    job.write("registry.yaml", "x: C\n");
+    assert_eq!(job.wait_for_lines("reloads", 6).len(), 6);
+    assert_eq!(daemon.logged("reload failed").len(), 1, "{:#?}", daemon.log());
+    daemon.stop();
+    // And what is settled is not reloaded by the next start.
+    let daemon = job.start(&["run"]);
+    job.write("registry.yaml", "x: D\n");
+    assert_eq!(job.wait_for_lines("reloads", 7)[6], "D");
+    daemon.stop();
+}
+
+/// From A to B with an end of liveconf while it reloads, and back to A before it starts again. `before_end` is what
+/// the program still does with B.
+fn back_to_a_after_an_end_in_the_reload(before_end: &str) {
+    let reload =
+        format!("if [ -e end-now ]; then rm end-now; {before_end} kill -9 $PPID; exit 1; fi; cp out.conf served");
+    let job = job(&format!("    reload: {{shell: '{reload}'}}"));
+    let daemon = job.start(&["run"]);
+    job.wait_for("served", "A");
+    daemon.stop();
+
+    let mut daemon = job.start(&["run"]);
+    job.write("end-now", "");
+    job.write("registry.yaml", "x: B\n");
+    assert_eq!(daemon.wait(crate::support::SOON), 128 + 9);
+    assert_eq!(job.read("out.conf").as_deref(), Some("B"));
+
+    job.write("registry.yaml", "x: A\n");
+    job.write("served", "nobody knows");
+    let daemon = job.start(&["run"]);
+    job.wait_for("out.conf", "A");
+    job.wait_for("served", "A");
+    daemon.stop();
+}
+
+#[test]
+fn back_to_a_after_an_end_before_the_program_took_b() {
+    back_to_a_after_an_end_in_the_reload("");
+}
+
+#[test]
+fn back_to_a_after_an_end_when_the_program_had_taken_b() {
+    back_to_a_after_an_end_in_the_reload("cp out.conf served;");
+}
+
+#[test]
+fn an_end_between_the_file_and_its_reload_leaves_the_reload_owed() {
+    let job = job("    reload: {shell: 'cp out.conf served'}");
+    job.run(&["once"]).assert_code(0);
+    assert_eq!(job.read("served").as_deref(), Some("A"));
+    job.write("registry.yaml", "x: B\n");
+    job.run(&["once", "--no-reload"]).assert_code(0);
+    assert_eq!((job.read("out.conf").as_deref(), job.read("served").as_deref()), (Some("B"), Some("A")));
+    // The file is true already; the process is not.
+    job.run(&["once"]).assert_code(0);
+    assert_eq!(job.read("served").as_deref(), Some("B"));
+    job.write("served", "untouched");
+    job.run(&["once"]).assert_code(0);
+    assert_eq!(job.read("served").as_deref(), Some("untouched"));
+}
+
+#[test]
+fn a_file_that_is_true_already_is_adopted_without_a_reload() {
+    let job = job("    reload: {shell: 'cp out.conf served'}").with("out.conf", "A");
+    job.run(&["once"]).assert_code(0);
+    assert_eq!(job.read("served"), None);
+}
+
+#[test]
+fn a_signal_reaches_the_process_of_the_pid_file() {
+    let job = job("    reload: {signal: HUP, pid_file: program.pid}");
+    // Not running: no failure, and the reload waits for it.
+    let mut daemon = job.start(&["run"]);
+    job.wait_for("out.conf", "A");
+    daemon.wait_for_log("there is no pid file");
+    job.write(
+        "program",
+        "trap 'cp out.conf served' HUP\necho $$ > .pid && mv .pid program.pid\nwhile :; do sleep 0.05; done\n",
+    );
+    let mut program = crate::support::process::bound(nix::sys::signal::Signal::SIGKILL, "sh");
+    program.arg("program").current_dir(job.folder().root());
+    let program = crate::support::process::Process::start(program);
+    job.wait_for_lines("program.pid", 1);
+    // It started after the file was written, so nothing is owed any more; the next change is told to it.
+    job.write("registry.yaml", "x: B\n");
+    job.wait_for("served", "B");
+    drop(program);
+    job.write("registry.yaml", "x: C\n");
+    job.wait_for("out.conf", "C");
+    assert!(daemon.is_running());
+    daemon.stop();
+}
+
+#[test]
+fn a_reload_that_hangs_is_ended_and_tried_again() {
+    let job = job(
+        "    reload: {shell: 'echo >> tries; if [ $(wc -l < tries) = 1 ]; then sleep 600; fi; cp out.conf served', timeout: 200ms}",
+    );
+    let daemon = job.start(&["run"]);
+    job.wait_for("served", "A");
+    assert_eq!(job.wait_for_lines("tries", 2).len(), 2);
+    daemon.stop();
+}

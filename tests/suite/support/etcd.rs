@@ -1,0 +1,259 @@
+//! Real etcd: one member or several, with or without TLS and users.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+use super::etcd_client::{Client, TlsFiles};
+use super::folder::Folder;
+use super::process::{Process, bound, find};
+use super::{SOON, http, poll_until, port};
+
+/// A cluster; dropped, it ends.
+pub struct Etcd {
+    folder: Folder,
+    members: Vec<Member>,
+    tls: Option<TlsFiles>,
+}
+
+struct Member {
+    name: String,
+    client_port: u16,
+    peer_port: u16,
+    metrics_port: u16,
+    process: Option<Process>,
+}
+
+impl Etcd {
+    /// One member.
+    pub fn start() -> Self {
+        Self::cluster(1)
+    }
+
+    /// Several members, all well.
+    pub fn cluster(members: usize) -> Self {
+        Self::begin(members, false)
+    }
+
+    /// One member that speaks TLS only and demands a client certificate.
+    pub fn with_tls() -> Self {
+        Self::begin(1, true)
+    }
+
+    fn begin(members: usize, tls: bool) -> Self {
+        let folder = Folder::in_memory();
+        let tls = tls.then(|| make_certificates(folder.root()));
+        let members = (0..members)
+            .map(|index| Member {
+                name: format!("m{index}"),
+                client_port: port::free(),
+                peer_port: port::free(),
+                metrics_port: port::free(),
+                process: None,
+            })
+            .collect();
+        let mut etcd = Self { folder, members, tls };
+        for index in 0..etcd.members.len() {
+            etcd.launch(index);
+        }
+        for index in 0..etcd.members.len() {
+            etcd.wait_until_healthy(index);
+        }
+        etcd
+    }
+
+    /// Where clients reach each member.
+    pub fn endpoints(&self) -> Vec<String> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        self.members.iter().map(|member| format!("{scheme}://127.0.0.1:{}", member.client_port)).collect()
+    }
+
+    /// The same as a list in YAML.
+    pub fn endpoints_yaml(&self) -> String {
+        format!("[{}]", self.endpoints().join(", "))
+    }
+
+    /// The files that a client of a cluster with TLS needs.
+    pub fn tls(&self) -> &TlsFiles {
+        self.tls.as_ref().expect("started with TLS")
+    }
+
+    /// A connection to all members.
+    pub fn client(&self) -> Client {
+        Client::new(&self.endpoints(), self.tls.as_ref())
+    }
+
+    /// A connection to one member.
+    pub fn client_of(&self, index: usize) -> Client {
+        Client::new(&self.endpoints()[index..=index], self.tls.as_ref())
+    }
+
+    /// Makes a root user, and a user `reader` who may read what begins with `prefix`; then turns users on.
+    pub fn require_users(&self, root_password: &str, reader_password: &str, prefix: &str) {
+        self.ctl(["user", "add", &format!("root:{root_password}")]);
+        self.ctl(["user", "grant-role", "root", "root"]);
+        self.ctl(["role", "add", "reads"]);
+        self.ctl(["role", "grant-permission", "reads", "read", "--prefix", prefix]);
+        self.ctl(["user", "add", &format!("reader:{reader_password}")]);
+        self.ctl(["user", "grant-role", "reader", "reads"]);
+        self.ctl(["auth", "enable"]);
+    }
+
+    /// Ends a member at once.
+    pub fn kill(&mut self, index: usize) {
+        self.members[index].process.take().expect("a member that runs").kill();
+    }
+
+    /// Ends a member as an operator would.
+    pub fn stop(&mut self, index: usize) {
+        let mut process = self.members[index].process.take().expect("a member that runs");
+        process.signal(Signal::SIGTERM);
+        process.wait(SOON);
+    }
+
+    /// Makes a member deaf and dumb without closing anything.
+    pub fn pause(&mut self, index: usize) {
+        self.members[index].process.as_mut().unwrap().signal(Signal::SIGSTOP);
+    }
+
+    /// Lets a paused member go on.
+    pub fn resume(&mut self, index: usize) {
+        self.members[index].process.as_mut().unwrap().signal(Signal::SIGCONT);
+    }
+
+    /// Starts a member that was ended, with the same flags and data.
+    pub fn restart(&mut self, index: usize) {
+        self.launch(index);
+        self.wait_until_healthy(index);
+    }
+
+    /// A backup, taken from the first member.
+    pub fn snapshot(&self) -> PathBuf {
+        let file = self.folder.path("snapshot.db");
+        fs::remove_file(&file).ok();
+        self.ctl(["snapshot", "save", file.to_str().unwrap()]);
+        file
+    }
+
+    /// Puts a backup in the place of the data of the only member, and starts it with the same flags.
+    pub fn restore(&mut self, snapshot: &Path) {
+        assert_eq!(self.members.len(), 1, "restores are of one member");
+        if self.members[0].process.is_some() {
+            self.stop(0);
+        }
+        let data = self.data(0);
+        fs::remove_dir_all(&data).unwrap();
+        let mut command = Command::new(find("etcdctl"));
+        command.env("ETCDCTL_API", "3").args(["snapshot", "restore", snapshot.to_str().unwrap()]);
+        command.arg("--data-dir").arg(data).args(self.identity(0));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        self.restart(0);
+    }
+
+    /// The number that a member counts under this name in its metrics, over all its labels; 0 if it has none yet.
+    pub fn metric(&self, index: usize, name: &str) -> u64 {
+        let (status, body) = http::get(self.members[index].metrics_port, "/metrics").unwrap();
+        assert_eq!(status, 200);
+        let is_ours = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+        let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters are whole and positive")]
+        let count = body.lines().filter(is_ours).filter_map(value).sum::<f64>() as u64;
+        count
+    }
+
+    fn data(&self, index: usize) -> PathBuf {
+        self.folder.path(&self.members[index].name)
+    }
+
+    /// The flags that both a member and a restore of its data need.
+    fn identity(&self, index: usize) -> Vec<String> {
+        let peer = |member: &Member| format!("http://127.0.0.1:{}", member.peer_port);
+        let member = &self.members[index];
+        let all: Vec<_> = self.members.iter().map(|member| format!("{}={}", member.name, peer(member))).collect();
+        [
+            ("--name", member.name.clone()),
+            ("--initial-advertise-peer-urls", peer(member)),
+            ("--initial-cluster", all.join(",")),
+            ("--initial-cluster-token", "liveconf-test".into()),
+        ]
+        .map(|(flag, value)| format!("{flag}={value}"))
+        .into()
+    }
+
+    fn launch(&mut self, index: usize) {
+        let member = &self.members[index];
+        let client = &self.endpoints()[index];
+        let mut command = bound(Signal::SIGKILL, find("etcd"));
+        command.args(self.identity(index)).arg("--data-dir").arg(self.data(index)).args([
+            format!("--listen-client-urls={client}"),
+            format!("--advertise-client-urls={client}"),
+            format!("--listen-peer-urls=http://127.0.0.1:{}", member.peer_port),
+            format!("--listen-metrics-urls=http://127.0.0.1:{}", member.metrics_port),
+            "--logger=zap".into(),
+        ]);
+        if let Some(tls) = &self.tls {
+            command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(&tls.ca);
+            command.arg("--cert-file").arg(tls.ca.with_file_name("server.pem"));
+            command.arg("--key-file").arg(tls.ca.with_file_name("server.key"));
+        }
+        // What a server of a test makes of variables of the environment must not depend on the machine.
+        command.env_clear();
+        let log = File::options().create(true).append(true).open(self.log(index)).unwrap();
+        command.stderr(log);
+        self.members[index].process = Some(Process::start(command));
+    }
+
+    fn log(&self, index: usize) -> PathBuf {
+        self.folder.path(format!("{}.log", self.members[index].name))
+    }
+
+    fn wait_until_healthy(&mut self, index: usize) {
+        let log = self.log(index);
+        let member = &mut self.members[index];
+        let process = member.process.as_mut().unwrap();
+        let port = member.metrics_port;
+        poll_until(Duration::from_secs(60), || {
+            if let Some(status) = process.ended() {
+                panic!("etcd ended with {status}: {}", fs::read_to_string(&log).unwrap_or_default());
+            }
+            match http::get(port, "/health") {
+                Ok((200, body)) if body.contains("true") => Ok(()),
+                other => Err(format!("etcd is not healthy: {other:?}")),
+            }
+        });
+    }
+
+    #[track_caller]
+    fn ctl<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) {
+        let mut command = Command::new(find("etcdctl"));
+        command.env("ETCDCTL_API", "3").env("ETCDCTL_ENDPOINTS", &self.endpoints()[0]).args(arguments);
+        if let Some(tls) = &self.tls {
+            command.env("ETCDCTL_CACERT", &tls.ca).env("ETCDCTL_CERT", &tls.cert).env("ETCDCTL_KEY", &tls.key);
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// An authority, and certificates by it for the server and for a client.
+fn make_certificates(folder: &Path) -> TlsFiles {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
+    for (name, hosts) in [("server", vec!["localhost".to_owned(), "127.0.0.1".to_owned()]), ("client", Vec::new())] {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(hosts).unwrap();
+        // A client's certificate with a name in it would be a user's of etcd.
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        let certificate = params.signed_by(&key, &authority).unwrap();
+        fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
+        fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+    TlsFiles { ca: folder.join("ca.pem"), cert: folder.join("client.pem"), key: folder.join("client.key") }
+}
