@@ -301,9 +301,9 @@ impl Reader {
     pub fn has_read(&self, view: &View, reads: BTreeSet<Asked>) {
         let mut state = self.store.lock();
         let now = View { slots: state.slots.clone(), publication: state.publication };
-        let stale = now.changed_since(view.publication, &reads);
+        let is_outdated = now.changed_since(view.publication, &reads);
         state.set_reads(self.id, reads);
-        if stale && let Some(subscription) = state.readers.get_mut(&self.id) {
+        if is_outdated && let Some(subscription) = state.readers.get_mut(&self.id) {
             subscription.note(Instant::now());
         }
     }

@@ -67,7 +67,7 @@ pub(crate) fn fast() -> Clocks {
 impl Follower {
     pub(crate) fn start(config: Config, queries: impl IntoIterator<Item = Query>) -> Self {
         let registry = config.build().unwrap();
-        let (wanted, receiver) = watch::channel(numbered(queries));
+        let (wanted, receiver) = watch::channel(numbered(0, queries));
         let record = Arc::new(Record::default());
         let feed = Feed::new("main".into(), receiver, record.clone());
         let mut follower = Self { wanted, record, running: None, paused: Some((registry.watch(), feed)) };
@@ -77,7 +77,12 @@ impl Follower {
 
     /// Wants these queries from now on.
     pub(crate) fn want(&self, queries: impl IntoIterator<Item = Query>) {
-        self.wanted.send_replace(numbered(queries));
+        self.want_as(0, queries);
+    }
+
+    /// The same with another number: all of them were dropped in between.
+    pub(crate) fn want_as(&self, serial: u64, queries: impl IntoIterator<Item = Query>) {
+        self.wanted.send_replace(numbered(serial, queries));
     }
 
     /// Drops the future of the watch, as a shutdown or an outage elsewhere does.
@@ -229,7 +234,6 @@ pub(crate) fn prefix(text: &str) -> Query {
     Query::Prefix(path(text))
 }
 
-/// Wanted queries that keep their number as long as they are wanted here.
-fn numbered(queries: impl IntoIterator<Item = Query>) -> Wanted {
-    Arc::new(queries.into_iter().map(|query| (query, 0)).collect())
+fn numbered(serial: u64, queries: impl IntoIterator<Item = Query>) -> Wanted {
+    Arc::new(queries.into_iter().map(|query| (query, serial)).collect())
 }

@@ -30,6 +30,8 @@ pub(super) struct Cursor {
     pub(super) sure: bool,
     /// The nodes that the instances of the last answer run on.
     pub(super) nodes: HashSet<String>,
+    /// Why it was refused, as far as that was said.
+    pub(super) refusal: Option<String>,
     /// Whether it was said that nobody knows the service.
     pub(super) absent: bool,
     /// What a scout saw last.

@@ -205,7 +205,7 @@ impl<'a> Session<'a> {
         if !absent.is_empty() {
             let registry = &*self.context.registry;
             let names = listed(&absent);
-            warn!(registry, "in no catalog, or not for this token: {names}");
+            warn!(registry, service = names, "no such service, or the token may not see it");
         }
         if !publication.is_empty() {
             feed.publish(publication);
@@ -245,6 +245,7 @@ impl<'a> Session<'a> {
         {
             return self.fail(request, Failure::Filtered, publication);
         }
+        cursor.refusal = None;
         let pause = cursor.pause(Instant::now(), fetched.cost, clocks);
         match body {
             Body::New { print, contents, left_out } => {
@@ -253,7 +254,7 @@ impl<'a> Session<'a> {
                     (request, &contents)
                 {
                     if instances.is_empty() && !cursor.absent {
-                        absent.push(format!("service `{name}`"));
+                        absent.push(name.clone());
                     }
                     cursor.absent = instances.is_empty();
                 }
@@ -391,9 +392,9 @@ impl<'a> Session<'a> {
             let replies = cursor.queries.keys().map(|query| Reply { query: query.clone(), result: Err(error.clone()) });
             publication.extend(replies);
             let is_scout = self.plan.scouts.contains(request);
-            if is_scout && cursor.queries.is_empty() && cursor.failures == 1 {
-                let registry = &*self.context.registry;
-                warn!(registry, "changes are found late, since {} cannot be followed: {error}", request.name());
+            if cursor.refusal.as_ref() != Some(&error.reason) {
+                cursor.refusal = Some(error.reason.clone());
+                self.watch.tell_refusal(&self.context.registry, request, &error.reason);
             }
             // Whatever it would have told has to be found without it.
             match Group::of(request) {

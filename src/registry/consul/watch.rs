@@ -1,8 +1,10 @@
 //! Follows all that is wanted of one Consul and publishes it.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::RandomState;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -32,6 +34,8 @@ pub(super) struct ConsulWatch {
     pub(super) doubted: Option<Instant>,
     /// When Consul wants to be asked again.
     not_before: Option<Instant>,
+    /// When it was last begun to name reads that are refused, and how many were since.
+    refusals: Option<(Instant, usize)>,
     /// Entries of which it was said that they cannot be read.
     told: HashSet<String>,
 }
@@ -44,6 +48,7 @@ impl ConsulWatch {
             hasher: RandomState::new(),
             doubted: None,
             not_before: None,
+            refusals: None,
             told: HashSet::new(),
         }
     }
@@ -100,12 +105,31 @@ impl ConsulWatch {
         }
     }
 
+    /// Names a read that is refused, but no more of them in a minute than anybody wants to read.
+    pub(super) fn tell_refusal(&mut self, registry: &str, request: &Request, reason: &str) {
+        const MOST: usize = 10;
+        const MINUTE: Duration = Duration::from_secs(60);
+        let now = Instant::now();
+        let (begin, lines) = self.refusals.get_or_insert((now, 0));
+        if now - *begin >= MINUTE {
+            (*begin, *lines) = (now, 0);
+        }
+        *lines += 1;
+        match (*lines).cmp(&MOST) {
+            Ordering::Less => {
+                warn!(registry, read = request.name(), reason, "refused by Consul, the last answer stays");
+            }
+            Ordering::Equal => warn!(registry, reason, "refused by Consul, and others are not named for a minute"),
+            Ordering::Greater => {}
+        }
+    }
+
     /// Names entries that cannot be read, each once.
     pub(super) fn tell(&mut self, registry: &str, left_out: &[String]) {
         let room = MOST_TOLD.saturating_sub(self.told.len());
         let new: Vec<&String> = left_out.iter().filter(|entry| !self.told.contains(*entry)).take(room).collect();
         if !new.is_empty() {
-            warn!(registry, "{} entries are left out: {}", new.len(), listed(&new));
+            warn!(registry, count = new.len(), first = listed(&new), "left out entries that cannot be read");
             self.told.extend(new.into_iter().cloned());
         }
     }
