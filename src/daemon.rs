@@ -1,40 +1,70 @@
 //! `run`: every target at work until a signal ends it, with configuration and templates loaded anew on the way.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::apply::Records;
+use crate::apply::{Claims, Records};
 use crate::file_watch::{FileWatch, POLL_INTERVAL};
+use crate::log::{Line, Repeats, rounded};
 use crate::plan::Plan;
 use crate::registries::Registries;
 use crate::store::Store;
-use crate::target::{Options, Task};
+use crate::target::{Options, State, Task};
 
 /// How often queries that nobody reads any more are looked for.
 const SWEEP: Duration = Duration::from_secs(30);
 
-/// How long after a change of a template file all of them are read again.
+/// How long after a change of a template file all of them are read again: an editor may save several, or one in steps.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// Reads configuration and templates anew; what is wrong comes back as lines for the log.
-pub type Reread = Box<dyn Fn() -> Result<Plan, Vec<String>> + Send>;
+/// How long after templates were found wrong they are read again, besides when they change: what they miss may be
+/// anywhere.
+const READ_AGAIN: Duration = Duration::from_secs(2);
+
+/// A signal that follows this soon is the same one, sent to the process and to its group.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
+
+/// The pause after a defect of ours ended a target's task, before it is started again.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
+
+/// What was read anew, or what is wrong with it as lines for the log.
+pub type Read = Result<Plan, Vec<String>>;
+
+/// How configuration and templates are read anew.
+pub struct Reread {
+    /// Reads the configuration again, and its templates.
+    pub everything: Box<dyn Fn() -> Read + Send + Sync>,
+    /// Reads the templates of a plan again.
+    pub templates: Box<dyn Fn(&Plan) -> Read + Send + Sync>,
+}
 
 /// All that works while the program runs.
 pub struct Daemon {
-    plan: Plan,
-    reread: Reread,
+    plan: Arc<Plan>,
+    reread: Arc<Reread>,
     store: Arc<Store>,
     registries: Registries,
     records: Arc<Records>,
-    targets: HashMap<Arc<str>, Running>,
+    claims: Claims,
+    targets: BTreeMap<Arc<str>, Running>,
+    /// Tasks of targets that were replaced or removed and have not ended their transaction yet.
+    ending: Vec<Running>,
     sources: FileWatch,
+    /// Whether the template files are others than the plan shows, and what was last said of them.
+    wrong_templates: Option<Instant>,
+    repeats: Repeats,
+    hangup: Signal,
+    signals: Signals,
 }
 
 /// One target task.
@@ -42,120 +72,251 @@ struct Running {
     stop: CancellationToken,
     /// Cancelled when the task has ended.
     ended: CancellationToken,
+    name: Arc<str>,
     destinations: HashSet<PathBuf>,
+    state: watch::Receiver<State>,
     task: JoinHandle<()>,
 }
 
+/// The signals that ask to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
 impl Daemon {
-    /// Starts every registry and target of the plan.
-    pub async fn start(plan: Plan, reread: Reread, records: Arc<Records>) -> Self {
+    /// Starts every registry and target of the plan. Fails when no signals can be listened for.
+    pub async fn start(plan: Plan, reread: Reread, records: Arc<Records>, claims: Claims) -> std::io::Result<Self> {
+        // From here on a signal ends nothing in the middle.
+        let hangup = signal(SignalKind::hangup())?;
+        let signals =
+            Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
         let store = Store::new();
         let registries = Registries::start(&plan.config, &store);
         let mut sources = FileWatch::new(POLL_INTERVAL);
         sources.follow(plan.sources()).await;
-        let mut daemon = Self { plan, reread, store, registries, records, targets: HashMap::new(), sources };
+        info!(
+            "liveconf {}: {}, {}, state in {}",
+            env!("CARGO_PKG_VERSION"),
+            count(plan.targets.len(), "target", "targets"),
+            count(plan.config.registries.len(), "registry", "registries"),
+            plan.config.state_dir.display()
+        );
+        let mut daemon = Self {
+            plan: Arc::new(plan),
+            reread: Arc::new(reread),
+            store,
+            registries,
+            records,
+            claims,
+            targets: BTreeMap::new(),
+            ending: Vec::new(),
+            sources,
+            wrong_templates: None,
+            repeats: Repeats::default(),
+            hangup,
+            signals,
+        };
         daemon.start_targets();
-        daemon
+        Ok(daemon)
     }
 
     /// Works until a stop signal; then each target finishes the transaction that it is in, within the grace period.
     /// A second signal ends that at once. What a reload still owes then is on record and paid at the next start.
-    pub async fn run(mut self) -> std::io::Result<()> {
-        let mut reload = signal(SignalKind::hangup())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+    pub async fn run(mut self) {
         let mut sweep = tokio::time::interval(SWEEP);
         loop {
-            tokio::select! {
-                _ = reload.recv() => self.reload("a signal").await,
-                () = self.sources.changed() => {
-                    // An editor may save several files, or one in steps.
-                    tokio::time::sleep(SETTLE).await;
-                    self.reload("a change of a template").await;
+            let again = self.wrong_templates;
+            let reading = tokio::select! {
+                _ = self.hangup.recv() => Reading::Everything,
+                () = self.sources.changed() => Reading::Templates(SETTLE),
+                () = until(again) => Reading::Templates(Duration::ZERO),
+                _ = sweep.tick() => {
+                    self.store.sweep(Instant::now());
+                    continue;
                 }
-                _ = sweep.tick() => self.store.sweep(Instant::now()),
-                () = stop_signal(&mut terminate, &mut interrupt) => break,
+                () = self.signals.stop() => break,
+            };
+            // What is read may lie on a file system that hangs, which must not make us deaf.
+            let (reread, plan) = (self.reread.clone(), self.plan.clone());
+            let read = async move {
+                if let Reading::Templates(settle) = reading {
+                    tokio::time::sleep(settle).await;
+                }
+                tokio::task::spawn_blocking(move || match reading {
+                    Reading::Everything => (reread.everything)(),
+                    Reading::Templates(_) => (reread.templates)(&plan),
+                })
+                .await
+            };
+            tokio::select! {
+                plan = read => match plan {
+                    Ok(plan) => self.follow(reading, plan).await,
+                    Err(_panicked) => error!("internal error: reading the configuration panicked; please report this"),
+                },
+                () = self.signals.stop() => break,
             }
         }
+        let since = Instant::now();
         info!("stopping");
         tokio::select! {
-            () = self.stop() => {}
-            () = stop_signal(&mut terminate, &mut interrupt) => warn!("stopped at once by a second signal"),
+            () = stop(self.targets.values_mut().chain(&mut self.ending), self.plan.config.grace) => {}
+            () = self.signals.stop_again(since) => warn!("stopped at once by a second signal"),
         }
-        Ok(())
+        for running in self.targets.values() {
+            match &*running.state.borrow() {
+                State::Settled { .. } | State::Waiting(_) => {}
+                State::Owed(reason) => warn!(target = &*running.name, "stopped with a reload owed: {reason}"),
+                State::Failed(reason) => warn!(target = &*running.name, "stopped with older files: {reason}"),
+            }
+        }
     }
 
-    /// Loads configuration and templates anew. Invalid, every problem is logged and the old ones stay.
-    async fn reload(&mut self, cause: &str) {
-        let plan = match (self.reread)() {
+    /// Puts what was read in the place of the plan. Invalid, every problem is logged and the old plan stays.
+    async fn follow(&mut self, reading: Reading, plan: Read) {
+        let plan = plan.and_then(|plan| match self.claims.hold(plan.destinations()) {
+            Ok(()) => Ok(plan),
+            Err(taken) => Err(vec![taken.to_string()]),
+        });
+        let plan = match plan {
             Ok(plan) => plan,
             Err(problems) => {
-                for problem in problems {
-                    error!("not reloaded, the old configuration stays: {problem}");
+                if let Reading::Templates(_) = reading {
+                    self.wrong_templates = Some(Instant::now() + READ_AGAIN);
+                }
+                if reading.is_asked_for() || self.repeats.failed(Instant::now(), &problems.join("\n")) != Line::Silent {
+                    for problem in problems {
+                        error!("not loaded, {} stay: {problem}", reading.what("the old"));
+                    }
                 }
                 return;
             }
         };
+        self.wrong_templates = None;
+        let _ = self.repeats.recovered(Instant::now());
         if plan.config.state_dir != self.plan.config.state_dir {
             warn!("`state_dir` changed: that takes effect at the next start");
         }
-        info!("configuration and templates loaded anew after {cause}");
+        let kept: BTreeSet<PathBuf> = plan.destinations().collect();
+        for dropped in self.plan.destinations().filter(|destination| !kept.contains(destination)) {
+            warn!("`{}` is not kept any more; remove it if it is not wanted", dropped.display());
+        }
+        info!("loaded {}", reading.what("the new"));
         self.registries.follow(&plan.config);
         self.sources.follow(plan.sources()).await;
-        self.plan = plan;
+        self.plan = Arc::new(plan);
         self.start_targets();
     }
 
     /// Starts a task for each target; each begins when those that wrote the same files before have ended their
     /// transaction.
     fn start_targets(&mut self) {
-        let before = std::mem::take(&mut self.targets);
-        for running in before.values() {
+        self.ending.retain(|running| !running.task.is_finished());
+        for (_, running) in std::mem::take(&mut self.targets) {
             running.stop.cancel();
+            self.ending.push(running);
         }
-        for applier in self.plan.appliers(&self.records, Options::default()) {
-            let target = applier.target().clone();
+        for index in 0..self.plan.targets.len() {
+            let (plan, records, store) = (self.plan.clone(), self.records.clone(), self.store.clone());
+            let target = plan.targets[index].0.clone();
             let destinations: HashSet<PathBuf> =
                 target.templates.iter().map(|template| template.dest.clone()).collect();
-            let predecessors: Vec<CancellationToken> = before
-                .iter()
-                .filter(|(name, running)| **name == target.name || !running.destinations.is_disjoint(&destinations))
-                .map(|(_, running)| running.ended.clone())
-                .collect();
+            let is_before =
+                |before: &&Running| before.name == target.name || !before.destinations.is_disjoint(&destinations);
+            let before: Vec<_> = self.ending.iter().filter(is_before).map(|before| before.ended.clone()).collect();
             let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
             let (stopped, end) = (stop.clone(), ended.clone().drop_guard());
-            let task = Task::new(applier, self.store.reader());
+            let new_task = move || Task::new(plan.applier(index, &records, Options::default()), store.reader());
+            let first = new_task();
+            let state = first.state();
+            let name = target.name.clone();
             let task = tokio::spawn(async move {
                 let _end = end;
-                for predecessor in predecessors {
-                    predecessor.cancelled().await;
+                for before in before {
+                    before.cancelled().await;
                 }
-                task.run(stopped).await;
+                let mut task = first;
+                while AssertUnwindSafe(task.run(stopped.clone())).catch_unwind().await.is_err() {
+                    error!(
+                        target = &*name,
+                        "internal error: the target panicked and is started again; please report this"
+                    );
+                    tokio::time::sleep(AFTER_PANIC).await;
+                    task = new_task();
+                }
             });
-            self.targets.insert(target.name.clone(), Running { stop, ended, destinations, task });
+            let running = Running { stop, ended, name: target.name.clone(), destinations, state, task };
+            self.targets.insert(target.name.clone(), running);
+        }
+    }
+}
+
+/// What is read anew.
+#[derive(Debug, Clone, Copy)]
+enum Reading {
+    /// Configuration and templates, because the operator said so.
+    Everything,
+    /// Templates alone, after this pause.
+    Templates(Duration),
+}
+
+impl Reading {
+    fn is_asked_for(self) -> bool {
+        matches!(self, Self::Everything)
+    }
+
+    fn what(self, which: &str) -> String {
+        match self {
+            Self::Everything => format!("{which} configuration and templates"),
+            Self::Templates(_) => format!("{which} templates"),
+        }
+    }
+}
+
+impl Signals {
+    /// Waits for a signal that asks to stop.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 
-    /// Stops every target and waits for them, at most for the grace period.
-    async fn stop(&mut self) {
-        for running in self.targets.values() {
-            running.stop.cancel();
-        }
-        let grace = self.plan.config.grace;
-        let deadline = tokio::time::Instant::now() + grace;
-        for (name, running) in &mut self.targets {
-            if tokio::time::timeout_at(deadline, &mut running.task).await.is_err() {
-                let grace = humantime::format_duration(grace);
-                warn!(target = &**name, "not finished within the grace period of {grace}: its reload stays owed");
-                running.task.abort();
+    /// Waits for another one than that which came at `first`.
+    async fn stop_again(&mut self, first: Instant) {
+        loop {
+            self.stop().await;
+            if first.elapsed() >= SAME_SIGNAL {
+                return;
             }
         }
     }
 }
 
-async fn stop_signal(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Stops tasks and waits for them, at most for the grace period.
+async fn stop(tasks: impl Iterator<Item = &mut Running>, grace: Duration) {
+    let tasks: Vec<_> = tasks.collect();
+    for running in &tasks {
+        running.stop.cancel();
     }
+    let deadline = tokio::time::Instant::now() + grace;
+    for running in tasks {
+        if tokio::time::timeout_at(deadline, &mut running.task).await.is_err() {
+            let target = &*running.name;
+            warn!(target, "not finished within the grace period of {}: what it owes stays owed", rounded(grace));
+            running.task.abort();
+        }
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A number of things, for people.
+pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }

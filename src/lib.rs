@@ -55,12 +55,23 @@
 //! - Who polls a destination never sees a partial, empty or missing file.
 //! - Secrets never leave through logs, errors, diffs, arguments or file modes.
 //!
+//! What users write and see, key by key, is in the [reference](mod@reference).
+//!
 //! # Where the next thing belongs
 //!
 //! - A registry kind: one file in [`registry`], one line in [`registry::KINDS`], one line in the contract test.
 //! - A template function or filter: one row in the table of [`template`].
 //! - A way to reload a process: one file in [`apply::reload`].
 //! - A command: one file in [`cli`].
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        clippy::unwrap_used,
+        reason = "tests write their own files, and fail by a panic"
+    )
+)]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("liveconf runs on Linux only: it relies on pidfd, renameat and inotify");
@@ -76,6 +87,8 @@ pub mod template;
 pub mod target;
 pub mod apply;
 pub mod process;
+
+pub mod reference;
 
 pub mod backoff;
 pub mod exit;

@@ -1,5 +1,7 @@
 //! Log lines: where they go, and how a lasting failure is kept from repeating itself.
 
+use std::collections::VecDeque;
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
@@ -10,12 +12,15 @@ use crate::config::{LogConfig, LogFormat};
 /// Sends log lines to standard error. Called once, at the start of the program.
 pub fn init(config: &LogConfig) {
     let filter = EnvFilter::new(format!("warn,liveconf={}", config.level.to_string().to_lowercase()));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_timer(SystemTime);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Nobody may be reading any more, which must not end the work.
+    let builder = builder.log_internal_errors(false).with_timer(SystemTime);
+    // https://no-color.org
+    let in_colour =
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // A second call in one process, as in tests, keeps the first subscriber.
     let _ = match config.format {
-        LogFormat::Text => {
-            builder.with_target(false).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
-        }
+        LogFormat::Text => builder.with_target(false).with_ansi(in_colour).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).with_target(false).try_init(),
     };
 }
@@ -27,51 +32,69 @@ pub enum Line {
     First,
     /// It has lasted this long: write a reminder.
     Still(Duration),
-    /// It was written less than a minute ago.
+    /// Enough was written about it.
     Silent,
 }
 
-/// One lasting failure: the first time is written, then at most one line a minute, then the recovery. What fails and
-/// recovers in turn is written once a minute too.
+/// The least time between two lines about a failure that lasts.
+const REMINDER: Duration = Duration::from_secs(60);
+
+/// How many failures that come and go are written within that time.
+const NEWS: usize = 5;
+
+/// A failure that comes, lasts and goes: the first line at once, then at most one a minute, then the recovery. What comes
+/// and goes faster than can be told is told a few times a minute.
 #[derive(Debug, Default)]
 pub struct Repeats {
     since: Option<Instant>,
+    /// The last line about the present failure, and what it was about.
     written: Option<(Instant, String)>,
-    /// A line about the present failure was written, so that its end is of interest.
-    announced: bool,
+    /// The last first lines, the oldest first.
+    news: VecDeque<Instant>,
 }
 
-/// The least time between two lines about one failure.
-const REMINDER: Duration = Duration::from_secs(60);
-
 impl Repeats {
-    /// It failed at `now` for this reason.
-    pub fn failed(&mut self, now: Instant, reason: &str) -> Line {
+    /// It failed at `now`, for a reason that `what` tells from others. Another reason than the last is told as well.
+    pub fn failed(&mut self, now: Instant, what: &str) -> Line {
         let since = *self.since.get_or_insert(now);
+        let enough = self.is_enough(now);
         let line = match &self.written {
-            Some((at, _)) if now.duration_since(*at) < REMINDER => return Line::Silent,
-            Some((_, last)) if last == reason && self.announced => Line::Still(now.duration_since(since)),
+            Some((at, last)) if last == what && now.duration_since(*at) < REMINDER => Line::Silent,
+            Some((_, last)) if last == what => Line::Still(now.duration_since(since)),
+            _ if enough => Line::Silent,
             _ => Line::First,
         };
-        self.written = Some((now, reason.to_owned()));
-        self.announced = true;
-        line
-    }
-
-    /// As [`Repeats::failed`], for failures that new data bring about: another reason than the last is always
-    /// written, since nothing may come later to remind of it.
-    pub fn failed_anew(&mut self, now: Instant, reason: &str) -> Line {
-        if self.since.is_none() || self.written.as_ref().is_some_and(|(_, last)| last != reason) {
-            self.written = None;
+        if line == Line::First {
+            self.news.push_back(now);
         }
-        self.failed(now, reason)
+        if line != Line::Silent {
+            self.written = Some((now, what.to_owned()));
+        }
+        line
     }
 
     /// It works. Gives how long it did not, if that was written.
     pub fn recovered(&mut self, now: Instant) -> Option<Duration> {
         let since = self.since.take()?;
-        std::mem::take(&mut self.announced).then(|| now.duration_since(since))
+        self.written.take().map(|_| now.duration_since(since))
     }
+
+    fn is_enough(&mut self, now: Instant) -> bool {
+        while self.news.front().is_some_and(|at| now.duration_since(*at) >= REMINDER) {
+            self.news.pop_front();
+        }
+        self.news.len() >= NEWS
+    }
+}
+
+/// A length of time for people: whole seconds from ten seconds on, milliseconds below.
+pub fn rounded(duration: Duration) -> humantime::FormattedDuration {
+    let whole = if duration < Duration::from_secs(10) {
+        Duration::from_millis(duration.as_millis().try_into().unwrap_or(u64::MAX))
+    } else {
+        Duration::from_secs(duration.as_secs())
+    };
+    humantime::format_duration(whole)
 }
 
 #[cfg(test)]
@@ -86,34 +109,22 @@ mod tests {
         assert_eq!(repeats.recovered(at(0)), None);
         assert_eq!(repeats.failed(at(0), "refused"), Line::First);
         assert_eq!(repeats.failed(at(1), "refused"), Line::Silent);
-        assert_eq!(repeats.failed(at(2), "no leader"), Line::Silent);
         assert_eq!(repeats.failed(at(60), "refused"), Line::Still(Duration::from_secs(60)));
-        assert_eq!(repeats.failed(at(121), "no leader"), Line::First);
         assert_eq!(repeats.recovered(at(130)), Some(Duration::from_secs(130)));
         assert_eq!(repeats.recovered(at(131)), None);
+        assert_eq!(repeats.failed(at(132), "refused"), Line::First, "a new outage is news");
     }
 
     #[test]
-    fn what_flaps_is_written_once_a_minute() {
+    fn another_reason_is_written_and_too_many_are_not() {
         let start = Instant::now();
         let mut repeats = Repeats::default();
-        let mut lines = 0;
-        for second in 0..120 {
-            let now = start + Duration::from_secs(second);
-            lines += usize::from(repeats.failed(now, "reset") != Line::Silent);
-            lines += usize::from(repeats.recovered(now).is_some());
-        }
-        assert_eq!(lines, 4, "twice a failure and its end");
-    }
-
-    #[test]
-    fn a_new_reason_that_came_with_new_data_is_always_written() {
-        let now = Instant::now();
-        let mut repeats = Repeats::default();
-        assert_eq!(repeats.failed_anew(now, "a"), Line::First);
-        assert_eq!(repeats.failed_anew(now, "a"), Line::Silent);
-        assert_eq!(repeats.failed_anew(now, "b"), Line::First);
-        assert!(repeats.recovered(now).is_some());
-        assert_eq!(repeats.failed_anew(now, "b"), Line::First);
+        let lines = (0..120_u64).filter(|second| {
+            let now = start + Duration::from_secs(*second);
+            let line = repeats.failed(now, &format!("reason {second}"));
+            let _ = repeats.recovered(now);
+            line != Line::Silent
+        });
+        assert_eq!(lines.count(), 2 * NEWS);
     }
 }

@@ -56,12 +56,34 @@ impl Plan {
         self.targets.iter().flat_map(|(_, templates)| templates.sources().iter().cloned()).collect()
     }
 
-    /// An applier for each target.
-    pub fn appliers(&self, records: &Arc<Records>, options: Options) -> Vec<Applier> {
-        let applier = |(target, templates): &(Arc<Target>, Arc<Templates>)| {
-            let context = Context { target: target.name.clone(), env_allow: self.config.env_allow.as_slice().into() };
-            Applier::new(target.clone(), templates.clone(), records.clone(), context, options)
-        };
-        self.targets.iter().map(applier).collect()
+    /// Every file that is written.
+    pub fn destinations(&self) -> impl Iterator<Item = PathBuf> {
+        self.targets.iter().flat_map(|(target, _)| &target.templates).map(|template| template.dest.clone())
+    }
+
+    /// An applier for the target at this index.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub fn applier(&self, index: usize, records: &Arc<Records>, options: Options) -> Applier {
+        let (target, templates) = &self.targets[index];
+        let context = Context { target: target.name.clone(), env_allow: self.config.env_allow.as_slice().into() };
+        Applier::new(target.clone(), templates.clone(), records.clone(), context, options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::page::{TEMPLATES, rows};
+
+    #[test]
+    fn the_reference_names_the_credentials() {
+        let rows = rows(TEMPLATES);
+        let env = rows.iter().find(|row| row.table == "call" && row.cells[0].starts_with("`env(")).unwrap();
+        for name in CREDENTIALS {
+            assert!(env.codes(1).contains(name), "{name}");
+        }
     }
 }

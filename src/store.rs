@@ -4,13 +4,13 @@
 //! says afterwards what it read. Latest wins, there is no queue, and an answer equal to the one before wakes nobody.
 //! Its lock is held for look-ups and swaps only, never across an await.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
-use crate::registry::{Answer, Asked, Publication, Query, QueryError};
+use crate::registry::{Answer, Asked, Publication, Query, QueryError, Wanted};
 
 /// How long a query that nobody reads is kept.
 const KEEP_UNREAD: Duration = Duration::from_secs(300);
@@ -79,7 +79,9 @@ struct State {
     readers: HashMap<u64, Subscription>,
     next_reader: u64,
     /// What each registry is asked to follow.
-    wanted: HashMap<Arc<str>, watch::Sender<Arc<BTreeSet<Query>>>>,
+    wanted: HashMap<Arc<str>, watch::Sender<Wanted>>,
+    /// The last serial number that a wanted query was given.
+    serial: u64,
     /// Queries that nobody reads, and since when.
     unread: HashMap<Asked, Instant>,
     /// Registries that are away, and why.
@@ -109,7 +111,7 @@ impl Store {
     }
 
     /// Makes a registry known; gives the queries that it is to follow, now and later.
-    pub fn add_registry(&self, name: &Arc<str>) -> watch::Receiver<Arc<BTreeSet<Query>>> {
+    pub fn add_registry(&self, name: &Arc<str>) -> watch::Receiver<Wanted> {
         let mut state = self.lock();
         let sender = watch::Sender::new(Arc::default());
         let receiver = sender.subscribe();
@@ -136,7 +138,7 @@ impl Store {
         let slots = Arc::make_mut(&mut state.slots);
         let mut woken = HashSet::new();
         for reply in publication {
-            if !wanted.contains(&reply.query) {
+            if !wanted.contains_key(&reply.query) {
                 continue;
             }
             let asked = Asked { registry: registry.clone(), query: reply.query };
@@ -175,13 +177,6 @@ impl Store {
             Some(reason) => state.outages.insert(registry.clone(), reason),
             None => state.outages.remove(registry),
         };
-    }
-
-    /// Why a query is not answered, as far as that is known.
-    pub fn reason(&self, asked: &Asked) -> Option<String> {
-        let state = self.lock();
-        let error = state.slots.get(asked).and_then(|slot| slot.error.as_ref()).map(ToString::to_string);
-        error.or_else(|| state.outages.get(&asked.registry).cloned())
     }
 
     /// Drops the queries that nobody has read for five minutes. Called now and then.
@@ -239,20 +234,20 @@ impl State {
     /// Tells a registry what is wanted of it, if that is not what it was told last.
     fn want_again(&mut self, registry: &Arc<str>) {
         let Some(sender) = self.wanted.get(registry) else { return };
-        let wanted: BTreeSet<Query> = self
-            .readers_of
-            .keys()
-            .chain(self.unread.keys())
-            .filter(|asked| asked.registry == *registry)
-            .map(|asked| asked.query.clone())
+        let before = sender.borrow().clone();
+        let asked = self.readers_of.keys().chain(self.unread.keys()).filter(|asked| asked.registry == *registry);
+        let wanted: BTreeMap<Query, u64> = asked
+            .map(|asked| {
+                let serial = before.get(&asked.query).copied().unwrap_or_else(|| {
+                    self.serial += 1;
+                    self.serial
+                });
+                (asked.query.clone(), serial)
+            })
             .collect();
-        sender.send_if_modified(|now| {
-            let differs = **now != wanted;
-            if differs {
-                *now = Arc::new(wanted);
-            }
-            differs
-        });
+        if *before != wanted {
+            sender.send_replace(Arc::new(wanted));
+        }
     }
 
     /// Makes `reads` all that this reader has read.
@@ -300,18 +295,15 @@ impl Reader {
         View { slots: state.slots.clone(), publication: state.publication }
     }
 
-    /// Says what a render from `view` read. A complete render replaces what was read before; one that missed
-    /// answers adds to it, since it may not have come to all that it reads. New queries are followed from now on. If
-    /// one of the answers has changed since the view was taken, that counts as a change.
-    pub fn has_read(&self, view: &View, mut reads: BTreeSet<Asked>, complete: bool) {
+    /// Says what a render from `view` asked: what comes of the next one depends on this alone. New queries are followed
+    /// from now on, and what is not read any more for a while. If one of the answers has changed since the view was
+    /// taken, that counts as a change.
+    pub fn has_read(&self, view: &View, reads: BTreeSet<Asked>) {
         let mut state = self.store.lock();
-        if !complete && let Some(subscription) = state.readers.get(&self.id) {
-            reads.extend(subscription.reads.iter().cloned());
-        }
         let now = View { slots: state.slots.clone(), publication: state.publication };
-        let stale = now.changed_since(view.publication, &reads);
+        let is_outdated = now.changed_since(view.publication, &reads);
         state.set_reads(self.id, reads);
-        if stale && let Some(subscription) = state.readers.get_mut(&self.id) {
+        if is_outdated && let Some(subscription) = state.readers.get_mut(&self.id) {
             subscription.note(Instant::now());
         }
     }
@@ -333,7 +325,9 @@ impl Reader {
 
     /// Why a query is not answered, as far as that is known.
     pub fn reason(&self, asked: &Asked) -> Option<String> {
-        self.store.reason(asked)
+        let state = self.store.lock();
+        let error = state.slots.get(asked).and_then(|slot| slot.error.as_ref()).map(ToString::to_string);
+        error.or_else(|| state.outages.get(&asked.registry).cloned())
     }
 }
 
@@ -364,7 +358,7 @@ mod tests {
     }
 
     fn read(reader: &Reader, paths: &[&str]) {
-        reader.has_read(&reader.view(), paths.iter().map(|path| asked(path)).collect(), true);
+        reader.has_read(&reader.view(), paths.iter().map(|path| asked(path)).collect());
     }
 
     #[test]
@@ -375,7 +369,7 @@ mod tests {
         let (one, two) = (store.reader(), store.reader());
         read(&one, &["a"]);
         read(&two, &["b"]);
-        assert_eq!(**wanted.borrow(), BTreeSet::from([key("a"), key("b")]));
+        assert!(wanted.borrow().keys().eq(&[key("a"), key("b")]));
 
         store.publish(&main, vec![reply("a", "1"), reply("b", "1")]);
         assert!(one.take_changes().is_some() && two.take_changes().is_some());
@@ -398,7 +392,7 @@ mod tests {
         let view = reader.view();
         store.publish(&main, vec![reply("a", "2")]);
         assert!(reader.take_changes().is_none());
-        reader.has_read(&view, [asked("a")].into(), true);
+        reader.has_read(&view, [asked("a")].into());
         assert!(reader.take_changes().is_some());
     }
 
@@ -429,9 +423,22 @@ mod tests {
         store.sweep(Instant::now());
         assert_eq!(wanted.borrow().len(), 2);
         store.sweep(Instant::now() + KEEP_UNREAD);
-        assert_eq!(**wanted.borrow(), BTreeSet::from([key("b")]));
+        assert!(wanted.borrow().keys().eq(&[key("b")]));
         drop(reader);
         store.sweep(Instant::now() + KEEP_UNREAD);
         assert!(wanted.borrow().is_empty());
+    }
+
+    #[test]
+    fn a_query_that_is_wanted_again_is_told_from_the_one_before() {
+        let store = Store::new();
+        let wanted = store.add_registry(&"main".into());
+        let reader = store.reader();
+        read(&reader, &["a"]);
+        let before = wanted.borrow().clone();
+        read(&reader, &[]);
+        store.sweep(Instant::now() + KEEP_UNREAD);
+        read(&reader, &["a"]);
+        assert!(wanted.borrow().contains_key(&key("a")) && **wanted.borrow() != *before);
     }
 }

@@ -39,8 +39,12 @@ impl Checking<'_> {
         if finished.end.is_success() {
             return Ok(());
         }
-        let output = (!self.secret).then(|| finished.output.tail());
-        Err(ApplyError::check(self.subject, &invocation.program(), &finished.end, output))
+        let program = invocation.program();
+        if !self.secret {
+            tracing::debug!(target = &*context.target, program, "the check wrote:\n{}", finished.output.tail());
+        }
+        let lines = paths.lines_named_in(&finished.output.text());
+        Err(ApplyError::check(self.subject, &program, &finished.end, &lines))
     }
 
     fn write_wrapper(&self, text: &OsStr) -> Result<Temporary, ApplyError> {

@@ -11,7 +11,7 @@ use crate::process::End;
 
 /// A failed apply. Nothing that is visible has changed.
 #[derive(Debug, thiserror::Error)]
-#[error("{subject}: {problem}")]
+#[error("{subject}: {problem}{}", hint.as_ref().map(|hint| format!("\n  = hint: {hint}")).unwrap_or_default())]
 pub struct ApplyError {
     subject: String,
     problem: Problem,
@@ -88,17 +88,19 @@ impl ApplyError {
         Self { subject, problem: Problem::Write { step: "write the wrapper of its check", source }, hint }
     }
 
-    /// A check that ended otherwise than with 0. What it wrote is left out for secret files.
-    pub(super) fn check(subject: String, program: &str, end: &End, output: Option<String>) -> Self {
-        let said = output.filter(|output| !output.is_empty()).map(|output| format!("\n{output}")).unwrap_or_default();
+    /// A check that ended otherwise than with 0. `lines` are those of the new files that it complained about. What it
+    /// wrote is no part of the error, since checkers repeat what they refuse and that may be a secret.
+    pub(super) fn check(subject: String, program: &str, end: &End, lines: &[String]) -> Self {
+        let said = if lines.is_empty() { String::new() } else { format!(", about {}", lines.join(", ")) };
         let problem = match end {
             // 127 is how a shell says that there is no such program.
             End::Exited(code) if *code != 127 => {
-                Problem::Refused(format!("check `{program}` refuses it: it {end}{said}"))
+                Problem::Refused(format!("check `{program}` refuses the files: it {end}{said}"))
             }
             _ => Problem::CheckNotRun(format!("check `{program}` {end}{said}")),
         };
-        Self { subject, problem, hint: end.hint().map(str::to_owned) }
+        let hint = end.hint().map_or_else(|| "`--log-level debug` shows what it wrote".to_owned(), str::to_owned);
+        Self { subject, problem, hint: Some(hint) }
     }
 
     /// The same error with `note` before its hint.

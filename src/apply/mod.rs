@@ -18,6 +18,7 @@
 //! renames or writes a destination.
 
 mod check;
+mod claim;
 mod destination;
 mod error;
 mod metadata;
@@ -34,6 +35,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use claim::{Claims, Taken};
 pub use error::{ApplyError, ErrorKind};
 pub use record::{Held, Lock, Owed, Records};
 pub use sweep::sweep;

@@ -1,5 +1,6 @@
 //! What the placeholders of commands and wrappers stand for.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
@@ -35,6 +36,23 @@ impl Paths {
         Invocation { arguments, variables, timeout: command.timeout }
     }
 
+    /// The lines of new files that a checker named, such as `/etc/a.conf:8`, by their destinations: the staged file is
+    /// gone when somebody reads of it.
+    pub(super) fn lines_named_in(&self, output: &str) -> Vec<String> {
+        let mut lines = BTreeSet::new();
+        for (staged, destination) in self.staged.iter().zip(&self.destinations) {
+            let Some(staged) = staged.to_str() else { continue };
+            for (at, _) in output.match_indices(staged) {
+                let rest = output[at + staged.len()..].strip_prefix(':').unwrap_or_default();
+                let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+                if let Ok(line) = rest[..digits].parse::<u32>() {
+                    lines.insert((destination, line));
+                }
+            }
+        }
+        lines.into_iter().map(|(destination, line)| format!("`{}:{line}`", destination.display())).collect()
+    }
+
     /// The configuration holds no index and no wrapper that is not there; one would stand for nothing.
     fn piece<'a>(&'a self, piece: &'a Placeholder) -> &'a OsStr {
         let path = match piece {
@@ -52,6 +70,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn lines_that_a_checker_names_are_those_of_the_destination() {
+        let paths = Paths {
+            staged: vec!["/a/.x-1".into(), "/b".into()],
+            destinations: vec!["/a/x".into(), "/b".into()],
+            wrapper: None,
+        };
+        let output = "nginx: [emerg] 7#7: unknown directive \"hunter2\" in /a/.x-1:8\n[/a/.x-1:8] again, /a/.x-1 whole";
+        assert_eq!(paths.lines_named_in(output), ["`/a/x:8`"]);
+        assert!(paths.lines_named_in("/c:1 and /b: 2").is_empty());
+    }
 
     #[test]
     fn placeholders_become_paths() {

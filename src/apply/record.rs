@@ -38,6 +38,8 @@ pub struct Records {
     /// record alone.
     key: [u8; 32],
     known: Mutex<HashMap<String, Known>>,
+    /// What the process of a target refused last. It is not tried again until the data change.
+    refused: Mutex<HashMap<String, Hashes>>,
     is_degraded: AtomicBool,
 }
 
@@ -49,11 +51,17 @@ pub struct Lock {
 }
 
 /// Another process of ours works on the same targets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("another liveconf{} works with the same state folder", .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "another liveconf{} works with the state folder `{}`",
+    .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(),
+    .folder.display()
+)]
 pub struct Held {
     /// Its pid, when it has written it already.
     pub pid: Option<u32>,
+    /// The folder.
+    pub folder: PathBuf,
 }
 
 /// What a target's record says about a render.
@@ -101,6 +109,7 @@ impl Records {
             folder: folder.to_owned(),
             key: rand::random(),
             known: Mutex::default(),
+            refused: Mutex::default(),
             is_degraded: AtomicBool::new(false),
         };
         match prepare(folder).and_then(|()| key(folder, records.key)) {
@@ -132,7 +141,7 @@ impl Records {
         };
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(Held { pid: holder(&path) }),
+            Err(Errno::WOULDBLOCK) => return Err(Held { pid: holder(&path), folder: self.folder.clone() }),
             Err(error) => {
                 self.degrade(&error.into());
                 return Ok(Lock { _file: None });
@@ -156,9 +165,22 @@ impl Records {
         }
         match known.get(target).map(|known| &known.state) {
             Some(State::Settled(settled)) if *settled == self.keyed(hashes) => Owed::Settled,
-            None if unchanged => Owed::Adopt,
+            // Where nothing can be remembered a reload too many is better than one too few.
+            None if unchanged && !self.is_degraded.load(Ordering::Relaxed) => Owed::Adopt,
             _ => Owed::Owed,
         }
+    }
+
+    /// Notes that the process of `target` refused these files.
+    pub fn refuse(&self, target: &str, hashes: &Hashes) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.insert(target.to_owned(), hashes.clone());
+    }
+
+    /// Whether the process of `target` refused these very files last.
+    pub fn is_refused(&self, target: &str, hashes: &Hashes) -> bool {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.get(target).is_some_and(|refused| refused == hashes)
     }
 
     /// Marks `target` as unsettled: before its first commit, and before every reload. Costs nothing when it is marked.
@@ -176,7 +198,7 @@ impl Records {
         if known.get(target).is_some_and(|known| known.is_written && known.state == state) {
             return;
         }
-        let written = self.write(target, &state);
+        let written = self.write(target, &state).inspect_err(|_| self.spoil(target));
         known.insert(target.to_owned(), Known { state, is_written: written.is_ok() });
         match written {
             Ok(()) => self.recover(),
@@ -230,6 +252,15 @@ impl Records {
         };
         let record = Record { version: VERSION, target: target.to_owned(), settled, hashes };
         replace(&self.path(target), &serde_json::to_vec(&record)?)
+    }
+
+    /// Empties the record, which even a full disk allows, so that it does not tell of an older state: it then counts as
+    /// unsettled.
+    fn spoil(&self, target: &str) {
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        // Where not even this works there is nothing left to do; the failure itself was told.
+        let _ = options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(self.path(target));
     }
 
     fn path(&self, target: &str) -> PathBuf {

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::args::{Check, Common};
-use super::load;
 use super::ready::Patience;
+use super::{load, say};
+use crate::daemon::count;
 use crate::exit::Exit;
 use crate::registries::Registries;
 use crate::registry::{Asked, Path, Query};
@@ -24,10 +25,10 @@ pub(super) async fn run(common: &Common, options: &Check) -> Exit {
         // Any answer will do, also that there is no such key.
         let probes: BTreeSet<Asked> = plan.config.registries.keys().map(probe).collect();
         let reader = store.reader();
-        reader.has_read(&reader.view(), probes.clone(), true);
+        reader.has_read(&reader.view(), probes.clone());
         let (patience, probes) = (Patience::new(options.timeout), Waiting::for_all(probes));
         let answered = tokio::select! {
-            answered = patience.arrival("check --connect", &reader, &probes) => answered,
+            answered = patience.arrival("`check --connect`", &reader, &probes) => answered,
             () = patience.draw() => false,
         };
         if !answered {
@@ -35,8 +36,9 @@ pub(super) async fn run(common: &Common, options: &Check) -> Exit {
             return Exit::NotReady;
         }
     }
-    let connected = if options.connect { ", every registry answers" } else { "" };
-    eprintln!("ok: {targets} target(s), {registries} registry(ies){connected}");
+    let connected = if options.connect { ", and every registry answers" } else { "" };
+    let (targets, registries) = (count(targets, "target", "targets"), count(registries, "registry", "registries"));
+    say::line(format_args!("ok: {targets}, {registries}{connected}"));
     Exit::Done
 }
 

@@ -1,12 +1,13 @@
 //! `diff`: how the files on disk would change, as a unified diff; the exit code says whether they would.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 
 use similar::TextDiff;
 
 use super::args::{Common, Ready};
 use super::render::rendered;
+use super::say;
 use crate::config::Template;
 use crate::exit::Exit;
 
@@ -26,19 +27,27 @@ fn compare(template: &Template, new: &[u8]) -> Exit {
         Ok(old) => (old, dest.to_string()),
         Err(error) if error.kind() == ErrorKind::NotFound => (Vec::new(), "/dev/null".to_owned()),
         Err(error) => {
-            eprintln!("error: failed to read `{dest}`: {error}");
+            say::error(format_args!("failed to read `{dest}`: {error}"));
             return Exit::Failed;
         }
     };
     if old == new && old_name != "/dev/null" {
         return Exit::Done;
     }
-    if template.secret {
-        println!("--- {old_name}\n+++ {dest}\n(secret: the content is not shown)");
+    let mut out = std::io::stdout().lock();
+    let written = if template.secret {
+        writeln!(out, "--- {old_name}\n+++ {dest}\n(secret: the content is not shown)")
     } else if let (Ok(old), Ok(new)) = (std::str::from_utf8(&old), std::str::from_utf8(new)) {
-        print!("{}", TextDiff::from_lines(old, new).unified_diff().header(&old_name, &dest.to_string()));
+        write!(out, "{}", TextDiff::from_lines(old, new).unified_diff().header(&old_name, &dest.to_string()))
     } else {
-        println!("Binary files {old_name} and {dest} differ");
+        writeln!(out, "Binary files {old_name} and {dest} differ")
+    };
+    match written {
+        // A reader that has seen enough, such as `head`, knows already that they differ.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            say::error(format_args!("failed to write to standard output: {error}"));
+            Exit::Failed
+        }
+        _ => Exit::Differs,
     }
-    Exit::Differs
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::args::{Common, Format};
-use crate::apply::{Lock, Records, sweep};
+use super::say;
+use crate::apply::{Claims, Lock, Records, sweep};
 use crate::config::{self, Config, LoadOptions, LogFormat, Problem};
 use crate::exit::Exit;
 use crate::log;
@@ -38,10 +39,10 @@ impl Unusable {
     /// All that is wrong, for people: each with its place, its source line and a hint.
     fn report(&self) {
         match self {
-            Self::Configuration(problems) => eprint!("{}", config::describe(problems)),
+            Self::Configuration(problems) => say::text(config::describe(problems)),
             Self::Templates(_) | Self::WorkingFolder(_) => {
                 for line in self.lines() {
-                    eprintln!("error: {line}");
+                    say::error(format_args!("{line}"));
                 }
             }
         }
@@ -81,6 +82,12 @@ pub(super) fn reread(common: &Common, variables: &BTreeMap<String, String>) -> R
     read_plan(common, variables).map_err(|unusable| unusable.lines())
 }
 
+/// Reads the templates of a plan again, with what is wrong as lines for the log.
+pub(super) fn reread_templates(plan: &Plan, variables: &BTreeMap<String, String>) -> Result<Plan, Vec<String>> {
+    let wrong = |errors: Vec<TemplateError>| Unusable::Templates(errors).lines();
+    Plan::load(plan.config.clone(), variables).map_err(wrong)
+}
+
 /// Reads configuration and templates and starts the log; what is wrong is written to standard error.
 pub(super) fn plan(common: &Common, variables: &BTreeMap<String, String>) -> Result<Plan, Exit> {
     let plan = read_plan(common, variables).map_err(|unusable| {
@@ -88,8 +95,9 @@ pub(super) fn plan(common: &Common, variables: &BTreeMap<String, String>) -> Res
         Exit::Usage
     })?;
     log::init(&plan.config.log);
-    if !plan.config.warnings.is_empty() {
-        eprint!("{}", config::describe_as("warning", &plan.config.warnings));
+    match plan.config.log.format {
+        LogFormat::Text => say::text(config::describe_as("warning", &plan.config.warnings)),
+        LogFormat::Json => plan.config.warnings.iter().for_each(|warning| tracing::warn!("{warning}")),
     }
     Ok(plan)
 }
@@ -99,7 +107,7 @@ pub(super) fn only(plan: &mut Plan, names: &[String]) -> Result<(), Exit> {
     let known = |name: &String| plan.targets.iter().any(|(target, _)| *target.name == **name);
     if let Some(unknown) = names.iter().find(|name| !known(name)) {
         let names: Vec<&str> = plan.targets.iter().map(|(target, _)| &*target.name).collect();
-        eprintln!("error: there is no target `{unknown}`\nhint: the targets are {}", names.join(", "));
+        say::error(format_args!("there is no target `{unknown}`\n  = hint: the targets are {}", names.join(", ")));
         return Err(Exit::Usage);
     }
     if !names.is_empty() {
@@ -108,16 +116,22 @@ pub(super) fn only(plan: &mut Plan, names: &[String]) -> Result<(), Exit> {
     Ok(())
 }
 
-/// The records of what was applied, and the lock that keeps a second liveconf from the same state folder.
-pub(super) fn records(plan: &Plan) -> Result<(Arc<Records>, Lock), Exit> {
+/// The records of what was applied, with what keeps a second liveconf from the same state folder and the same
+/// destinations. Leftovers of an earlier life are swept.
+pub(super) fn records(plan: &Plan) -> Result<(Arc<Records>, Claims, Lock), Exit> {
     let records = Records::open(&plan.config.state_dir);
-    match records.lock() {
+    let mut claims = Claims::default();
+    let lock = claims.hold(plan.destinations()).map_err(|taken| taken.to_string()).and_then(|()| {
+        let hint = "give one of them a `state_dir` of its own";
+        records.lock().map_err(|held| format!("{held}\n  = hint: {hint}"))
+    });
+    match lock {
         Ok(lock) => {
             sweep(&plan.config.targets);
-            Ok((Arc::new(records), lock))
+            Ok((Arc::new(records), claims, lock))
         }
-        Err(held) => {
-            eprintln!("error: {held}");
+        Err(reason) => {
+            say::error(format_args!("{reason}"));
             Err(Exit::Failed)
         }
     }

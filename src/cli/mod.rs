@@ -1,5 +1,4 @@
 //! The command line: arguments in, exit code out. Data go to standard output, words for people to standard error.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks")]
 
 mod args;
 mod check;
@@ -9,6 +8,7 @@ mod once;
 mod ready;
 mod render;
 mod run;
+mod say;
 
 use std::ffi::OsString;
 
@@ -31,7 +31,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: failed to start: {error}");
+            say::error(format_args!("failed to start: {error}"));
             return Exit::Failed;
         }
     };

@@ -6,14 +6,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::args::{Common, Once};
-use super::load;
-use super::ready::Patience;
+use super::ready::{Patience, quoted};
+use super::{load, say};
 use crate::apply::reload::Outcome;
 use crate::backoff::Backoff;
+use crate::config::Reload;
 use crate::exit::Exit;
 use crate::registries::Registries;
 use crate::store::{Reader, Store};
-use crate::target::{Applied, Applier, Attempt, Failure, Options, RETRY_JITTER, failure_text, paths};
+use crate::target::{Applied, Applier, Attempt, Failure, Options, RETRY_JITTER};
 
 pub(super) async fn run(common: &Common, options: &Once) -> Exit {
     let variables = load::variables();
@@ -24,8 +25,8 @@ pub(super) async fn run(common: &Common, options: &Once) -> Exit {
     if let Err(exit) = load::only(&mut plan, &options.ready.targets) {
         return exit;
     }
-    let (records, _lock) = match load::records(&plan) {
-        Ok(both) => both,
+    let (records, _claims, _lock) = match load::records(&plan) {
+        Ok(all) => all,
         Err(exit) => return exit,
     };
     let store = Store::new();
@@ -33,8 +34,8 @@ pub(super) async fn run(common: &Common, options: &Once) -> Exit {
     let patience = Patience::new(options.ready.timeout);
     let stop = CancellationToken::new();
     let choices = Options { no_check: options.no_check, no_reload: options.no_reload };
-    let appliers = plan.appliers(&records, choices);
-    let mut all = std::pin::pin!(join_all(appliers.into_iter().map(|applier| {
+    let appliers = (0..plan.targets.len()).map(|index| plan.applier(index, &records, choices));
+    let mut all = std::pin::pin!(join_all(appliers.map(|applier| {
         let job = Job { applier, reader: store.reader(), patience: &patience, stop: &stop };
         job.run(options.ready.wait_for_keys)
     })));
@@ -42,7 +43,7 @@ pub(super) async fn run(common: &Common, options: &Once) -> Exit {
         exits = &mut all => exits,
         () = patience.draw() => Vec::new(),
         () = stop_signal() => {
-            eprintln!("error: interrupted");
+            say::error(format_args!("interrupted"));
             // What is under way ends whole, unless a second signal says otherwise.
             stop.cancel();
             tokio::select! {
@@ -70,21 +71,22 @@ struct Job<'a> {
 impl Job<'_> {
     async fn run(mut self, wait_for_keys: bool) -> Exit {
         let name = self.applier.target().name.clone();
+        let label = quoted(&name);
         loop {
             let go_on = match self.applier.attempt(&self.reader, self.stop).await {
                 Attempt::Waiting(waiting) => tokio::select! {
-                    arrived = self.patience.arrival(&name, &self.reader, &waiting) => arrived,
+                    arrived = self.patience.arrival(&label, &self.reader, &waiting) => arrived,
                     () = self.stop.cancelled() => return Exit::Failed,
                 },
                 Attempt::Failed(Failure::Render(failure)) if wait_for_keys && failure.is_absent_key() => {
                     let reason = failure.to_string();
                     tokio::select! {
-                        changed = self.patience.change(&name, &self.reader, &reason) => changed,
+                        changed = self.patience.change(&label, &self.reader, &reason) => changed,
                         () = self.stop.cancelled() => return Exit::Failed,
                     }
                 }
                 Attempt::Failed(failure) => {
-                    eprintln!("error: target `{name}`: {}", failure_text(&failure));
+                    say::error(format_args!("target `{name}`: {failure}"));
                     return Exit::Failed;
                 }
                 Attempt::Stopped => return Exit::Failed,
@@ -96,35 +98,39 @@ impl Job<'_> {
         }
     }
 
-    /// Says what was written, and tries a reload that failed again until the deadline.
+    /// Tries a reload that failed again until the deadline.
     async fn finish(&mut self, name: &str, applied: Applied) -> Exit {
         if applied.changed.is_empty() {
             info!(target = name, "every file is true already");
-        } else {
-            info!(target = name, revision = applied.revision, "wrote {}", paths(&applied.changed));
         }
         let (first, longest) = self.applier.target().retry;
         let mut backoff = Backoff::new(first, longest, RETRY_JITTER);
         let mut reload = applied.reload;
         loop {
             let reason = match reload {
-                None | Some(Outcome::Taken) => return Exit::Done,
+                None => return Exit::Done,
+                Some(Outcome::Taken) => {
+                    if self.applier.target().reload != Reload::None {
+                        info!(target = name, "reloaded");
+                    }
+                    return Exit::Done;
+                }
                 Some(Outcome::NotRunning(reason)) => {
-                    info!(target = name, "the process is not running, it will read the files when it starts: {reason}");
+                    info!(target = name, "not running, it reads the files when it starts: {reason}");
                     return Exit::Done;
                 }
                 Some(Outcome::Rejected(reason)) => {
-                    eprintln!("error: target `{name}`: the process refused the new files: {reason}");
+                    say::error(format_args!("target `{name}`: the process refuses the new files: {reason}"));
                     return Exit::Failed;
                 }
                 Some(Outcome::Failed(reason)) => reason,
             };
             let again = tokio::time::Instant::now() + backoff.next_pause();
             if again >= self.patience.deadline() {
-                eprintln!("error: target `{name}`: reload failed, it stays owed: {reason}");
+                say::error(format_args!("target `{name}`: reload failed, it stays owed: {reason}"));
                 return Exit::Failed;
             }
-            warn!(target = name, "reload failed, it will be tried again: {reason}");
+            warn!(target = name, "reload failed and is tried again: {reason}");
             tokio::select! {
                 () = tokio::time::sleep_until(again) => {}
                 () = self.stop.cancelled() => return Exit::Failed,

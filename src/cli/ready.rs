@@ -7,11 +7,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::say;
+use crate::log::rounded;
 use crate::store::Reader;
 use crate::target::{Waiting, waiting_for};
 
-/// How often the line on a terminal is drawn.
-const DRAW: Duration = Duration::from_millis(250);
+/// How often the line on a terminal is drawn, and how long nothing is drawn at first.
+const DRAW: Duration = Duration::from_secs(1);
+
+/// How often it is looked why something is not there, beside when something comes.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// What targets wait for, and until when they may.
 pub(super) struct Patience {
@@ -47,7 +52,7 @@ impl Patience {
             tokio::select! {
                 _ = reader.changed() => {}
                 // The reason may have changed, such as an outage that was found meanwhile.
-                () = tokio::time::sleep(DRAW) => {}
+                () = tokio::time::sleep(LOOK) => {}
                 () = tokio::time::sleep_until(self.deadline) => return false,
             }
         }
@@ -69,10 +74,10 @@ impl Patience {
     pub(super) fn report(&self) {
         let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         for (target, names) in missing.iter().filter(|(_, names)| !names.is_empty()) {
-            let waited = humantime::format_duration(Duration::from_secs(self.started.elapsed().as_secs()));
-            eprintln!("error: target `{target}` is not ready after {waited}; it waits for");
+            let waited = rounded(self.started.elapsed());
+            say::error(format_args!("{target} is not ready after {waited}; it waits for"));
             for name in names {
-                eprintln!("  {name}");
+                say::line(format_args!("  {name}"));
             }
         }
     }
@@ -98,13 +103,25 @@ impl Patience {
         let count = missing.values().map(BTreeSet::len).sum::<usize>();
         let first = missing.values().flatten().next()?;
         let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
-        Some(format!("waiting {} s for {first}{more}", self.started.elapsed().as_secs()))
+        let line = format!("waiting {} s for {first}{more}", self.started.elapsed().as_secs());
+        // A line that wraps could not be drawn over.
+        Some(line.chars().take(width().saturating_sub(1)).collect())
     }
 
     fn note(&self, target: &str, names: BTreeSet<String>) {
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         missing.insert(target.to_owned(), names);
     }
+}
+
+/// How a target is called in messages.
+pub(super) fn quoted(target: &str) -> String {
+    format!("target `{target}`")
+}
+
+/// The columns of the terminal.
+fn width() -> usize {
+    rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col).max(20))
 }
 
 /// Takes the line off the terminal again.

@@ -5,8 +5,8 @@ use std::io::Write;
 use futures_util::future::join_all;
 
 use super::args::{Common, Ready};
-use super::load;
-use super::ready::Patience;
+use super::ready::{Patience, quoted};
+use super::{load, say};
 use crate::exit::Exit;
 use crate::plan::Plan;
 use crate::registries::Registries;
@@ -62,12 +62,12 @@ async fn complete(
     loop {
         let go_on = match renderer.render(reader).await {
             Render::Complete(complete) => return Ok(complete),
-            Render::Waiting(waiting) => patience.arrival(target, reader, &waiting).await,
+            Render::Waiting(waiting) => patience.arrival(&quoted(target), reader, &waiting).await,
             Render::Failed(failure) if wait_for_keys && failure.is_absent_key() => {
-                patience.change(target, reader, &failure.to_string()).await
+                patience.change(&quoted(target), reader, &failure.to_string()).await
             }
             Render::Failed(failure) => {
-                eprintln!("error: target `{target}`: {failure}");
+                say::error(format_args!("target `{target}`: {failure}"));
                 return Err(Exit::Failed);
             }
         };
@@ -93,7 +93,7 @@ fn print(plan: &Plan, rendered: &[Complete]) -> Exit {
             if error.kind() == std::io::ErrorKind::BrokenPipe {
                 return Exit::Done;
             }
-            eprintln!("error: failed to write to standard output: {error}");
+            say::error(format_args!("failed to write to standard output: {error}"));
             return Exit::Failed;
         }
     }

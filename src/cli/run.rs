@@ -1,8 +1,8 @@
 //! `run`: follow the registries and keep the files true until stopped.
 
 use super::args::{Common, Run};
-use super::load;
-use crate::daemon::Daemon;
+use super::{load, say};
+use crate::daemon::{Daemon, Reread};
 use crate::exit::Exit;
 
 pub(super) async fn run(common: &Common, _options: &Run) -> Exit {
@@ -11,16 +11,25 @@ pub(super) async fn run(common: &Common, _options: &Run) -> Exit {
         Ok(plan) => plan,
         Err(exit) => return exit,
     };
-    let (records, _lock) = match load::records(&plan) {
-        Ok(both) => both,
+    let (records, claims, _lock) = match load::records(&plan) {
+        Ok(all) => all,
         Err(exit) => return exit,
     };
-    let (again, environment) = (common.clone(), variables.clone());
-    let reread = Box::new(move || load::reread(&again, &environment));
-    match Daemon::start(plan, reread, records).await.run().await {
-        Ok(()) => Exit::Done,
+    // The file that was found at the start is the one that is read again, whatever else comes to lie about.
+    let mut again = common.clone();
+    again.config = plan.config.file.clone().or(again.config);
+    let environment = variables.clone();
+    let reread = Reread {
+        everything: Box::new(move || load::reread(&again, &variables)),
+        templates: Box::new(move |plan| load::reread_templates(plan, &environment)),
+    };
+    match Daemon::start(plan, reread, records, claims).await {
+        Ok(daemon) => {
+            daemon.run().await;
+            Exit::Done
+        }
         Err(error) => {
-            eprintln!("error: failed to listen for signals: {error}");
+            say::error(format_args!("failed to listen for signals: {error}"));
             Exit::Failed
         }
     }

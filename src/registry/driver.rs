@@ -1,20 +1,23 @@
 //! What is the same around every kind: try again, back off, log, and let an outage keep the last answers.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use tracing::{info, warn};
 
-use super::{Feed, Outage, Publication, Registry, Sink};
+use super::{Feed, Outage, Publication, Registry, Sink, Watch};
 use crate::backoff::Backoff;
-use crate::log::{Line, Repeats};
+use crate::log::{Line, Repeats, rounded};
 use crate::store::Store;
 
 /// The pauses between tries to reach a registry, with full jitter.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// A registry that was followed for this long was well.
+const STEADY: Duration = Duration::from_secs(5);
 
 /// Follows a registry for as long as the program runs. Nothing that the registry does ends it.
 pub async fn drive(name: Arc<str>, registry: Arc<dyn Registry>, store: Arc<Store>) {
@@ -27,14 +30,15 @@ pub async fn drive(name: Arc<str>, registry: Arc<dyn Registry>, store: Arc<Store
         while feed.wanted().is_empty() {
             feed.changed().await;
         }
-        let outage = match AssertUnwindSafe(watch.run(&mut feed)).catch_unwind().await {
-            Ok(outage) => outage,
-            Err(_) => {
-                watch = registry.watch();
-                Outage("internal error: the watch panicked; please report this".to_owned())
-            }
-        };
-        if health.failed(&outage) {
+        let began = Instant::now();
+        let run = AssertUnwindSafe(health.run(&mut *watch, &mut feed));
+        let outage = run.catch_unwind().await.unwrap_or_else(|_panic| {
+            watch = registry.watch();
+            Outage("internal error: the watch panicked; please report this".to_owned())
+        });
+        health.failed(outage);
+        // What answers and breaks again is no better than what does not answer.
+        if began.elapsed() >= STEADY {
             backoff.reset();
         }
         tokio::time::sleep(backoff.next_pause()).await;
@@ -50,26 +54,53 @@ struct Health {
 
 #[derive(Default)]
 struct State {
-    /// It has answered since the last outage.
-    answered: bool,
+    /// It has answered since it was last away.
+    answers: bool,
+    /// It has answered at all, so that there are answers which stay.
+    has_answered: bool,
+    outage: Option<Outage>,
     repeats: Repeats,
 }
 
+/// How often it is looked whether the log owes a line about an outage that the watch waits out by itself.
+const LOOK: Duration = Duration::from_secs(15);
+
 impl Health {
-    /// Notes an outage; gives whether the registry had answered since the one before.
-    fn failed(&self, outage: &Outage) -> bool {
-        self.store.set_outage(&self.registry, Some(outage.to_string()));
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let registry = &*self.registry;
-        match state.repeats.failed(Instant::now(), &outage.0) {
-            Line::First => warn!(registry, "registry is away, the last answers stay: {outage}"),
-            Line::Still(lasted) => {
-                let lasted = humantime::format_duration(Duration::from_secs(lasted.as_secs()));
-                warn!(registry, "registry is still away after {lasted}: {outage}");
+    /// Runs the watch until it gives up. While an outage lasts the log is reminded of it.
+    async fn run(&self, watch: &mut dyn Watch, feed: &mut Feed) -> Outage {
+        let mut run = std::pin::pin!(watch.run(feed));
+        loop {
+            tokio::select! {
+                outage = &mut run => return outage,
+                () = tokio::time::sleep(LOOK) => self.write_outage(),
             }
+        }
+    }
+
+    fn failed(&self, outage: Outage) {
+        self.store.set_outage(&self.registry, Some(outage.to_string()));
+        let mut state = self.state();
+        state.answers = false;
+        state.outage = Some(outage);
+        drop(state);
+        self.write_outage();
+    }
+
+    fn write_outage(&self) {
+        let mut state = self.state();
+        let Some(Outage(reason)) = state.outage.clone() else { return };
+        let registry = &*self.registry;
+        let stay = if state.has_answered { "; the last answers stay" } else { "" };
+        // One outage has many reasons, such as a reset and then refusals; it is told as one.
+        match state.repeats.failed(Instant::now(), "away") {
+            Line::First => warn!(registry, "registry does not answer: {reason}{stay}"),
+            Line::Still(lasted) => warn!(registry, "registry has not answered for {}: {reason}{stay}", rounded(lasted)),
             Line::Silent => {}
         }
-        std::mem::take(&mut state.answered)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -79,15 +110,15 @@ impl Sink for Health {
     }
 
     fn recovered(&self, _registry: &str) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::replace(&mut state.answered, true) {
+        let mut state = self.state();
+        if std::mem::replace(&mut state.answers, true) {
             return;
         }
+        state.has_answered = true;
+        state.outage = None;
         self.store.set_outage(&self.registry, None);
         if let Some(lasted) = state.repeats.recovered(Instant::now()) {
-            let lasted =
-                humantime::format_duration(Duration::from_millis(lasted.as_millis().try_into().unwrap_or(u64::MAX)));
-            info!(registry = &*self.registry, "registry answers again after {lasted}");
+            info!(registry = &*self.registry, "registry answers again after {}", rounded(lasted));
         }
     }
 }

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{Answer, Data, Entry, Feed, Kind, Outage, Path, Query, Registry, Reply, ServiceQuery, Watch};
+use super::{Answer, Data, Entry, Feed, Kind, Outage, Path, Query, Registry, Reply, ServiceQuery, Wanted, Watch};
 use crate::config::Section;
 use crate::file_watch::{FileWatch, POLL_INTERVAL};
 use content::{Content, LeftOut};
@@ -162,12 +162,13 @@ impl FileRegistryWatch {
     async fn serve(&mut self, content: Content, feed: &mut Feed) {
         self.generation += 1;
         self.stale = true;
-        let mut answered = BTreeSet::new();
+        let mut answered = Wanted::default();
         loop {
             let wanted = feed.wanted();
-            feed.publish(wanted.difference(&answered).map(|query| self.reply(&content, query)).collect());
+            let new = wanted.iter().filter(|(query, serial)| answered.get(query) != Some(serial));
+            feed.publish(new.map(|(query, _)| self.reply(&content, query)).collect());
             answered.clone_from(&wanted);
-            self.entries.retain(|folder, _| wanted.contains(&Query::Prefix(folder.clone())));
+            self.entries.retain(|folder, _| wanted.contains_key(&Query::Prefix(folder.clone())));
             tokio::select! {
                 () = feed.changed() => {}
                 () = self.files.changed() => return,

@@ -2,16 +2,14 @@
 //!
 //! It is in no configuration and not among the [`KINDS`](super::KINDS).
 
-use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use super::file::{MAX_SIZE, read_bounded};
-use super::{Answer, Data, Feed, Outage, Query, QueryError, Registry, Reply, Text, Watch};
+use super::{Answer, Data, Feed, Outage, Query, QueryError, Registry, Reply, Text, Wanted, Watch};
 use crate::file_watch::{FileWatch, POLL_INTERVAL};
 
 /// Local files by their absolute paths.
@@ -52,7 +50,7 @@ impl Watch for LocalWatch {
             loop {
                 let wanted = feed.wanted();
                 // Followed before they are read, so that no change is missed in between.
-                self.files.follow(wanted.iter().filter_map(path_of).cloned()).await;
+                self.files.follow(wanted.keys().filter_map(path_of).cloned()).await;
                 let replies = self.read(wanted).await;
                 feed.publish(replies);
                 tokio::select! {
@@ -66,14 +64,14 @@ impl Watch for LocalWatch {
 
 impl LocalWatch {
     /// Reads all files. One that equals the answer before costs a read and wakes nobody.
-    async fn read(&mut self, wanted: Arc<BTreeSet<Query>>) -> Vec<Reply> {
+    async fn read(&mut self, wanted: Wanted) -> Vec<Reply> {
         self.generation += 1;
         let generation = self.generation;
         let reply = move |query: &Query| {
             let result = read_file(path_of(query)?).map(|text| Answer::new(Data::Key(text), generation));
             Some(Reply { query: query.clone(), result })
         };
-        self.files.read(move || wanted.iter().filter_map(reply).collect()).await
+        self.files.read(move || wanted.keys().filter_map(reply).collect()).await
     }
 }
 

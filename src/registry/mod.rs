@@ -26,7 +26,7 @@ pub mod etcd;
 pub mod file;
 pub mod local;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -110,6 +110,10 @@ pub struct Reply {
     pub result: Result<Answer, QueryError>,
 }
 
+/// The queries that are wanted of a registry, each with a serial number. A query that was dropped and is wanted again has
+/// another number, so that it is answered again even by a watch that did not look in between.
+pub type Wanted = Arc<BTreeMap<Query, u64>>;
+
 /// Replies that describe one state of the registry and become visible in one step.
 pub type Publication = Vec<Reply>;
 
@@ -125,17 +129,13 @@ pub trait Sink: Send + Sync {
 /// What a [`Watch`] sees of the rest of the program: the queries that are wanted, and where answers go.
 pub struct Feed {
     registry: Arc<str>,
-    wanted: tokio::sync::watch::Receiver<Arc<BTreeSet<Query>>>,
+    wanted: tokio::sync::watch::Receiver<Wanted>,
     sink: Arc<dyn Sink>,
 }
 
 impl Feed {
     /// A feed for the registry called `registry`.
-    pub fn new(
-        registry: Arc<str>,
-        wanted: tokio::sync::watch::Receiver<Arc<BTreeSet<Query>>>,
-        sink: Arc<dyn Sink>,
-    ) -> Self {
+    pub fn new(registry: Arc<str>, wanted: tokio::sync::watch::Receiver<Wanted>, sink: Arc<dyn Sink>) -> Self {
         Self { registry, wanted, sink }
     }
 
@@ -145,7 +145,7 @@ impl Feed {
     }
 
     /// The queries that are wanted now; [`Feed::changed`] then waits for another set.
-    pub fn wanted(&mut self) -> Arc<BTreeSet<Query>> {
+    pub fn wanted(&mut self) -> Wanted {
         self.wanted.borrow_and_update().clone()
     }
 

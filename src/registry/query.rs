@@ -80,7 +80,7 @@ impl StatusFilter {
     pub fn admits(&self, status: Status) -> bool {
         match self {
             Self::All => true,
-            Self::Any(states) => states.contains(&status),
+            Self::Any(admitted) => admitted.contains(&status),
         }
     }
 }

@@ -1,12 +1,11 @@
 //! A watch that runs in a test, with all that it publishes.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::{Data, Feed, Publication, Query, Registry, Sink};
+use super::{Data, Feed, Publication, Query, Registry, Sink, Wanted};
 
 /// Longer than any wait of a watch itself, so that only what never comes fails.
 const SOON: Duration = Duration::from_secs(30);
@@ -20,7 +19,7 @@ enum Event {
 
 /// A running watch. It ends with this.
 pub(crate) struct Running {
-    wanted: watch::Sender<Arc<BTreeSet<Query>>>,
+    wanted: watch::Sender<Wanted>,
     events: mpsc::UnboundedReceiver<Event>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -39,7 +38,7 @@ impl Running {
     /// Runs a watch of the registry, again after each outage as the driver does.
     pub(crate) fn new(registry: &dyn Registry, wanted: impl IntoIterator<Item = Query>) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
-        let (wanted, receiver) = watch::channel(Arc::new(wanted.into_iter().collect()));
+        let (wanted, receiver) = watch::channel(numbered(wanted));
         let mut feed = Feed::new("test".into(), receiver, Arc::new(Recorder(sender.clone())));
         let mut watch = registry.watch();
         let task = tokio::spawn(async move {
@@ -54,7 +53,7 @@ impl Running {
 
     /// Wants these queries and no others.
     pub(crate) fn want(&self, wanted: impl IntoIterator<Item = Query>) {
-        self.wanted.send_replace(Arc::new(wanted.into_iter().collect()));
+        self.wanted.send_replace(numbered(wanted));
     }
 
     async fn next(&mut self) -> Event {
@@ -112,4 +111,9 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// Wanted queries that keep their number as long as they are wanted under this recorder.
+fn numbered(wanted: impl IntoIterator<Item = Query>) -> Wanted {
+    Arc::new(wanted.into_iter().map(|query| (query, 0)).collect())
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use tracing::info;
 
 use super::render::{Complete, Render, RenderFailure, Renderer, Waiting};
 use crate::apply::reload::{Outcome, reload};
@@ -11,7 +12,7 @@ use crate::apply::{ApplyError, ErrorKind, Hashes, Owed, Records, Staged};
 use crate::config::{Reload, Target};
 use crate::process::{BootTime, Context};
 use crate::store::Reader;
-use crate::template::Templates;
+use crate::template::{self, Templates};
 
 /// What one attempt to apply came to.
 #[derive(Debug)]
@@ -69,7 +70,12 @@ impl Failure {
     /// When to try again.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Render(RenderFailure::Template(_)) | Self::Refused => Retry::OnChange,
+            Self::Render(RenderFailure::Template(error)) => match error.kind {
+                // A busy machine and a file that is being replaced pass by themselves.
+                template::ErrorKind::Timeout | template::ErrorKind::Io => Retry::Later,
+                _ => Retry::OnChange,
+            },
+            Self::Refused => Retry::OnChange,
             Self::Apply(error) if error.kind() == ErrorKind::Standing => Retry::Seldom,
             Self::Render(_) | Self::Apply(_) | Self::Panicked => Retry::Later,
         }
@@ -87,8 +93,6 @@ pub struct Applier {
     committed: Option<Committed>,
     /// The process has not taken the committed files yet.
     owed: bool,
-    /// Hashes of files that the process refused.
-    refused: Option<Hashes>,
 }
 
 #[derive(Debug, Clone)]
@@ -117,7 +121,7 @@ impl Applier {
         options: Options,
     ) -> Self {
         let renderer = Renderer::new(target.clone(), templates);
-        Self { target, renderer, records, context, options, committed: None, owed: false, refused: None }
+        Self { target, renderer, records, context, options, committed: None, owed: false }
     }
 
     /// The target.
@@ -142,11 +146,6 @@ impl Applier {
         Attempt::Applied(Applied { changed, revision, reload })
     }
 
-    /// Whether a reload is owed.
-    pub fn owes(&self) -> bool {
-        self.owed
-    }
-
     /// Tells the process to take the committed files. They count as owed until it has.
     pub async fn pay(&mut self) -> Outcome {
         let Some(committed) = self.committed.clone() else {
@@ -161,7 +160,7 @@ impl Applier {
                 self.owed = false;
                 self.records.settle(&self.target.name, &committed.hashes);
             }
-            Outcome::Rejected(_) => self.refused = Some(committed.hashes),
+            Outcome::Rejected(_) => self.records.refuse(&self.target.name, &committed.hashes),
             Outcome::NotRunning(_) | Outcome::Failed(_) => {}
         }
         outcome
@@ -169,10 +168,10 @@ impl Applier {
 
     /// Stages, checks and commits; gives the destinations that were replaced, or none when a stop came before.
     async fn write(&mut self, complete: Complete, stop: &CancellationToken) -> Result<Option<Vec<PathBuf>>, Failure> {
-        let target = self.target.clone();
+        let (target, revision) = (self.target.clone(), complete.revision);
         let staged = blocking(move || Staged::stage(&target, &complete.files)).await?;
         let hashes = staged.hashes();
-        if self.refused.as_ref() == Some(&hashes) {
+        if self.records.is_refused(&self.target.name, &hashes) {
             return Err(Failure::Refused);
         }
         if staged.is_unchanged() {
@@ -193,9 +192,10 @@ impl Applier {
         self.mark_first(&hashes);
         let committed = blocking(move || checked.commit()).await?;
         self.owed = true;
-        self.refused = None;
         self.committed = Some(Committed { hashes, at: committed.at() });
-        Ok(Some(committed.changed().to_vec()))
+        let changed = committed.changed().to_vec();
+        info!(target = &*self.target.name, revision, "wrote {}", paths(&changed));
+        Ok(Some(changed))
     }
 
     /// From the first commit on a crash must leave a reload that is owed, also where there was no record before.
@@ -217,6 +217,11 @@ impl Applier {
         }
         self.committed = Some(Committed { hashes, at: BootTime::now() });
     }
+}
+
+/// Paths for a log line.
+fn paths(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// Runs file work on a thread that may block.

@@ -10,4 +10,4 @@ pub use applier::{Applied, Applier, Attempt, Failure, Options, Retry};
 pub use render::{Complete, Render, RenderFailure, Renderer, Waiting};
 pub use schedule::Schedule;
 pub use state::State;
-pub use task::{RETRY_JITTER, Task, failure_text, paths, waiting_for};
+pub use task::{RETRY_JITTER, Task, waiting_for};

@@ -136,7 +136,6 @@ impl Renderer {
                 return Render::Failed(RenderFailure::TimedOut(timeout));
             }
         };
-        let complete = pass.missing.is_empty() && pass.error.is_none();
         let revision = revision(&view, &pass.reads);
         self.kept = pass.kept;
         let waiting = (!pass.missing.is_empty()).then(|| Waiting {
@@ -144,7 +143,7 @@ impl Renderer {
             missing: pass.missing,
             publication: view.publication(),
         });
-        reader.has_read(&view, pass.reads, complete);
+        reader.has_read(&view, pass.reads);
         if let Some(waiting) = waiting {
             return Render::Waiting(waiting);
         }
@@ -170,7 +169,6 @@ fn pass(templates: &Templates, mut kept: Vec<Option<Kept>>, view: &View) -> Pass
         let rendering = templates.render(index, view);
         reads.extend(rendering.reads.iter().chain(&rendering.missing).cloned());
         if !rendering.missing.is_empty() {
-            reads.extend(rendering.missing.iter().cloned());
             missing.extend(rendering.missing);
             continue;
         }
@@ -217,7 +215,7 @@ mod tests {
         let main: Arc<str> = "main".into();
         let _wanted = store.add_registry(&main);
         let reader = store.reader();
-        reader.has_read(&reader.view(), ["a", "b", "c"].map(asked).into(), false);
+        reader.has_read(&reader.view(), ["a", "b", "c"].map(asked).into());
         store.publish(&main, vec![answered("a", "1")]);
         let waiting_now = waiting(reader.view().publication());
         assert!(!waiting_now.is_over(&reader.view()));

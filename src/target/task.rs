@@ -1,7 +1,6 @@
 //! The task of one target: it waits for changes, applies them when they are due, and tries again what failed.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -15,7 +14,7 @@ use super::state::State;
 use crate::apply::reload::Outcome;
 use crate::backoff::Backoff;
 use crate::config::Reload;
-use crate::log::{Line, Repeats};
+use crate::log::{Line, Repeats, rounded};
 use crate::registry::Asked;
 use crate::store::Reader;
 
@@ -33,40 +32,53 @@ pub struct Task {
     applier: Applier,
     reader: Reader,
     schedule: Schedule,
-    backoff: Backoff,
-    repeats: Repeats,
+    /// Tries of a whole apply that failed before the files were replaced.
+    apply: Retries,
+    /// Tries of a reload that is owed. They go on whatever becomes of the next apply.
+    reload: Retries,
     state: watch::Sender<State>,
-    /// Answers without which there is nothing to apply. While there are some, their arrival is all that counts.
+    /// What the last render lacked. While it lacks something, all that counts is whether another render may come further.
     waiting: Option<Waiting>,
-    /// What is tried again, and when.
-    retry: Option<(Instant, Again)>,
     /// When the log says what is waited for.
     say_waiting: Option<Instant>,
     /// The newest revision that the files show.
     revision: u64,
 }
 
-/// What is tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Again {
-    /// The whole apply.
-    Apply,
-    /// The reload of files that are in place.
-    Reload,
+/// Something that failed, is tried again, and is written in the log now and then.
+struct Retries {
+    backoff: Backoff,
+    at: Option<Instant>,
+    repeats: Repeats,
+}
+
+impl Retries {
+    fn new((first, longest): (Duration, Duration)) -> Self {
+        Self { backoff: Backoff::new(first, longest, RETRY_JITTER), at: None, repeats: Repeats::default() }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.at.is_some_and(|at| at <= now)
+    }
+
+    /// It works; if that is news, gives for how long it did not.
+    fn succeeded(&mut self) -> Option<Duration> {
+        self.backoff.reset();
+        self.at = None;
+        self.repeats.recovered(Instant::now())
+    }
 }
 
 impl Task {
     /// A task that has applied nothing yet.
     pub fn new(applier: Applier, reader: Reader) -> Self {
         let target = applier.target();
-        let (first, longest) = target.retry;
         Self {
             schedule: Schedule::new(target),
-            backoff: Backoff::new(first, longest, RETRY_JITTER),
-            repeats: Repeats::default(),
+            apply: Retries::new(target.retry),
+            reload: Retries::new(target.retry),
             state: watch::Sender::new(State::Waiting(BTreeSet::new())),
             waiting: Some(Waiting::default()),
-            retry: None,
             say_waiting: Some(Instant::now() + SAY_WAITING),
             revision: 0,
             applier,
@@ -81,9 +93,12 @@ impl Task {
 
     /// Works until `stop`, and then until the transaction that is under way has ended.
     pub async fn run(mut self, stop: CancellationToken) {
-        self.apply(&stop).await;
+        if !stop.is_cancelled() {
+            self.apply(&stop).await;
+        }
         while !stop.is_cancelled() {
-            let due = [self.schedule.due(), self.retry.map(|(at, _)| at), self.say_waiting].into_iter().flatten().min();
+            let due =
+                [self.schedule.due(), self.apply.at, self.reload.at, self.say_waiting].into_iter().flatten().min();
             tokio::select! {
                 () = stop.cancelled() => return,
                 changes = self.reader.changed() => {
@@ -99,32 +114,26 @@ impl Task {
 
     /// Does what is due.
     async fn act(&mut self, now: Instant, stop: &CancellationToken) {
-        let reached = |at: Instant| at <= now;
-        if let Some(waiting) = &self.waiting {
-            if waiting.is_over(&self.reader.view()) {
-                self.apply(stop).await;
-            } else if self.say_waiting.is_some_and(reached) {
-                self.write_waiting();
-            }
-            return;
-        }
-        if self.schedule.due().is_some_and(reached) {
+        let apply = match &self.waiting {
+            Some(waiting) => waiting.is_over(&self.reader.view()),
+            None => self.schedule.due().is_some_and(|due| due <= now) || self.apply.is_due(now),
+        };
+        if apply {
             self.apply(stop).await;
-        } else if let Some((at, again)) = self.retry
-            && reached(at)
-        {
-            match again {
-                Again::Apply => self.apply(stop).await,
-                Again::Reload => self.reload().await,
-            }
+        } else if self.reload.is_due(now) {
+            self.reload.at = None;
+            let outcome = self.applier.pay().await;
+            self.note_reload(&outcome);
+        } else if self.say_waiting.is_some_and(|at| at <= now) {
+            self.write_waiting();
         }
     }
 
-    /// One whole apply, and again at once while the answers that it missed have arrived meanwhile.
+    /// One whole apply, and again at once while what it missed has arrived meanwhile.
     async fn apply(&mut self, stop: &CancellationToken) {
         loop {
             self.schedule.begun();
-            self.retry = None;
+            self.apply.at = None;
             let attempt = self.applier.attempt(&self.reader, stop).await;
             let changes = self.reader.take_changes();
             let Attempt::Waiting(waiting) = attempt else {
@@ -145,80 +154,73 @@ impl Task {
         }
     }
 
-    /// Another try of a reload alone.
-    async fn reload(&mut self) {
-        self.retry = None;
-        let outcome = self.applier.pay().await;
-        self.note_reload(&outcome);
-    }
-
     fn note(&mut self, attempt: Attempt) {
         match attempt {
             Attempt::Waiting(_) | Attempt::Stopped => {}
             Attempt::Failed(failure) => self.note_failure(&failure),
-            Attempt::Applied(applied) => self.note_applied(&applied),
-        }
-    }
-
-    fn note_applied(&mut self, applied: &Applied) {
-        let Applied { changed, revision, reload } = applied;
-        self.revision = *revision;
-        if !changed.is_empty() {
-            info!(target = self.name(), revision, "wrote {}", paths(changed));
-        }
-        match reload {
-            Some(outcome) => self.note_reload(outcome),
-            None => self.note_well(),
+            Attempt::Applied(Applied { revision, reload, .. }) => {
+                self.revision = revision;
+                if let Some(lasted) = self.apply.succeeded() {
+                    info!(target = self.name(), "well again after {}", rounded(lasted));
+                }
+                match reload {
+                    Some(outcome) => self.note_reload(&outcome),
+                    None => self.note_settled(),
+                }
+            }
         }
     }
 
     fn note_reload(&mut self, outcome: &Outcome) {
         let at = Instant::now();
-        if self.applier.target().reload != Reload::None && !matches!(outcome, Outcome::NotRunning(_)) {
+        let reloads = self.applier.target().reload != Reload::None;
+        if reloads && !matches!(outcome, Outcome::NotRunning(_)) {
             self.schedule.reloaded(at);
         }
-        let (reason, again) = match outcome {
-            Outcome::Taken => return self.note_well(),
-            Outcome::NotRunning(reason) => (reason, Some(at + LOOK_AGAIN)),
-            Outcome::Failed(reason) => (reason, Some(at + self.backoff.next_pause())),
+        let (reason, pause) = match outcome {
+            Outcome::Taken => {
+                let after = self.reload.succeeded().map(|lasted| format!(", which was owed for {}", rounded(lasted)));
+                if reloads {
+                    info!(target = self.name(), "reloaded{}", after.unwrap_or_default());
+                }
+                return self.note_settled();
+            }
+            Outcome::NotRunning(reason) => (reason, Some(LOOK_AGAIN)),
+            Outcome::Failed(reason) => (reason, Some(self.reload.backoff.next_pause())),
             Outcome::Rejected(reason) => (reason, None),
         };
-        self.retry = again.map(|at| (at, Again::Reload));
+        self.reload.at = pause.map(|pause| at + pause);
         self.state.send_replace(State::Owed(reason.clone()));
-        let target = &*self.applier.target().name;
-        match self.repeats.failed_anew(at, reason) {
-            Line::Silent => {}
-            Line::First | Line::Still(_) => match outcome {
-                Outcome::NotRunning(_) => warn!(target, "reload is owed: {reason}"),
-                Outcome::Rejected(_) => error!(target, "the process refused the new files: {reason}"),
-                _ => error!(target, "reload failed, it will be tried again: {reason}"),
-            },
+        if self.reload.repeats.failed(at, reason) == Line::Silent {
+            return;
+        }
+        let target = self.name();
+        match outcome {
+            Outcome::NotRunning(_) => warn!(target, "not running, the reload is owed: {reason}"),
+            Outcome::Rejected(_) => error!(target, "the process refuses the new files: {reason}"),
+            _ => error!(target, "reload failed and is tried again: {reason}"),
         }
     }
 
     fn note_failure(&mut self, failure: &Failure) {
         let at = Instant::now();
-        let reason = failure_text(failure);
         let pause = match failure.retry() {
             Retry::OnChange => None,
-            Retry::Later => Some(self.backoff.next_pause()),
-            Retry::Seldom => Some(self.backoff.next_pause().max(SELDOM)),
+            Retry::Later => Some(self.apply.backoff.next_pause()),
+            Retry::Seldom => Some(self.apply.backoff.next_pause().max(SELDOM)),
         };
-        self.retry = pause.map(|pause| (at + pause, Again::Apply));
-        if self.repeats.failed_anew(at, &reason) != Line::Silent {
-            error!(target = self.name(), "the old files stay: {reason}");
+        self.apply.at = pause.map(|pause| at + pause);
+        let reason = failure.to_string();
+        match self.apply.repeats.failed(at, &reason) {
+            Line::First => error!(target = self.name(), "not applied: {reason}"),
+            Line::Still(lasted) => error!(target = self.name(), "not applied for {}: {reason}", rounded(lasted)),
+            Line::Silent => {}
         }
         self.state.send_replace(State::Failed(reason));
     }
 
-    /// Files and process are true to the newest answers.
-    fn note_well(&mut self) {
-        self.backoff.reset();
-        if let Some(lasted) = self.repeats.recovered(Instant::now()) {
-            let lasted =
-                humantime::format_duration(Duration::from_millis(lasted.as_millis().try_into().unwrap_or(u64::MAX)));
-            info!(target = self.name(), "well again after {lasted}");
-        }
+    /// The process runs what the newest answers say.
+    fn note_settled(&mut self) {
         self.state.send_replace(State::Settled { revision: self.revision });
     }
 
@@ -240,23 +242,6 @@ pub fn waiting_for(asked: &Asked, reader: &Reader) -> String {
         Some(reason) => format!("{asked} ({reason})"),
         None => asked.to_string(),
     }
-}
-
-/// Paths for a log line.
-pub fn paths(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
-}
-
-/// A failure with its causes, one line each where they bring their own lines.
-pub fn failure_text(failure: &dyn std::error::Error) -> String {
-    let mut text = failure.to_string();
-    let mut cause = failure.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 async fn until(at: Option<Instant>) {

@@ -1,12 +1,12 @@
 //! Runs a watch as the program does and records what it publishes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use liveconf::registry::etcd::{Clocks, Config};
-use liveconf::registry::{Answer, Data, Feed, Path, Publication, Query, QueryError, Registry, Sink, Watch};
+use liveconf::registry::{Answer, Data, Feed, Path, Publication, Query, QueryError, Registry, Sink, Wanted, Watch};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -41,7 +41,7 @@ impl Sink for Record {
 
 /// A watch that runs.
 pub(crate) struct Follower {
-    wanted: watch::Sender<Arc<BTreeSet<Query>>>,
+    wanted: watch::Sender<Wanted>,
     pub(crate) record: Arc<Record>,
     running: Option<(oneshot::Sender<()>, JoinHandle<Paused>)>,
     paused: Option<Paused>,
@@ -67,7 +67,7 @@ pub(crate) fn fast() -> Clocks {
 impl Follower {
     pub(crate) fn start(config: Config, queries: impl IntoIterator<Item = Query>) -> Self {
         let registry = config.build().unwrap();
-        let (wanted, receiver) = watch::channel(Arc::new(queries.into_iter().collect::<BTreeSet<_>>()));
+        let (wanted, receiver) = watch::channel(numbered(0, queries));
         let record = Arc::new(Record::default());
         let feed = Feed::new("main".into(), receiver, record.clone());
         let mut follower = Self { wanted, record, running: None, paused: Some((registry.watch(), feed)) };
@@ -77,7 +77,12 @@ impl Follower {
 
     /// Wants these queries from now on.
     pub(crate) fn want(&self, queries: impl IntoIterator<Item = Query>) {
-        self.wanted.send_replace(Arc::new(queries.into_iter().collect()));
+        self.want_as(0, queries);
+    }
+
+    /// The same with another number: all of them were dropped in between.
+    pub(crate) fn want_as(&self, serial: u64, queries: impl IntoIterator<Item = Query>) {
+        self.wanted.send_replace(numbered(serial, queries));
     }
 
     /// Drops the future of the watch, as a shutdown or an outage elsewhere does.
@@ -227,4 +232,8 @@ pub(crate) fn key(text: &str) -> Query {
 
 pub(crate) fn prefix(text: &str) -> Query {
     Query::Prefix(path(text))
+}
+
+fn numbered(serial: u64, queries: impl IntoIterator<Item = Query>) -> Wanted {
+    Arc::new(queries.into_iter().map(|query| (query, serial)).collect())
 }

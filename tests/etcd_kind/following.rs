@@ -132,6 +132,35 @@ async fn queries_come_and_go_on_one_stream() {
 }
 
 #[tokio::test]
+async fn a_query_that_was_dropped_and_is_wanted_again_is_answered_again() {
+    let server = Server::start();
+    let client = Client::new(&server.endpoint());
+    client.put("/a", "1").await;
+    let follower = Follower::start(config(&server.endpoint()), [key("a"), prefix("p")]);
+    follower.expect(&key("a"), "1").await;
+    let reads = server.calls("Range");
+    for serial in 1..4 {
+        let before = follower.record.publications(0).len();
+        follower.want_as(serial, [key("a")]);
+        let again = follower.wait_for(|record| record.publications(before).pop()).await;
+        assert_eq!(again, Some([(key("a"), "1".to_owned())].into()));
+    }
+    // The data of a query is held already, whoever asked for it first.
+    let listing = Query::Listing(path("p"));
+    let before = follower.record.publications(0).len();
+    follower.want_as(4, [key("a"), prefix("p")]);
+    let again = follower.wait_for(|record| record.publications(before).pop()).await;
+    assert_eq!(again.map(|publication| publication.len()), Some(2));
+    let reads = reads..server.calls("Range");
+    follower.want_as(4, [key("a"), prefix("p"), listing.clone()]);
+    follower.expect(&listing, "[] []").await;
+    client.put("/a", "2").await;
+    follower.expect(&key("a"), "2").await;
+    assert_eq!((reads.end - reads.start, server.calls("Range")), (2, reads.end), "`/a` and `/p/`, when that is new");
+    assert_eq!(follower.record.outages(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_query_that_is_added_stands_at_one_revision_with_the_others() {
     let server = Server::start();
     let client = Client::new(&server.endpoint());

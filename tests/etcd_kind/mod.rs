@@ -3,6 +3,8 @@ mod client;
 mod faults;
 mod follower;
 mod following;
+mod link;
+mod links;
 mod proxy;
 mod rarities;
 mod server;

@@ -47,12 +47,22 @@ pub(crate) struct Header {
     pub(crate) revision: i64,
 }
 
+/// How a member is, as far as it is looked at.
+#[derive(Clone, PartialEq, Message)]
+struct StatusResponse {
+    #[prost(string, tag = "2")]
+    version: String,
+    #[prost(uint64, tag = "4")]
+    leader: u64,
+}
+
 type Tamper = Box<dyn FnMut(WatchResponse) -> Vec<WatchResponse> + Send>;
 
 /// A proxy that runs until it is dropped.
 pub(crate) struct Proxy {
     pub(crate) endpoint: String,
     tamper: Arc<Mutex<Tamper>>,
+    version: Arc<Mutex<Option<String>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -60,18 +70,27 @@ impl Proxy {
     pub(crate) fn start(upstream: &str) -> Self {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let tamper: Arc<Mutex<Tamper>> = Arc::new(Mutex::new(Box::new(|response| vec![response])));
+        let version: Arc<Mutex<Option<String>>> = Arc::default();
         let forward = Forward {
             upstream: Endpoint::from_shared(upstream.to_owned()).unwrap().connect_lazy(),
             tamper: tamper.clone(),
+            version: version.clone(),
             path: String::new(),
         };
         let task = tokio::spawn(async move { Server::builder().serve(address, forward).await.unwrap() });
-        Self { endpoint: format!("http://{address}"), tamper, task }
+        Self { endpoint: format!("http://{address}"), tamper, version, task }
     }
 
     /// From now on each response on the watch stream becomes these.
     pub(crate) fn tamper(&self, tamper: impl FnMut(WatchResponse) -> Vec<WatchResponse> + Send + 'static) {
         *self.tamper.lock().unwrap() = Box::new(tamper);
+    }
+}
+
+impl Proxy {
+    /// Lets the server say that it is of this version.
+    pub(crate) fn claim_version(&self, version: &str) {
+        *self.version.lock().unwrap() = Some(version.to_owned());
     }
 }
 
@@ -86,6 +105,7 @@ impl Drop for Proxy {
 struct Forward {
     upstream: Channel,
     tamper: Arc<Mutex<Tamper>>,
+    version: Arc<Mutex<Option<String>>>,
     path: String,
 }
 
@@ -110,7 +130,7 @@ impl StreamingService<Bytes> for Forward {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Self::ResponseStream>, Status>> + Send>>;
 
     fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
-        let Self { upstream, tamper, path } = self.clone();
+        let Self { upstream, tamper, version, path } = self.clone();
         Box::pin(async move {
             let mut grpc = tonic::client::Grpc::new(upstream);
             grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
@@ -118,8 +138,15 @@ impl StreamingService<Bytes> for Forward {
             let messages = messages.filter_map(|message| std::future::ready(message.ok()));
             let request = Request::from_parts(metadata, extensions, messages);
             let is_watch = path.ends_with("/Watch");
+            let version = version.lock().unwrap().clone().filter(|_| path.ends_with("/Status"));
             let response = grpc.streaming(request, path.parse().unwrap(), Raw).await?;
             Ok(response.map(|messages| -> Self::ResponseStream {
+                if let Some(version) = version {
+                    return Box::pin(messages.map(move |message| {
+                        let status = StatusResponse::decode(message?).unwrap();
+                        Ok(StatusResponse { version: version.clone(), ..status }.encode_to_vec().into())
+                    }));
+                }
                 if !is_watch {
                     return Box::pin(messages);
                 }

@@ -107,6 +107,78 @@ async fn fragments_are_one_change() {
     assert_eq!(follower.record.publications(before).len(), 1);
 }
 
+/// What one transaction over `/a` to `/d` becomes when its four frames come to a proxy that does `what` with
+/// the frames that are left and the next answer about progress: the publications that show it.
+async fn publications_of_a_transaction(
+    version: Option<&str>,
+    mut what: impl FnMut(&mut Vec<WatchResponse>, WatchResponse) -> Vec<WatchResponse> + Send + 'static,
+) -> (Vec<usize>, Duration) {
+    let scene = Scene::start();
+    if let Some(version) = version {
+        scene.proxy.claim_version(version);
+    }
+    let follower = Follower::start(config(&scene.proxy.endpoint), ["a", "b", "c", "d"].map(key));
+    follower.expect(&key("d"), "absent").await;
+    let mut held = Vec::new();
+    let mut begun = false;
+    scene.proxy.tamper(move |response| {
+        if response.events.is_empty() {
+            return what(&mut held, response);
+        }
+        if std::mem::replace(&mut begun, true) {
+            held.insert(0, response);
+            return Vec::new();
+        }
+        vec![response]
+    });
+    let before = follower.record.publications(0).len();
+    let begun = tokio::time::Instant::now();
+    scene.client.transaction(["/a", "/b", "/c", "/d"].map(|key| Operation::Put(put(key, "1")))).await;
+    for name in ["a", "b", "c", "d"] {
+        follower.expect(&key(name), "1").await;
+    }
+    let sizes = follower.record.publications(before).iter().map(std::collections::BTreeMap::len).collect();
+    (sizes, begun.elapsed())
+}
+
+#[tokio::test]
+async fn an_answer_that_overtakes_a_transaction_does_not_tear_it() {
+    // Each answer of a server that does not order them overtakes one frame more.
+    let overtake = |held: &mut Vec<WatchResponse>, answer| [Some(answer), held.pop()].into_iter().flatten().collect();
+    let (sizes, took) = publications_of_a_transaction(None, overtake).await;
+    assert_eq!(sizes, [4], "one publication");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_while_a_watch_lags_is_asked_again() {
+    let mut answers = 0;
+    let (sizes, took) = publications_of_a_transaction(Some("3.5.9"), move |held, answer| {
+        answers += 1;
+        if answers < 4 { Vec::new() } else { held.drain(..).rev().chain([answer]).collect() }
+    })
+    .await;
+    assert_eq!(sizes, [4], "one publication");
+    assert!((Duration::from_millis(250)..Duration::from_secs(2)).contains(&took), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_answers_no_question_about_progress_delays_little() {
+    let scene = Scene::start();
+    scene.proxy.claim_version("3.3.27");
+    scene
+        .proxy
+        .tamper(|response| if response.created || !response.events.is_empty() { vec![response] } else { vec![] });
+    let follower = Follower::start(config(&scene.proxy.endpoint), [prefix("p"), key("k")]);
+    follower.expect(&key("k"), "absent").await;
+    for round in 0..5 {
+        let begun = tokio::time::Instant::now();
+        scene.client.put("/k", &round.to_string()).await;
+        follower.expect(&key("k"), &round.to_string()).await;
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    }
+}
+
 #[tokio::test]
 async fn a_watch_that_is_refused_is_an_error_of_its_range() {
     let scene = Scene::start();
@@ -133,6 +205,33 @@ async fn a_watch_that_is_refused_is_an_error_of_its_range() {
     follower.expect(&key("k"), "absent").await;
     scene.client.put("/k", "1").await;
     follower.expect(&key("k"), "1").await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_opened_anew_again_and_again_is_paused() {
+    let scene = Scene::start();
+    let follower = scene.follow().await;
+    scene.proxy.tamper(|response| {
+        let ended = WatchResponse {
+            canceled: true,
+            cancel_reason: "etcdserver: invalid auth token".to_owned(),
+            events: Vec::new(),
+            ..response.clone()
+        };
+        vec![if response.events.is_empty() { response } else { ended }]
+    });
+    let before = scene.server.calls("Watch");
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        scene.client.put("/p/a", "1").await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let sessions = scene.server.calls("Watch") - before;
+    assert!((2..=9).contains(&sessions), "{sessions} sessions in 3 s");
+    scene.proxy.tamper(|response| vec![response]);
+    scene.client.put("/p/a", "2").await;
+    follower.expect(&prefix("p"), "a(p/a)=2;").await;
+    assert_eq!(follower.record.outages(), [""; 0]);
 }
 
 #[tokio::test]

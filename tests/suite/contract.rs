@@ -120,7 +120,7 @@ fn delete<O: Origin>() {
 fn outage_and_recovery<O: Origin>() {
     let mut scene = Scene::<O>::start(&[Change::put("app/a", "1"), Change::instance("web", "w1", 80)]);
     scene.origin.cut();
-    scene.daemon.wait_for_log("registry is away");
+    scene.daemon.wait_for_log("registry does not answer");
     scene.wait();
     scene.origin.mend(&scene.model);
     scene.change(&[Change::put("app/a", "2"), Change::instance("web", "w2", 80)]);
@@ -131,7 +131,7 @@ fn outage_and_recovery<O: Origin>() {
     scene.origin.cut();
     scene.job.write("all.conf", "old");
     scene.daemon = scene.job.start(&["run"]);
-    scene.daemon.wait_for_log("registry is away");
+    scene.daemon.wait_for_log("registry does not answer");
     assert_eq!(scene.job.read("all.conf").as_deref(), Some("old"));
     scene.origin.mend(&scene.model);
     scene.wait();

@@ -254,7 +254,7 @@ fn an_outage_is_told_once_and_its_end_too() {
     let mut daemon = job.start(&["run"]);
     job.wait_for("list.conf", "a=1\n");
     etcd.kill(0);
-    daemon.wait_for_log("registry is away");
+    daemon.wait_for_log("registry does not answer");
     let down = Instant::now();
     // Many tries are made in this time, by the growing pauses between them from 0.1 s on.
     poll_until(Duration::from_secs(10), || match down.elapsed() {

@@ -116,7 +116,7 @@ fn a_second_process_is_told_who_holds_the_folder() {
     let first = Records::open(folder.path());
     let lock = first.lock().unwrap();
     let held = Records::open(folder.path()).lock().unwrap_err();
-    assert_eq!(held, Held { pid: Some(std::process::id()) });
+    assert_eq!(held, Held { pid: Some(std::process::id()), folder: folder.path().to_owned() });
     assert!(held.to_string().contains(&format!("(pid {})", std::process::id())));
     drop(lock);
     assert!(Records::open(folder.path()).lock().is_ok());

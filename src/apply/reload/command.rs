@@ -23,8 +23,8 @@ pub(super) async fn reload(target: &Target, command: &Command, context: &Context
         reason.push_str(hint);
     }
     if !target.templates.iter().any(|template| template.secret) && !finished.output.is_empty() {
-        reason.push('\n');
-        reason.push_str(&finished.output.tail());
+        tracing::debug!(target = &*target.name, "the reload command wrote:\n{}", finished.output.tail());
+        reason.push_str("; `--log-level debug` shows what it wrote");
     }
     match finished.end {
         End::Exited(REJECTED) => Outcome::Rejected(reason),

@@ -15,7 +15,10 @@ async fn a_check_sees_the_new_file_and_decides() {
     apply(&target, &[b"good"]).await.unwrap();
     let error = apply(&target, &[b"bad"]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
-    assert_eq!(error.to_string(), "target `web`: check `sh` refuses it: it exited with 1\nline 1 is bad");
+    assert_eq!(
+        error.to_string(),
+        "target `web`: check `sh` refuses the files: it exited with 1\n  = hint: `--log-level debug` shows what it wrote"
+    );
     assert_eq!(fs::read(&path).unwrap(), b"good");
     assert_eq!(names(folder.path()), ["x.conf"]);
 }
@@ -117,9 +120,15 @@ async fn reload_by(script: &str, secret: bool) -> Outcome {
 async fn a_reload_command_says_what_became_of_it() {
     assert_eq!(reload_by("test \"$DEST0\" = /nowhere/x && test $LIVECONF_TARGET = web", false).await, Outcome::Taken);
     let failed = reload_by("echo not now; exit 1", false).await;
-    assert_eq!(failed, Outcome::Failed("reload command `sh` exited with 1\nnot now".into()));
+    assert_eq!(
+        failed,
+        Outcome::Failed("reload command `sh` exited with 1; `--log-level debug` shows what it wrote".into())
+    );
     let rejected = reload_by("echo never; exit 65", false).await;
-    assert_eq!(rejected, Outcome::Rejected("reload command `sh` exited with 65\nnever".into()));
+    assert_eq!(
+        rejected,
+        Outcome::Rejected("reload command `sh` exited with 65; `--log-level debug` shows what it wrote".into())
+    );
     let secret = reload_by("echo hunter2; exit 1", true).await;
     assert_eq!(secret, Outcome::Failed("reload command `sh` exited with 1".into()));
     assert_eq!(reload(&target([template("/nowhere/x")]), None, &context()).await, Outcome::Taken);

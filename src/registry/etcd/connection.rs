@@ -281,6 +281,11 @@ impl Connection {
         orders_progress(&self.version)
     }
 
+    /// Whether a server of this version answers how far the stream is: from 3.4 on.
+    pub(super) fn answers_progress(&self) -> bool {
+        version(&self.version) >= (3, 4, 0)
+    }
+
     /// Whether a new token may help.
     pub(super) fn has_login(&self) -> bool {
         self.login.is_some()
@@ -334,11 +339,16 @@ impl Connection {
     }
 }
 
-/// See [`Connection::orders_progress`]; a version that cannot be read is taken for an old one.
-fn orders_progress(version: &str) -> bool {
-    let mut parts = version.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
-    let mut next = || -> u32 { parts.next().unwrap_or(0) };
-    match (next(), next(), next()) {
+/// A version that cannot be read is taken for an old one.
+fn version(text: &str) -> (u32, u32, u32) {
+    let mut parts = text.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    (next(), next(), next())
+}
+
+/// See [`Connection::orders_progress`].
+fn orders_progress(text: &str) -> bool {
+    match version(text) {
         (3, 4, patch) => patch >= 25,
         (3, 5, patch) => patch >= 8,
         (major, minor, _) => (major, minor) > (3, 5),

@@ -97,6 +97,11 @@ impl Event {
     pub(super) const PUT: i32 = 0;
     /// The key is gone; also what a lease that ends does.
     pub(super) const DELETE: i32 = 1;
+
+    /// The revision of the change.
+    pub(super) fn revision(&self) -> i64 {
+        self.kv.as_ref().map_or(0, |kv| kv.mod_revision)
+    }
 }
 
 /// What a client says on the watch stream.

@@ -21,7 +21,7 @@ mod state;
 mod stream;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use rand::seq::SliceRandom;
@@ -31,15 +31,21 @@ use self::connection::Endpoint;
 use self::session::End;
 use self::state::State;
 use super::{Feed, Kind, Outage, Query, Registry, Watch};
+use crate::backoff::Backoff;
+use crate::log::{Line, Repeats};
 
 pub use self::config::{Clocks, Config, ConfigError, Format, Services};
 
 /// This kind.
 pub const KIND: Kind = Kind { name: "etcd", decode: config::decode, from_address };
 
-/// A session that broke sooner than this counts as an attempt that failed, so that a member that answers and breaks
-/// again and again is left alone for a while.
+/// A session that broke sooner than this counts as an attempt that failed, and one that is to be opened anew sooner is
+/// followed by a pause, so that a member that answers and breaks again and again is left alone for a while.
 const STEADY: Duration = Duration::from_secs(5);
+
+/// The pauses before a session that follows a short one on a member that is well.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// An etcd cluster as it is configured.
 #[derive(Debug)]
@@ -64,6 +70,8 @@ impl Registry for Etcd {
             next: 0,
             answers: self.answers.clone(),
             state: None,
+            renewals: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, 0.5),
+            losses: Repeats::default(),
         })
     }
 }
@@ -77,6 +85,10 @@ struct EtcdWatch {
     answers: Arc<Answers>,
     /// None before the first run, which knows the name of the registry.
     state: Option<State>,
+    /// The pauses before sessions that are opened anew.
+    renewals: Backoff,
+    /// What was said about members that were lost.
+    losses: Repeats,
 }
 
 impl Watch for EtcdWatch {
@@ -97,19 +109,27 @@ impl EtcdWatch {
             let endpoint = &self.endpoints[self.next % self.endpoints.len()];
             let failure = match session::run(state, &self.config, endpoint, feed).await {
                 End::Idle => continue,
-                End::Renew(why) => {
+                End::Renew(why, after) => {
                     tracing::debug!(registry = %feed.registry(), %endpoint, %why, "etcd is connected to anew");
                     failures.clear();
-                    continue;
-                }
-                End::Broke(why, after) => {
-                    tracing::info!(registry = %feed.registry(), %endpoint, %why, "etcd is lost, connecting anew");
                     if after >= STEADY {
-                        failures.clear();
-                        None
-                    } else {
-                        Some(why)
+                        self.renewals.reset();
+                        continue;
                     }
+                    tokio::time::sleep(self.renewals.next_pause()).await;
+                    None
+                }
+                End::Broke(why, after) if after >= STEADY => {
+                    failures.clear();
+                    say_lost(&mut self.losses, feed, endpoint, &why);
+                    None
+                }
+                End::Broke(why, _) => {
+                    // That all members failed is said by who is told of the outage.
+                    if failures.len() + 1 < self.endpoints.len() {
+                        say_lost(&mut self.losses, feed, endpoint, &why);
+                    }
+                    Some(why)
                 }
                 End::Failed(why) => Some(why),
             };
@@ -117,6 +137,15 @@ impl EtcdWatch {
             self.next = (self.next + 1) % self.endpoints.len();
         }
         Outage(failures.join("; "))
+    }
+}
+
+/// A member is lost and another try follows: at most one line a minute, for whatever reasons.
+fn say_lost(losses: &mut Repeats, feed: &Feed, endpoint: &Endpoint, why: &str) {
+    let registry = feed.registry();
+    match losses.failed(Instant::now(), "lost") {
+        Line::Silent => tracing::debug!(%registry, %endpoint, %why, "etcd is lost, connecting anew"),
+        Line::First | Line::Still(_) => tracing::info!(%registry, %endpoint, %why, "etcd is lost, connecting anew"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod clock;
 mod events;
+mod transactions;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use rand::Rng;
 use tokio::time::Instant;
 
 use self::clock::{Reading, Suspicion, finished};
+use self::transactions::Proof;
 use super::config::{Clocks, Config};
 use super::connection::{Connection, Endpoint, Failure};
 use super::keys::KeyRange;
@@ -31,8 +33,8 @@ const COMPACTIONS: u32 = 8;
 pub(super) enum End {
     /// Nothing is wanted any more.
     Idle,
-    /// It is to be opened anew: nothing is wrong with the member.
-    Renew(String),
+    /// It is to be opened anew after this time of working: nothing is wrong with the member.
+    Renew(String, Duration),
     /// It never came to a whole state.
     Failed(String),
     /// It broke after this time of working.
@@ -67,33 +69,37 @@ pub(super) async fn run(state: &mut State, config: &Config, endpoint: &Endpoint,
     let mut session = Session {
         state,
         feed,
-        connection,
         username: config.username.as_deref(),
         guarded: config.username.is_some() || config.cert_file.is_some(),
         clocks: config.clocks,
         stream: None,
         watches: HashMap::new(),
         pending: Vec::new(),
+        pending_since: now,
+        proof: Proof::new(connection.orders_progress()),
+        answers: connection.answers_progress(),
+        question: None,
         cluster: 0,
         revision: 0,
         stale: false,
         created: i64::MAX,
         settled: now,
         opened: now,
-        heard: now,
+        quiet_since: now,
         asked: 0,
         next_audit: now + config.clocks.audit_interval,
         next_relist: now + jittered(config.clocks.relist_interval),
         next_retry: now + config.clocks.denied_interval,
         reading: None,
         suspicion: None,
+        connection,
     };
     match session.start().await {
         Ok(()) => {}
         Err(Stop::Idle) => return End::Idle,
         Err(Stop::Renew(why) | Stop::Lost(why)) => return End::Failed(why),
     }
-    tracing::info!(
+    tracing::debug!(
         registry = %session.feed.registry(),
         %endpoint,
         version = session.connection.version,
@@ -103,7 +109,7 @@ pub(super) async fn run(state: &mut State, config: &Config, endpoint: &Endpoint,
     let since = Instant::now();
     match session.follow().await {
         Stop::Idle => End::Idle,
-        Stop::Renew(why) => End::Renew(why),
+        Stop::Renew(why) => End::Renew(why, since.elapsed()),
         Stop::Lost(why) => End::Broke(why, since.elapsed()),
     }
 }
@@ -121,6 +127,14 @@ struct Session<'a> {
     watches: HashMap<WatchId, KeyRange>,
     /// Events that came and are not applied yet, in their order.
     pending: Vec<(WatchId, Event)>,
+    /// When the oldest of them came, or some of them were last applied.
+    pending_since: Instant,
+    /// Whether they are whole transactions.
+    proof: Proof,
+    /// Whether the server is known to answer how far the stream is.
+    answers: bool,
+    /// When the server was asked that and has not answered yet.
+    question: Option<Instant>,
     cluster: u64,
     /// The newest revision that this session has seen.
     revision: i64,
@@ -131,9 +145,9 @@ struct Session<'a> {
     /// Whether a watch has ended and its range is to be read and watched again.
     stale: bool,
     opened: Instant,
-    /// When the stream last said something.
-    heard: Instant,
-    /// How often it was asked for a sign of life since.
+    /// When the stream last said something, or was last asked for a sign of life.
+    quiet_since: Instant,
+    /// How often it was asked for a sign of life since it said something.
     asked: u32,
     next_audit: Instant,
     next_relist: Instant,
@@ -173,6 +187,7 @@ impl Session<'_> {
             {
                 return stop;
             }
+            self.settle();
             let due = self.due();
             let woken = tokio::select! {
                 frame = next_frame(&mut self.stream) => Woken::Frame(frame),
@@ -181,7 +196,7 @@ impl Session<'_> {
                 () = tokio::time::sleep_until(due) => Woken::Clock,
             };
             let done = match woken {
-                Woken::Frame(Ok(frame)) => self.on_frame(frame).await,
+                Woken::Frame(Ok(frame)) => self.on_frame(frame),
                 Woken::Frame(Err(failure)) => Err(failure.into()),
                 Woken::Wanted => self.on_wanted().await,
                 Woken::Read(result) => self.on_read(result).await,
@@ -204,7 +219,11 @@ impl Session<'_> {
 
     async fn on_wanted(&mut self) -> Result<(), Stop> {
         self.adopt_wanted()?;
-        if self.state.has_unanswered() { self.synchronise(false).await } else { Ok(()) }
+        if self.state.has_unread() {
+            return self.synchronise(false).await;
+        }
+        self.publish();
+        Ok(())
     }
 
     /// The one way to read data: all that is wanted is watched, then read at one revision and published in one step.
@@ -230,7 +249,12 @@ impl Session<'_> {
                         self.settled = Instant::now() + CATCHING_UP;
                     }
                     self.publish();
-                    return self.gather().await;
+                    // What was read need not be waited for.
+                    let revision = self.revision;
+                    self.pending.retain(|(_, event)| event.revision() > revision);
+                    // Nobody listened to the stream meanwhile.
+                    self.end_silence();
+                    return Ok(());
                 }
             }
         }
@@ -348,12 +372,8 @@ impl Session<'_> {
             let Ok(frame) = tokio::time::timeout(self.clocks.dial_timeout, stream.next()).await else {
                 return Err(Stop::Lost("it does not begin to watch".to_owned()));
             };
-            match frame? {
-                Frame::Events { id, events } => self.take(id, events),
-                frame => self.on_control(frame)?,
-            }
+            self.take_frame(frame?)?;
         }
-        self.heard = Instant::now();
         Ok(())
     }
 

@@ -17,12 +17,19 @@ use crate::registry::{Answer, Query, QueryError, Reply};
 pub(super) struct State {
     answers: Arc<Answers>,
     ranges: BTreeMap<KeyRange, Followed>,
-    queries: BTreeMap<Query, Vec<KeyRange>>,
+    queries: BTreeMap<Query, Question>,
     /// Queries that nothing was published for yet.
     unanswered: BTreeSet<Query>,
     left_out: LeftOut,
     /// The cluster and the newest revision that was seen; both tell a restored backup.
     pub(super) seen: Option<(u64, i64)>,
+}
+
+/// A query that is wanted.
+struct Question {
+    /// As the store numbers it: another number is another question, which is answered even if nothing has changed.
+    serial: u64,
+    ranges: Vec<KeyRange>,
 }
 
 /// One range that is followed.
@@ -76,12 +83,12 @@ impl State {
     }
 
     /// Follows exactly these queries. Gives the watches that nobody needs any more.
-    pub(super) fn want(&mut self, wanted: &BTreeSet<Query>) -> Vec<WatchId> {
+    pub(super) fn want(&mut self, wanted: &BTreeMap<Query, u64>) -> Vec<WatchId> {
         let mut ended = Vec::new();
-        let dropped: Vec<Query> = self.queries.keys().filter(|query| !wanted.contains(*query)).cloned().collect();
+        let dropped: Vec<Query> = self.queries.keys().filter(|query| !wanted.contains_key(*query)).cloned().collect();
         for query in dropped {
             self.unanswered.remove(&query);
-            for range in self.queries.remove(&query).unwrap_or_default() {
+            for range in self.queries.remove(&query).map(|question| question.ranges).unwrap_or_default() {
                 if let Some(followed) = self.ranges.get_mut(&range) {
                     followed.queries.remove(&query);
                     if followed.queries.is_empty() {
@@ -91,23 +98,26 @@ impl State {
                 }
             }
         }
-        for query in wanted {
-            if self.queries.contains_key(query) {
-                continue;
+        for (query, &serial) in wanted {
+            match self.queries.get_mut(query) {
+                Some(question) if question.serial == serial => continue,
+                Some(question) => question.serial = serial,
+                None => {
+                    let ranges = self.answers.ranges(query);
+                    for range in &ranges {
+                        self.ranges.entry(range.clone()).or_default().queries.insert(query.clone());
+                    }
+                    self.queries.insert(query.clone(), Question { serial, ranges });
+                }
             }
-            let ranges = self.answers.ranges(query);
-            for range in &ranges {
-                self.ranges.entry(range.clone()).or_default().queries.insert(query.clone());
-            }
-            self.queries.insert(query.clone(), ranges);
             self.unanswered.insert(query.clone());
         }
         ended
     }
 
-    /// Whether a query was never answered on this connection.
-    pub(super) fn has_unanswered(&self) -> bool {
-        !self.unanswered.is_empty()
+    /// Whether something is wanted that must be read before it can be answered.
+    pub(super) fn has_unread(&self) -> bool {
+        self.ranges.values().any(|followed| !followed.known && followed.refusal.is_none())
     }
 
     /// What a synchronisation reads: all of what is not known, what changed of the rest. Refused ranges are left out
@@ -233,7 +243,7 @@ impl State {
     pub(super) fn replies(&mut self, revision: i64) -> Vec<Reply> {
         let mut replies = Vec::with_capacity(self.unanswered.len());
         for query in std::mem::take(&mut self.unanswered) {
-            let ranges = self.queries.get(&query).map(Vec::as_slice).unwrap_or_default();
+            let ranges = self.queries.get(&query).map(|question| question.ranges.as_slice()).unwrap_or_default();
             let followed: Vec<&Followed> = ranges.iter().filter_map(|range| self.ranges.get(range)).collect();
             let result = match followed.iter().find_map(|followed| followed.refusal.as_ref()) {
                 Some(refusal) => Err(refusal.error.clone()),
@@ -265,8 +275,12 @@ mod tests {
     fn state(queries: &[Query]) -> State {
         let etcd = Config::default().build().unwrap();
         let mut state = State::new(etcd.answers, "main".into());
-        assert!(state.want(&queries.iter().cloned().collect()).is_empty());
+        assert!(state.want(&numbered(queries, 0)).is_empty());
         state
+    }
+
+    fn numbered(queries: &[Query], serial: u64) -> BTreeMap<Query, u64> {
+        queries.iter().map(|query| (query.clone(), serial)).collect()
     }
 
     fn path(text: &str) -> Path {
@@ -303,9 +317,9 @@ mod tests {
         }
         read_all(&mut state, &["/services/web/1"]);
         assert_eq!(state.replies(5).len(), 4);
-        assert!(state.want(&queries[1..3].iter().cloned().collect()) == [1], "the key's own watch is not needed");
-        assert!(state.want(&queries[2..3].iter().cloned().collect()).is_empty());
-        assert!(state.want(&BTreeSet::new()) == [2]);
+        assert!(state.want(&numbered(&queries[1..3], 0)) == [1], "the key's own watch is not needed");
+        assert!(state.want(&numbered(&queries[2..3], 0)).is_empty());
+        assert!(state.want(&BTreeMap::new()) == [2]);
     }
 
     #[test]
@@ -324,6 +338,22 @@ mod tests {
         assert!(replies.iter().all(|reply| reply.result.as_ref().is_ok_and(|answer| answer.revision == 6)));
         state.apply(&folder, vec![event]);
         assert!(state.replies(6).is_empty());
+    }
+
+    #[test]
+    fn a_query_with_another_number_is_answered_again_from_what_is_held() {
+        let queries = [Query::Key(path("a")), Query::Prefix(path("b"))];
+        let mut state = state(&queries);
+        assert!(state.has_unread());
+        read_all(&mut state, &[]);
+        assert_eq!(state.replies(5).len(), 2);
+        let mut wanted = numbered(&queries, 0);
+        wanted.insert(queries[0].clone(), 1);
+        assert!(state.want(&wanted).is_empty());
+        assert!(!state.has_unread());
+        assert_eq!(state.replies(5).iter().map(|reply| &reply.query).collect::<Vec<_>>(), [&queries[0]]);
+        state.want(&wanted);
+        assert!(state.replies(5).is_empty());
     }
 
     #[test]

@@ -47,6 +47,9 @@ impl Session<'_> {
         if self.state.has_refusals() {
             due = due.min(self.next_retry);
         }
+        if let Some(settling) = self.next_settling() {
+            due = due.min(settling);
+        }
         if let Some(suspicion) = &self.suspicion {
             due = due.min(suspicion.due);
         }
@@ -54,7 +57,7 @@ impl Session<'_> {
     }
 
     fn next_sign_of_life(&self) -> Instant {
-        self.heard + self.clocks.progress_interval * (self.asked + 1)
+        self.quiet_since + self.clocks.progress_interval
     }
 
     pub(super) fn on_clock(&mut self) -> Result<(), Stop> {
@@ -88,8 +91,15 @@ impl Session<'_> {
             return Err(Stop::Lost(format!("no sign of life on the watch stream within {silence}")));
         }
         self.asked += 1;
+        self.quiet_since = Instant::now();
         self.ask_progress();
         Ok(())
+    }
+
+    /// The stream is alive, or was not listened to: its silence begins now.
+    pub(super) fn end_silence(&mut self) {
+        self.quiet_since = Instant::now();
+        self.asked = 0;
     }
 
     /// Begins a read that does not hold up the stream; one at a time.
