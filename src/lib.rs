@@ -55,6 +55,8 @@
 //! - Who polls a destination never sees a partial, empty or missing file.
 //! - Secrets never leave through logs, errors, diffs, arguments or file modes.
 //!
+//! What users write and see, key by key, is in the [reference](mod@reference).
+//!
 //! # Where the next thing belongs
 //!
 //! - A registry kind: one file in [`registry`], one line in [`registry::KINDS`], one line in the contract test.
@@ -76,6 +78,8 @@ pub mod template;
 pub mod target;
 pub mod apply;
 pub mod process;
+
+pub mod reference;
 
 pub mod backoff;
 pub mod exit;

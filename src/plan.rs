@@ -72,3 +72,18 @@ impl Plan {
         Applier::new(target.clone(), templates.clone(), records.clone(), context, options)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::page::{TEMPLATES, rows};
+
+    #[test]
+    fn the_reference_names_the_credentials() {
+        let rows = rows(TEMPLATES);
+        let env = rows.iter().find(|row| row.table == "call" && row.cells[0].starts_with("`env(")).unwrap();
+        for name in CREDENTIALS {
+            assert!(env.codes(1).contains(name), "{name}");
+        }
+    }
+}

@@ -135,3 +135,65 @@ pub(super) struct Check {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::reference::page::{OPERATION, rows, terms};
+
+    /// The flags of a command, as the reference writes them.
+    fn flags(command: &clap::Command) -> BTreeSet<String> {
+        let arguments = command.get_arguments().filter(|argument| !argument.is_hide_set());
+        arguments
+            .flat_map(|argument| {
+                let long = argument.get_long().map(|name| format!("--{name}"));
+                long.into_iter().chain(argument.get_short().map(|name| format!("-{name}")))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_reference_names_every_command_and_flag() {
+        let mut command = Args::command();
+        command.build();
+        let verbs: Vec<_> = command.get_subcommands().filter(|verb| verb.get_name() != "help").collect();
+        let names: Vec<_> = verbs.iter().map(|verb| verb.get_name()).collect();
+        assert_eq!(terms(OPERATION, "Commands", "command"), names);
+
+        let rows: Vec<_> = rows(OPERATION).into_iter().filter(|row| row.table == "flag").collect();
+        for verb in &verbs {
+            let explained = rows.iter().filter(|row| row.cells[1] == "all" || row.codes(1).contains(&verb.get_name()));
+            let explained = explained.flat_map(|row| row.codes(0));
+            let explained: BTreeSet<_> =
+                explained.filter_map(|flag| flag.split(' ').next()).map(str::to_owned).collect();
+            assert_eq!(explained, flags(verb), "{}", verb.get_name());
+        }
+    }
+
+    #[test]
+    fn the_reference_names_the_variables_and_defaults_of_flags() {
+        let mut command = Args::command();
+        command.build();
+        let rows: Vec<_> = rows(OPERATION).into_iter().filter(|row| row.table == "flag").collect();
+        for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+            for argument in verb.get_arguments() {
+                let Some(long) = argument.get_long() else { continue };
+                let flag = format!("--{long}");
+                let of_flag = |row: &&crate::reference::page::Row<'_>| {
+                    row.codes(0).iter().any(|code| code.split(' ').next() == Some(&flag))
+                };
+                let row = rows.iter().find(of_flag).unwrap_or_else(|| panic!("{flag}"));
+                if let Some(variable) = argument.get_env() {
+                    assert!(row.codes(3).contains(&&*variable.to_string_lossy()), "{flag}");
+                }
+                for default in argument.get_default_values().iter().filter(|_| argument.get_action().takes_values()) {
+                    assert!(row.codes(2).contains(&&*default.to_string_lossy()), "{flag}");
+                }
+            }
+        }
+    }
+}

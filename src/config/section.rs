@@ -21,7 +21,21 @@ pub struct Section<'a> {
     alone: bool,
 }
 
+#[cfg(all(test, feature = "etcd"))]
+thread_local! {
+    /// What the sections of this thread were asked for: the key of each with each key in it.
+    static ASKED: std::cell::RefCell<std::collections::BTreeSet<(String, String)>> = std::cell::RefCell::default();
+}
+
 impl<'a> Section<'a> {
+    /// The keys that `read` asks sections for, each behind the key of its section; the reference is held against them.
+    #[cfg(all(test, feature = "etcd"))]
+    pub(crate) fn asked(read: impl FnOnce()) -> std::collections::BTreeSet<(String, String)> {
+        ASKED.take();
+        read();
+        ASKED.take()
+    }
+
     /// Reads `text`, a mapping in YAML, with `read`, as a test of a kind does: what it gave, and the problems.
     pub fn of_text<T>(
         text: &str,
@@ -159,6 +173,10 @@ impl<'a> Section<'a> {
 
 impl Drop for Section<'_> {
     fn drop(&mut self) {
+        #[cfg(all(test, feature = "etcd"))]
+        ASKED.with_borrow_mut(|asked| {
+            asked.extend(self.known.iter().map(|key| (self.field.key.to_owned(), key.clone())));
+        });
         for (node, name) in self.unknown() {
             let hint = suggest(name, self.known.iter().map(String::as_str));
             let message = format!("unknown key `{}`", name.escape_debug());

@@ -57,6 +57,15 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_names_them() {
+        let explained =
+            crate::reference::page::terms(crate::reference::page::OPERATION, "What commands see", "variable");
+        for name in SEEN {
+            assert!(explained.iter().any(|term| term == name), "{name}");
+        }
+    }
+
+    #[test]
     fn a_path_is_always_there() {
         assert_eq!(names(&[], &[]), ["PATH"]);
     }

@@ -6,6 +6,7 @@ mod filters;
 mod functions;
 mod lines;
 mod loading;
+mod reference;
 mod speed;
 
 use std::collections::BTreeMap;

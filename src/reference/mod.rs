@@ -1,0 +1,24 @@
+//! The reference: every key, function, filter, placeholder, command and default, as users need them.
+//!
+//! - [`configuration`]: the file
+//! - [`templates`]: what stands in a template
+//! - [`operation`]: commands, exit codes, what happens when, and what is written where
+//!
+//! The pages are the Markdown files beside this one. Tests hold them against the tables and readers of the code: what
+//! the code knows and a page does not name fails, as does an example that does not do what it shows.
+
+#[doc = include_str!("configuration.md")]
+pub mod configuration {}
+
+#[doc = include_str!("templates.md")]
+pub mod templates {}
+
+#[doc = include_str!("operation.md")]
+pub mod operation {}
+
+#[cfg(test)]
+#[cfg_attr(not(feature = "etcd"), expect(dead_code, reason = "a build without etcd cannot read all examples"))]
+pub(crate) mod page;
+#[cfg(test)]
+#[cfg(feature = "etcd")]
+mod tests;

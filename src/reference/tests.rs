@@ -1,0 +1,324 @@
+//! The configuration and the templates of the reference, read and rendered by the program itself.
+#![expect(clippy::disallowed_methods, reason = "what a test reads is written in the simple way")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::page::{CONFIGURATION, OPERATION, Row, TEMPLATES, blocks, rows, terms};
+use crate::config::{
+    Config, LoadOptions, NamedRegistry, Placeholder, Problem, Program, Reload, Section, describe, describe_as, load,
+};
+use crate::exit::Exit;
+use crate::plan::Plan;
+use crate::registries::Registries;
+use crate::store::Store;
+use crate::target::{Render, Renderer};
+
+/// Where the keys of a section are explained: its own key, and the heading. The sections of a target have its name.
+const SECTIONS: &[(&str, &str)] = &[
+    ("", "Top level"),
+    ("env", "`env`"),
+    ("limits", "`limits`"),
+    ("log", "`log`"),
+    ("file", "`file`"),
+    ("etcd", "`etcd`"),
+    ("services", "`services`"),
+    ("nginx", "Targets"),
+    ("templates", "Templates"),
+    ("delimiters", "`delimiters`"),
+    ("check", "`check`"),
+    ("reload", "`reload`"),
+];
+
+fn write(folder: &Path, name: &str, text: &str) {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+fn read(folder: &Path) -> Result<Config, Vec<Problem>> {
+    load(&LoadOptions {
+        config: Some("liveconf.yaml".into()),
+        state_dir: None,
+        environment: BTreeMap::new(),
+        working_folder: folder.to_owned(),
+        uid: 1000,
+    })
+}
+
+/// The configuration in a folder. What is wrong with it, and what it warns of, fails the test.
+fn configuration(folder: &Path) -> Config {
+    let config = read(folder).unwrap_or_else(|problems| panic!("{}", describe(&problems)));
+    assert!(config.warnings.is_empty(), "{}", describe_as("warning", &config.warnings));
+    config
+}
+
+fn configuration_of(text: &str) -> Config {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "liveconf.yaml", text);
+    configuration(folder.path())
+}
+
+/// The configuration that is the example of the page.
+fn example() -> Config {
+    let folder = tempfile::tempdir().unwrap();
+    for block in blocks(CONFIGURATION) {
+        let file = block.file().unwrap_or_else(|| panic!("configuration.md, line {}: whose is this?", block.line));
+        write(folder.path(), file, &block.text);
+    }
+    configuration(folder.path())
+}
+
+#[test]
+fn every_key_that_is_read_is_explained_and_no_other() {
+    let asked = Section::asked(|| assert_eq!(example().targets.len(), 2));
+    for (section, heading) in SECTIONS {
+        let read: BTreeSet<&str> = asked.iter().filter(|(of, _)| of == section).map(|(_, key)| key.as_str()).collect();
+        let explained = terms(CONFIGURATION, heading, "key");
+        assert!(!read.is_empty(), "the example has no `{section}`");
+        assert_eq!(explained.iter().map(String::as_str).collect::<BTreeSet<_>>(), read, "under {heading}");
+    }
+    let known = |section: &str| section == "haproxy" || SECTIONS.iter().any(|(known, _)| *known == section);
+    let unknown: Vec<_> = asked.iter().filter(|(section, _)| !known(section)).collect();
+    assert!(unknown.is_empty(), "under no heading: {unknown:?}");
+}
+
+/// A configuration with one key of a section given, or none.
+fn with(section: &str, line: &str) -> String {
+    let own = |of: &str| if of == section { line } else { "" };
+    let (registry, delimiters) = match section {
+        "file" => (format!("file: {{path: x, {line}}}"), String::new()),
+        "etcd" => (format!("etcd: {{{line}}}"), String::new()),
+        "services" => (format!("etcd: {{services: {{{line}}}}}"), String::new()),
+        "delimiters" => ("file: {path: x}".into(), format!("delimiters: {{{line}}}")),
+        _ => ("file: {path: x}".into(), String::new()),
+    };
+    let nested =
+        if ["env", "limits", "log"].contains(&section) { format!("{section}: {{{line}}}") } else { String::new() };
+    let base = if line.starts_with("registries:") || line.starts_with("targets:") { "" } else { own("") };
+    format!(
+        "{base}\n{nested}\nregistries: {{main: {{{registry}}}}}\ntargets:\n  nginx:\n    {}\n    templates: \
+         [{{src: in, dest: /out, {} {delimiters}}}]\n    check: {{command: [a, '{{staged}}'], {}}}\n    reload: \
+         {{command: [b], {}}}\n",
+        own("nginx"),
+        own("templates"),
+        own("check"),
+        own("reload"),
+    )
+}
+
+/// All that a configuration means, wherever it stands. The fingerprint of a registry tells a written default from none.
+fn meaning(text: &str) -> String {
+    let mut config = Config { state_dir: "/".into(), ..configuration_of(text) };
+    for NamedRegistry { fingerprint, .. } in config.registries.values_mut() {
+        *fingerprint = [0; 32];
+    }
+    let folder = config.base.display().to_string();
+    format!("{config:?}").replace(&folder, "/base")
+}
+
+#[test]
+fn every_default_is_what_stands_in_for_the_key() {
+    let mut compared = 0;
+    for row in rows(CONFIGURATION).into_iter().filter(|row| row.table == "key") {
+        let (section, _) = SECTIONS.iter().find(|(_, heading)| *heading == row.heading).unwrap();
+        let is_value = row.cells[2].starts_with('`') && row.cells[2].ends_with('`') && row.codes(2).len() == 1;
+        // A reload of its own stands in the frame, and no registry at all would be another frame.
+        let in_the_frame =
+            matches!((*section, row.code(0)), ("", "registries" | "template_dirs") | ("nginx", "reload"));
+        if is_value && !in_the_frame {
+            let given = with(section, &format!("{}: {}", row.code(0), row.code(2)));
+            assert_eq!(meaning(&given), meaning(&with(section, "")), "{row:?}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 30, "{compared}");
+    let config = configuration_of(&with("", ""));
+    assert_eq!(config.template_dirs.len(), 1);
+    assert!(config.template_dirs[0].ends_with("templates"));
+    let without = configuration_of("targets: {t: {templates: [{src: in, dest: /out}]}}");
+    assert_eq!(without.targets[0].reload, Reload::None);
+}
+
+#[test]
+fn every_word_that_a_key_takes_is_taken() {
+    for row in rows(CONFIGURATION).into_iter().filter(|row| row.table == "key" && row.codes(1).len() > 1) {
+        if row.cells[1].replace('`', "").split(", ").count() != row.codes(1).len() {
+            continue;
+        }
+        let (section, _) = SECTIONS.iter().find(|(_, heading)| *heading == row.heading).unwrap();
+        for word in row.codes(1) {
+            configuration_of(&with(section, &format!("{}: {word}", row.code(0))));
+        }
+    }
+}
+
+#[test]
+fn placeholders_become_what_is_shown() {
+    /// The list is complete as long as this is.
+    fn word(placeholder: &Placeholder) -> Option<&'static str> {
+        match placeholder {
+            Placeholder::Text(_) => None,
+            Placeholder::Staged(_) => Some("staged"),
+            Placeholder::Dest(_) => Some("dest"),
+            Placeholder::Wrapper => Some("wrapper"),
+        }
+    }
+    let check = |check: &str| {
+        let target = format!("{{templates: [{{src: in, dest: /out, name: NAME}}], check: {{{check}}}}}");
+        let config = configuration_of(&format!("targets: {{t: {target}}}"));
+        config.targets[0].check.clone().unwrap().command.program
+    };
+    let mut words = BTreeSet::new();
+    for row in rows(CONFIGURATION).into_iter().filter(|row| row.heading == "Placeholders") {
+        let placeholder = row.code(0);
+        let more = "wrapper: '{staged}'";
+        let more = if placeholder == "{wrapper}" { more } else { "when: always" };
+        let Program::Shell { script, .. } = check(&format!("shell: 'x {{staged}} {placeholder}', {more}")) else {
+            panic!("{placeholder}")
+        };
+        assert_eq!(script.replace("_1\"", "_N\""), format!("x \"$LIVECONF_STAGED\" {}", row.code(3)));
+        let Program::Arguments(arguments) = check(&format!("command: [x, '{{staged}}', '{placeholder}'], {more}"))
+        else {
+            panic!("{placeholder}")
+        };
+        let [piece] = &arguments[2][..] else { panic!("{placeholder}") };
+        assert!(placeholder[1..].starts_with(word(piece).unwrap_or("text")), "{placeholder}");
+        words.extend(word(piece));
+    }
+    assert_eq!(words.into_iter().collect::<Vec<_>>(), ["dest", "staged", "wrapper"]);
+}
+
+#[test]
+fn every_reload_is_shown_and_can_be_configured() {
+    let mut kinds = BTreeSet::new();
+    for row in rows(CONFIGURATION).into_iter().filter(|row| row.heading == "`reload`" && row.table == "form") {
+        let form = row.code(0).replace("[...]", "[a]").replace("...", "a").replace("FILE", "/f");
+        let config =
+            configuration_of(&format!("targets: {{t: {{templates: [{{src: in, dest: /out}}], reload: {form}}}}}"));
+        // A new kind has a row, and a line here.
+        kinds.insert(match &config.targets[0].reload {
+            Reload::None => "none",
+            Reload::Signal { .. } => "signal",
+            Reload::Command(command) => match command.program {
+                Program::Arguments(_) => "command",
+                Program::Shell { .. } => "shell",
+            },
+        });
+    }
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["command", "none", "shell", "signal"]);
+}
+
+#[test]
+fn every_exit_code_is_explained() {
+    // A new code does not compile before it has its number here.
+    let number = |exit| match exit {
+        Exit::Done => "0",
+        Exit::Failed => "1",
+        Exit::Usage => "2",
+        Exit::NotReady => "3",
+        Exit::Differs => "4",
+    };
+    let all = [Exit::Done, Exit::Failed, Exit::Usage, Exit::NotReady, Exit::Differs].map(number);
+    assert_eq!(terms(OPERATION, "Exit codes", "code"), all);
+}
+
+#[test]
+fn every_line_of_the_log_that_is_named_is_written() {
+    fn sources(folder: &Path, text: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.extension() {
+                None => sources(&path, text),
+                Some(extension) if extension == "rs" => text.push_str(&std::fs::read_to_string(path).unwrap()),
+                Some(_) => {}
+            }
+        }
+    }
+    let mut text = String::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
+    let rows = rows(OPERATION);
+    let lines: Vec<&str> = rows
+        .iter()
+        .filter(|row| row.heading == "What is logged" && row.code(0) != "debug")
+        .flat_map(|row| row.codes(1))
+        .collect();
+    assert!(lines.len() > 15, "{lines:?}");
+    for line in lines {
+        assert!(text.contains(&format!("\"{line}")) || text.contains(&format!("{line};")), "`{line}` is not written");
+    }
+}
+
+#[test]
+fn what_is_not_there_yet_is_refused_or_named() {
+    let rows = rows(OPERATION);
+    let missing: Vec<&Row<'_>> = rows.iter().filter(|row| row.heading == "Not there yet").collect();
+    for key in ["verify", "confirm", "guard"] {
+        let target = format!("{{templates: [{{src: in, dest: /out}}], {key}: {{command: [a]}}}}");
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "liveconf.yaml", &format!("targets: {{t: {target}}}"));
+        let problems = read(folder.path()).unwrap_err();
+        assert!(describe(&problems).contains("not supported by this version yet"), "{key}");
+        assert!(missing.iter().any(|row| row.codes(0).contains(&key)), "{key}");
+    }
+}
+
+/// The files of an example of the page about templates, and what it has to give.
+#[derive(Default)]
+struct Example {
+    files: BTreeMap<String, String>,
+    line: usize,
+}
+
+#[tokio::test]
+async fn templates_give_what_is_shown() {
+    let mut example = Example::default();
+    let mut shown = 0;
+    for block in blocks(TEMPLATES) {
+        if let Some(file) = block.file() {
+            example.files.insert(file.to_owned(), block.text);
+            example.line = block.line;
+        } else {
+            assert_eq!(block.title, "gives", "templates.md, line {}: nobody reads this", block.line);
+            let rendered = rendered(&std::mem::take(&mut example)).await;
+            assert_eq!(rendered, block.text, "templates.md, line {}", block.line);
+            shown += 1;
+        }
+    }
+    assert!(example.files.is_empty(), "templates.md, line {}: this gives nothing", example.line);
+    assert!(shown > 4, "{shown}");
+}
+
+/// What an example gives. The registry and the configuration may be left out.
+async fn rendered(example: &Example) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "registry.yaml", "{}");
+    write(
+        folder.path(),
+        "liveconf.yaml",
+        "registries: {main: {file: {path: registry.yaml}}}\ntargets: {t: {templates: [{src: in.tera, dest: out}]}}\n",
+    );
+    for (name, text) in &example.files {
+        write(folder.path(), name, text);
+    }
+    let plan = Plan::load(configuration(folder.path()), &BTreeMap::new());
+    let plan = plan.unwrap_or_else(|errors| panic!("line {}: {}", example.line, errors[0]));
+    let store = Store::new();
+    let _registries = Registries::start(&plan.config, &store);
+    let (target, templates) = plan.targets[0].clone();
+    let (mut renderer, reader) = (Renderer::new(target, templates), store.reader());
+    let output = async {
+        loop {
+            match renderer.render(&reader).await {
+                Render::Complete(complete) => return String::from_utf8(complete.files[0].to_vec()).unwrap(),
+                Render::Failed(failure) => panic!("line {}: {failure}", example.line),
+                Render::Waiting(waiting) => {
+                    while !waiting.is_over(&reader.view()) {
+                        reader.changed().await;
+                    }
+                }
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), output).await.unwrap()
+}
