@@ -160,7 +160,13 @@ impl Session<'_> {
 
     /// The watch had its time to deliver what an audit had seen.
     fn judge(&mut self) -> Result<(), Stop> {
-        let Some(suspicion) = self.suspicion.take() else { return Ok(()) };
+        let Some(mut suspicion) = self.suspicion.take() else { return Ok(()) };
+        if !self.pending.is_empty() && self.pending_since.elapsed() >= DELIVERY {
+            // The events may be here, and wait for the rest of their transaction on a slow link.
+            suspicion.due = Instant::now() + DELIVERY;
+            self.suspicion = Some(suspicion);
+            return Ok(());
+        }
         for (range, found) in &suspicion.ranges {
             if self.state.audit(range, found, suspicion.revision) {
                 tracing::warn!(registry = %self.feed.registry(), %range, "etcd has lost events of a watch, reading again");
