@@ -121,10 +121,10 @@ targets:
                 return Err(format!("`{file}` should hold {expected:?}, but holds {found:?}"));
             }
         }
-        let leftover = |name: &String| name.starts_with('.') || name.ends_with(".new");
+        let is_leftover = |name: &String| name.starts_with('.') || name.strip_suffix(".new").is_some();
         let [out, state] = ["out", "state"].map(|folder| self.job.folder().names(folder));
         let record = self.job.read("state/program.json").unwrap_or_default();
-        if out != ["a.conf", "b.conf"] || state.iter().any(leftover) || record.contains("unsettled") {
+        if out != ["a.conf", "b.conf"] || state.iter().any(is_leftover) || record.contains("unsettled") {
             return Err(format!("not settled: {out:?} {state:?} {record}"));
         }
         Ok(())
@@ -151,11 +151,11 @@ targets:
         let strace = Strace::attach(daemon.id(), self.traces.path("trace"), Some((&call.name, hold)));
         self.change();
         let folder = self.job.folder().root();
-        let held = |finished| Call { finished, ..call.clone() };
+        let with = |finished| Call { finished, ..call.clone() };
         poll_until(SOON, || {
             let calls = strace.calls(folder, is_staged);
             // It may have been let go before it was seen.
-            let seen = calls.contains(&held(false)) || calls.contains(&held(true));
+            let seen = calls.contains(&with(false)) || calls.contains(&with(true));
             if seen { Ok(()) } else { Err(format!("never came to `{}`: {calls:#?}", call.point)) }
         });
         daemon.kill();
