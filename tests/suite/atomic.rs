@@ -159,7 +159,7 @@ targets:
             if seen { Ok(()) } else { Err(format!("never came to `{}`: {calls:#?}", call.point)) }
         });
         daemon.kill();
-        let killed = strace.calls(folder, is_staged).contains(&held(false));
+        let killed = strace.calls(folder, is_staged).contains(&with(false));
         strace.end();
         killed
     }
