@@ -1,5 +1,6 @@
 //! Components: where they are defined, and whether their calls fit the definitions.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use tera::{ComponentArg, Tera};
@@ -17,6 +18,15 @@ pub(super) fn definitions(source: &Source) -> Vec<(String, Range<usize>)> {
         .filter(|piece| piece.keyword(&source.text) == "component")
         .filter_map(|piece| name(&source.text, &piece.tokens, 1))
         .collect()
+}
+
+/// The names of the components that a source may call: every name that follows a `<`, were it only compared with.
+pub(super) fn calls(source: &Source) -> BTreeSet<String> {
+    let after_less = |tokens: &Vec<Token>| -> Vec<String> {
+        let less = (0..tokens.len()).filter(|&index| tokens[index].of(&source.text) == "<");
+        less.filter_map(|index| Some(name(&source.text, tokens, index + 1)?.0)).collect()
+    };
+    source.pieces().iter().flat_map(|piece| after_less(&piece.tokens)).collect()
 }
 
 /// The dotted name of a component that begins at a token, and its place.

@@ -254,12 +254,14 @@ impl<'e> Loader<'e> {
             }
             source.edited = Edited::new(&source.text, edits);
         }
-        self.parse_alone();
+        let used = self.used();
+        self.parse_alone(&used);
         if !self.errors.is_empty() {
             return Err(self.errors);
         }
         let mut tera = self.tera;
-        match tera.add_raw_templates(self.sources.iter().map(|source| (&source.name, &source.edited.text))) {
+        let used = used.iter().map(|&number| &self.sources[number]);
+        match tera.add_raw_templates(used.map(|source| (&source.name, &source.edited.text))) {
             Ok(()) => {
                 let own = self.sources.iter().skip(BUILTINS.len());
                 let errors: Vec<TemplateError> = own.flat_map(|source| component::misfits(source, &tera)).collect();
@@ -316,9 +318,25 @@ impl<'e> Loader<'e> {
         }
     }
 
+    /// The sources that Tera is given: those of the target, and of the built-in ones those that they include or whose
+    /// components they call. Tera keeps a component four times over, so that each would cost every target 70 KiB.
+    fn used(&self) -> BTreeSet<usize> {
+        let mut used: BTreeSet<usize> = (BUILTINS.len()..self.sources.len()).collect();
+        let mut open: Vec<usize> = used.iter().copied().collect();
+        while let Some(number) = open.pop() {
+            let called = component::calls(&self.sources[number]);
+            let defines = |builtin: &usize| {
+                component::definitions(&self.sources[*builtin]).iter().any(|(name, _)| called.contains(name))
+            };
+            let included = self.includes[number].iter().map(|(_, included)| *included);
+            open.extend(included.chain((0..BUILTINS.len()).filter(defines)).filter(|next| used.insert(*next)));
+        }
+        used
+    }
+
     /// Parses each source on its own, so that a syntax error in one does not hide those of the others.
-    fn parse_alone(&mut self) {
-        for source in &self.sources {
+    fn parse_alone(&mut self, used: &BTreeSet<usize>) {
+        for source in used.iter().map(|&number| &self.sources[number]) {
             if let Err(error) = self.tera.clone().add_raw_template(&source.name, &source.edited.text)
                 && matches!(error.kind(), tera::ErrorKind::SyntaxError(_))
             {
