@@ -75,6 +75,7 @@ fn example() -> Config {
 fn every_key_that_is_read_is_explained_and_no_other() {
     let asked = Section::asked(|| {
         assert_eq!(example().targets.len(), 2);
+        #[cfg(feature = "consul")]
         configuration_of(&with("consul", "strict: false"));
     });
     for (section, heading) in SECTIONS {
