@@ -59,7 +59,7 @@ const OPEN_LIMIT: Duration = Duration::from_secs(10);
 /// How long watching folders may take, and being told of what happened already. It takes microseconds, but `notify` gets
 /// to it only when it has read all events, which it never has while each read of one causes another (a trace of this
 /// program that is written to a watched folder). What is not watched by then is left to the poll.
-const BUSY_LIMIT: Duration = Duration::from_millis(500);
+const BUSY_LIMIT: Duration = Duration::from_millis(300);
 
 /// Follows a set of files and folders.
 #[derive(Debug)]
@@ -141,6 +141,9 @@ impl FileWatch {
                     self.dirty = false;
                     return;
                 }
+            }
+            if self.told.take_overflown() {
+                self.next_poll = Instant::now();
             }
             let deadline = self.told.deadline().map_or(self.next_poll, |deadline| deadline.min(self.next_poll));
             tokio::select! {

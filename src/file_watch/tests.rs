@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::future::Future;
 use std::io::Write;
@@ -369,6 +370,42 @@ async fn folders_that_cannot_be_watched_yet_are_polled() {
     assert!(followed.watch.armed.problem.is_none());
     save(&paths[1], "after");
     assert!(followed.told().await < POLL_INTERVAL_ALONE);
+}
+
+#[tokio::test]
+async fn when_a_call_is_told_so_is_all_that_happened_before() {
+    let followed = Followed::new(&["a"], "a").await;
+    let told = &followed.watch.told;
+    for _ in 0..100 {
+        let mut file = File::create(followed.at("a")).unwrap();
+        file.write_all(b"half").unwrap();
+        told.call(followed.temp.path());
+        timeout(SOON, told.echoed()).await.unwrap();
+        assert!(!told.is_at_rest());
+        drop(file);
+        told.call(followed.temp.path());
+        timeout(SOON, told.echoed()).await.unwrap();
+        assert!(told.is_at_rest() && told.take_changed());
+    }
+}
+
+#[tokio::test]
+async fn lost_events_are_a_change_only_if_something_changed() {
+    let mut followed = Followed::new(&["a"], "a").await;
+    let lost = || Ok(notify::Event::new(notify::EventKind::Other).set_flag(notify::event::Flag::Rescan));
+    followed.watch.told.hear(lost());
+    followed.quiet_for(GRACE * 3).await;
+    // The kernel tells nothing of what happens now.
+    let path = followed.at("");
+    followed.watch.watches.as_ref().unwrap().lock().await.keep(&HashMap::new());
+    save(&path.join("a"), "after");
+    followed.quiet_for(GRACE * 2).await;
+    followed.watch.told.hear(lost());
+    assert!(followed.told().await < GRACE * 10);
+
+    let mut followed = Followed::new(&["a"], "").await;
+    followed.watch.told.hear(lost());
+    followed.told().await;
 }
 
 #[tokio::test]

@@ -78,6 +78,8 @@ struct State {
     folders: Arc<Folders>,
     /// Whether something changed.
     changed: bool,
+    /// Whether more happened than the kernel could keep.
+    overflown: bool,
     /// Names that are being written or went away.
     unsettled: HashMap<PathBuf, Unsettled>,
     /// Watched folders that were moved or removed, and their watch with them.
@@ -147,8 +149,7 @@ impl Told {
                 };
                 self.lock().hear(path, happening)
             }
-            // More happened than the kernel could keep.
-            _ => !std::mem::replace(&mut self.lock().changed, true),
+            _ => self.lock().lose(),
         };
         if news {
             self.news.notify_one();
@@ -176,6 +177,11 @@ impl Told {
     /// Whether something changed since this was asked last.
     pub(super) fn take_changed(&self) -> bool {
         std::mem::take(&mut self.lock().changed)
+    }
+
+    /// Whether, since this was asked last, something may have changed that was not told.
+    pub(super) fn take_overflown(&self) -> bool {
+        std::mem::take(&mut self.lock().overflown)
     }
 
     /// The folders that lost their watch since this was asked last.
@@ -242,6 +248,14 @@ impl Told {
 impl State {
     fn matters(&self, path: &Path) -> bool {
         matters(&self.folders, path)
+    }
+
+    /// Events were lost. A busy folder does that, so it is no change unless the metadata say so, which do not tell of files
+    /// in a followed folder.
+    fn lose(&mut self) -> bool {
+        self.overflown = true;
+        self.changed |= self.folders.values().any(|names| names.others.is_some());
+        true
     }
 
     /// Takes up what happened, and says whether that is news.
