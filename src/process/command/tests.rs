@@ -127,9 +127,9 @@ async fn a_process_in_the_background_that_holds_the_pipe_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn what_left_the_session_is_found() {
     // Another run of this test on the machine has another mark.
     let run = format!("a-test-of-remains-{:x}", rand::random::<u64>());
-    let folder = tempfile::tempdir().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
     let script = format!("setsid sh -c 'echo $$ > {}; exec sleep 60' >/dev/null 2>&1 & sleep 60", file.display());
