@@ -2,8 +2,9 @@
 //!
 //! A watch on a file is blind after the first rename or link swap, so only folders are watched: those that hold the
 //! file and every symlink on the way to it (`route`). What is missing is awaited in the nearest folder that exists.
-//! The kernel tells (`inotify`) within microseconds; a slow poll of the metadata is the net below it, for network file
-//! systems and for what is renamed further up, and the only way where inotify is exhausted.
+//! The kernel tells within microseconds (inotify, through `notify`), on a thread of its own, which keeps of all events
+//! only what matters (`told`); a slow poll of the metadata is the net below it, for network file systems and for what
+//! is renamed further up, and the only way where inotify is exhausted.
 //!
 //! A file that is being written is left alone until its writer closes it, and one that goes away is waited for, since
 //! editors move a file aside before they write it anew. So whoever reads after [`FileWatch::changed`] seldom sees half
@@ -22,21 +23,22 @@
 //! ```
 
 mod armed;
-mod inotify;
 mod route;
+mod told;
+mod watches;
 
-use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
-use std::io;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until, timeout};
 
-use armed::Armed;
-use inotify::{Event, Happening, Inotify};
+use armed::{Armed, Order};
 use route::Print;
+use told::Told;
+use watches::Watches;
 
 /// How often the metadata of followed files is looked at, unless configured.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
@@ -54,6 +56,11 @@ const OPEN_QUIET: Duration = Duration::from_secs(2);
 /// After this much time a file that never comes to rest is read as it is.
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long watching folders may take, and being told of what happened already. It takes microseconds, but `notify` gets
+/// to it only when it has read all events, which it never has while each read of one causes another (a trace of this
+/// program that is written to a watched folder). What is not watched by then is left to the poll.
+const BUSY_LIMIT: Duration = Duration::from_millis(300);
+
 /// Follows a set of files and folders.
 #[derive(Debug)]
 pub struct FileWatch {
@@ -61,14 +68,16 @@ pub struct FileWatch {
     /// Which names in a followed folder matter.
     matters: fn(&OsStr) -> bool,
     /// How to get an inotify instance; a test may refuse one.
-    open: fn() -> io::Result<Inotify>,
+    open: fn(Arc<Told>) -> notify::Result<Watches>,
     paths: Arc<[PathBuf]>,
-    inotify: Option<Inotify>,
+    told: Arc<Told>,
+    /// Locked by the thread that watches folders, for as long as that takes.
+    watches: Option<Arc<Mutex<Watches>>>,
     armed: Arc<Armed>,
+    /// Counts how often `armed` was made.
+    turn: u64,
     /// Whether `paths` are others than those that `armed` stands for.
     rearm: bool,
-    /// Names that are being written or went away.
-    unsettled: HashMap<(i32, OsString), Unsettled>,
     /// Whether something changed that [`FileWatch::changed`] has not told yet.
     dirty: bool,
     next_poll: Instant,
@@ -77,32 +86,19 @@ pub struct FileWatch {
     warned: bool,
 }
 
-/// A name that is waited for to come to rest.
-#[derive(Debug)]
-struct Unsettled {
-    since: Instant,
-    last: Instant,
-    quiet: Duration,
-}
-
-impl Unsettled {
-    fn deadline(&self) -> Instant {
-        (self.last + self.quiet).min(self.since + OPEN_LIMIT)
-    }
-}
-
 impl FileWatch {
     /// Follows nothing yet. The metadata are looked at every `interval`. No I/O.
     pub fn new(interval: Duration) -> Self {
         Self {
             interval,
             matters: |name| !name.as_encoded_bytes().starts_with(b"."),
-            open: Inotify::new,
+            open: Watches::open,
             paths: Arc::from([]),
-            inotify: None,
+            told: Arc::default(),
+            watches: None,
             armed: Arc::default(),
+            turn: 0,
             rearm: false,
-            unsettled: HashMap::new(),
             dirty: false,
             next_poll: Instant::now() + interval,
             seen: None,
@@ -136,18 +132,22 @@ impl FileWatch {
     /// Waits until something about the followed paths may differ. Safe to cancel.
     pub async fn changed(&mut self) {
         loop {
-            if self.dirty && self.unsettled.is_empty() {
+            self.dirty |= self.told.take_changed();
+            if self.dirty && self.told.is_at_rest() {
                 // Links may lead elsewhere now. The folders are watched anew before the caller reads, so that nothing
                 // is lost between the two.
                 self.arm().await;
-                if self.unsettled.is_empty() {
+                if self.told.is_at_rest() {
                     self.dirty = false;
                     return;
                 }
             }
-            let deadline = self.unsettled.values().map(Unsettled::deadline).fold(self.next_poll, Instant::min);
+            if self.told.take_overflown() {
+                self.next_poll = Instant::now();
+            }
+            let deadline = self.told.deadline().map_or(self.next_poll, |deadline| deadline.min(self.next_poll));
             tokio::select! {
-                events = next_events(self.inotify.as_ref()) => self.note(events),
+                () = self.told.news() => {}
                 () = sleep_until(deadline) => self.tick().await,
             }
         }
@@ -158,8 +158,17 @@ impl FileWatch {
     pub async fn read<T: Send + 'static>(&mut self, work: impl FnOnce() -> T + Clone + Send + 'static) -> T {
         let start = Instant::now();
         loop {
-            let (work, paths) = (work.clone(), self.paths.clone());
-            let (result, prints) = blocking(move || (work(), route::prints(&paths))).await;
+            let (work, paths, told, armed) = (work.clone(), self.paths.clone(), self.told.clone(), self.armed.clone());
+            let read = move || {
+                let (result, prints) = (work(), route::prints(&paths));
+                if let Some(folder) = &armed.watched {
+                    told.call(folder);
+                }
+                (result, prints)
+            };
+            let (result, prints) = blocking(read).await;
+            // A change shows in the metadata a moment before it is told, and not even there if it is small and quick.
+            let _ = timeout(BUSY_LIMIT, self.told.echoed()).await;
             if self.is_settled(&prints) || start.elapsed() > OPEN_LIMIT {
                 return result;
             }
@@ -168,61 +177,17 @@ impl FileWatch {
     }
 
     /// Whether the followed paths, which look like this, are at rest since they were looked at before they were read.
-    /// A change shows in the metadata a moment before the kernel tells of it.
     fn is_settled(&mut self, prints: &[Print]) -> bool {
-        let events = self.inotify.as_ref().map(Inotify::drain).unwrap_or_default();
-        self.note(events);
-        self.dirty |= !self.armed.looks_like(prints);
-        !self.dirty && self.unsettled.is_empty()
-    }
-
-    fn note(&mut self, events: Vec<Event>) {
-        let now = Instant::now();
-        for event in events {
-            match event {
-                Event::Lost => self.dirty = true,
-                Event::Name { folder, name, happening } => {
-                    if !self.armed.matters(folder, &name, self.matters) {
-                        continue;
-                    }
-                    let whole = match happening {
-                        Happening::Whole => true,
-                        Happening::Created => self.armed.is_whole_when_created(folder, &name),
-                        Happening::Written => false,
-                        // Where the path leads now decides.
-                        Happening::Gone | Happening::Metadata => {
-                            self.dirty = true;
-                            continue;
-                        }
-                    };
-                    if whole {
-                        self.unsettled.remove(&(folder, name));
-                        self.dirty = true;
-                        continue;
-                    }
-                    let quiet = if happening == Happening::Created { GRACE } else { OPEN_QUIET };
-                    let entry =
-                        self.unsettled.entry((folder, name)).or_insert(Unsettled { since: now, last: now, quiet });
-                    (entry.last, entry.quiet) = (now, quiet);
-                }
-                Event::Folder { folder } if self.armed.knows(folder) => {
-                    // Nothing more will be told of what is in it.
-                    self.unsettled.retain(|(known, _), _| *known != folder);
-                    self.dirty = true;
-                }
-                Event::Folder { .. } => {}
-            }
-        }
+        self.dirty |= self.told.take_changed() || !self.armed.looks_like(prints);
+        !self.dirty && self.told.is_at_rest()
     }
 
     /// A deadline has come: of a name that is waited for, or of the poll.
     async fn tick(&mut self) {
         let now = Instant::now();
-        let waiting = self.unsettled.len();
-        self.unsettled.retain(|_, name| name.deadline() > now);
-        self.dirty |= self.unsettled.len() < waiting;
+        self.dirty |= self.told.settle(now);
         // While a file is being written the poll would only see half of it.
-        if now < self.next_poll || self.dirty || !self.unsettled.is_empty() {
+        if now < self.next_poll || self.dirty || !self.told.is_at_rest() {
             self.next_poll = self.next_poll.max(now + GRACE);
             return;
         }
@@ -248,21 +213,23 @@ impl FileWatch {
 
     /// Watches the folders that matter now.
     async fn arm(&mut self) {
-        let mut problem = None;
-        if self.inotify.is_none() {
-            match (self.open)() {
-                Ok(inotify) => self.inotify = Some(inotify),
-                Err(error) => problem = Some(format!("cannot use inotify: {error}")),
+        self.turn += 1;
+        let order = Order {
+            turn: self.turn,
+            paths: self.paths.clone(),
+            matters: self.matters,
+            told: self.told.clone(),
+            before: self.armed.clone(),
+        };
+        let armed = match self.watch(order.clone()).await {
+            Ok(armed) => armed,
+            Err(problem) => {
+                let mut armed = blocking(move || Armed::new(&order, None)).await;
+                armed.problem = Some(problem);
+                armed
             }
-        }
-        let descriptor = self.inotify.as_ref().map(Inotify::descriptor);
-        let paths = self.paths.clone();
-        let before = self.armed.clone();
-        let mut armed = blocking(move || Armed::new(descriptor.as_deref(), &paths, &before)).await;
-        armed.problem = problem.or(armed.problem);
-        for (name, since) in armed.unsettled.drain(..).filter(|(_, since)| since.elapsed() < GRACE) {
-            self.unsettled.insert(name, Unsettled { since, last: since, quiet: GRACE });
-        }
+        };
+        self.told.follow(self.turn, armed.folders.clone());
         self.armed = Arc::new(armed);
         self.rearm = false;
         self.seen = None;
@@ -270,25 +237,35 @@ impl FileWatch {
         self.report();
     }
 
+    /// Has the kernel watch them, or says why it cannot.
+    async fn watch(&mut self, order: Order) -> Result<Armed, String> {
+        let watches = if let Some(watches) = &self.watches {
+            watches.clone()
+        } else {
+            let open = (self.open)(self.told.clone());
+            let watches = open.map_err(|error| format!("cannot use inotify: {error}"))?;
+            self.watches.insert(Arc::new(Mutex::new(watches))).clone()
+        };
+        let arm = async {
+            let watches = watches.lock_owned().await;
+            blocking(move || Armed::new(&order, Some(watches))).await
+        };
+        // What takes longer is still done, and serves whoever tries it next.
+        timeout(BUSY_LIMIT, arm).await.map_err(|_| "a watched folder changes without a pause, or is slow".into())
+    }
+
     /// One line when the kernel stops telling of changes, one when it tells again.
     fn report(&mut self) {
         match &self.armed.problem {
             Some(problem) if !self.warned => tracing::warn!(
                 problem,
-                hint = "raise the sysctl fs.inotify.max_user_watches or fs.inotify.max_user_instances, or let the folder be read",
+                hint = "raise the sysctl fs.inotify.max_user_watches or fs.inotify.max_user_instances, let the folder be read, or keep busy logs out of it",
                 "cannot be told of changed files at once: looking every second instead"
             ),
             None if self.warned => tracing::info!("told of changed files at once again"),
             _ => {}
         }
         self.warned = self.armed.problem.is_some();
-    }
-}
-
-async fn next_events(inotify: Option<&Inotify>) -> Vec<Event> {
-    match inotify {
-        Some(inotify) => inotify.next().await,
-        None => std::future::pending().await,
     }
 }
 
@@ -303,4 +280,5 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests write files the ways that other programs do")]
 mod tests;

@@ -57,8 +57,8 @@ mod tests {
         ];
         // How many variables are left out, the user, the flag, the file's own: the folder.
         let table = [
-            (0, 0, Some("flag"), Some("/file"), "/work/flag"),
-            (0, 0, None, Some("/file"), "/work/env"),
+            (0, 0, Some("flag"), Some("/file"), "/job/flag"),
+            (0, 0, None, Some("/file"), "/job/env"),
             (1, 0, None, Some("/file"), "/file"),
             (1, 0, None, None, "/var/lib/a"),
             (2, 0, None, None, "/var/lib/liveconf/main"),
@@ -73,7 +73,7 @@ mod tests {
                 config: None,
                 state_dir: flag.map(PathBuf::from),
                 environment,
-                working_folder: "/work".into(),
+                working_folder: "/job".into(),
                 uid,
             };
             assert_eq!(folder(&options, configured.map(PathBuf::from), "main"), Path::new(expected), "{skip} {uid}");

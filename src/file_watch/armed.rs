@@ -1,32 +1,34 @@
 //! What is followed at a moment: paths, what they lead to, and the folders that are watched for them.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use super::GRACE;
-use super::inotify;
 use super::route::{self, Print, Step};
+use super::told::{self, Folders, Told};
+use super::watches::Watches;
 
 /// How often the way to a file may change while its folders are being watched, before it is tried again later.
 const MAX_ROUNDS: usize = 10;
 
-/// Stands for a folder that is not watched; the kernel counts from 1.
-const NO_FOLDER: i32 = 0;
-
 /// A set of paths with the folders that are watched for them. A new one is made of it after each change.
 #[derive(Debug, Default)]
 pub(super) struct Armed {
-    folders: HashMap<i32, Folder>,
+    /// Counts them.
+    turn: u64,
+    pub(super) folders: Arc<Folders>,
+    /// Those that were not watched before, or were others.
+    fresh: HashSet<PathBuf>,
     paths: BTreeMap<PathBuf, Followed>,
-    /// Names that may not be at rest, and since when.
-    pub(super) unsettled: Vec<((i32, OsString), Instant)>,
     /// Why not everything is watched, if so.
     pub(super) problem: Option<String>,
+    /// One of the folders that are watched.
+    pub(super) watched: Option<PathBuf>,
 }
 
 /// A followed path.
@@ -40,30 +42,39 @@ struct Followed {
     away: Option<Instant>,
 }
 
-#[derive(Debug)]
-struct Folder {
-    path: PathBuf,
-    /// The names that are steps on the way to a followed path.
-    names: Vec<OsString>,
-    /// Whether the folder itself is followed.
-    all: bool,
+/// What is to be followed from now on.
+#[derive(Debug, Clone)]
+pub(super) struct Order {
+    /// Counts the orders; an older one that is late changes nothing any more.
+    pub(super) turn: u64,
+    /// The paths, sorted.
+    pub(super) paths: Arc<[PathBuf]>,
+    /// Which names in a followed folder matter.
+    pub(super) matters: fn(&OsStr) -> bool,
+    /// Who is told.
+    pub(super) told: Arc<Told>,
+    /// What was followed until now.
+    pub(super) before: Arc<Armed>,
 }
 
 impl Armed {
-    /// Watches the folders on the way to `paths` and no longer those of `before` that are not among them.
-    pub(super) fn new(descriptor: Option<&OwnedFd>, paths: &[PathBuf], before: &Self) -> Self {
-        let mut watched: Vec<i32> = before.folders.keys().copied().collect();
+    /// Watches the folders on the way to the paths, and no others any longer.
+    pub(super) fn new(order: &Order, mut watches: Option<OwnedMutexGuard<Watches>>) -> Self {
+        let Order { turn, paths, told, before, .. } = order;
         let mut steps = all_steps(paths);
         let (mut armed, mut prints, mut stable) = (Self::default(), Vec::new(), false);
         for _ in 0..MAX_ROUNDS {
-            armed = Self::default();
-            let mut complete = true;
-            if let Some(descriptor) = descriptor {
-                for step in steps.iter().flatten() {
-                    complete &= armed.watch(descriptor, step);
-                }
+            let folders = Arc::new(told::folders(steps.iter().flatten(), order.matters));
+            armed = Self { turn: *turn, folders, ..Self::default() };
+            // Heard before they are watched, and what was heard before is as well, since the way may lead back there:
+            // so nothing is missed in between.
+            if !told.follow(*turn, Arc::new(told::union(&armed.folders, &before.folders))) {
+                return armed;
             }
-            watched.extend(armed.folders.keys());
+            let mut complete = true;
+            if let Some(watches) = &mut watches {
+                complete = armed.watch(watches, before.turn);
+            }
             prints = route::prints(paths);
             // Only what was there to be watched, and leads the same way before and after, is watched for sure.
             let now = all_steps(paths);
@@ -74,24 +85,22 @@ impl Armed {
             steps = now;
         }
         if !stable {
-            // Tried again after the grace.
-            armed.unsettled.push(((NO_FOLDER, OsString::new()), Instant::now()));
+            told.expect(PathBuf::new(), Instant::now());
         }
-        if let Some(descriptor) = descriptor {
-            for folder in watched.into_iter().filter(|folder| !armed.folders.contains_key(folder)) {
-                inotify::forget(descriptor, folder);
-            }
+        if let Some(watches) = &mut watches {
+            watches.keep(&armed.folders);
+            armed.watched = watches.any();
         }
         for ((path, mut steps), print) in paths.iter().zip(steps).zip(prints) {
-            armed.add(path, steps.pop(), print, before.paths.get(path));
+            armed.add(path, steps.pop(), print, before.paths.get(path), told);
         }
-        armed.note_fresh(before);
+        armed.expect_fresh(before, told);
         armed
     }
 
     /// Adds a path. One that led to something and now does not is unsettled: whoever took it away may be about to put
     /// something else there. If it at least leads further than before, he is at it.
-    fn add(&mut self, path: &Path, end: Option<Step>, print: Print, before: Option<&Followed>) {
+    fn add(&mut self, path: &Path, end: Option<Step>, print: Print, before: Option<&Followed>, told: &Told) {
         let away = match (&print, before) {
             (Print::There { .. }, _) | (Print::Away(_), None) => None,
             (Print::Away(_), Some(before)) if matches!(before.print, Print::There { .. }) => Some(Instant::now()),
@@ -100,22 +109,23 @@ impl Armed {
             }
         };
         if let (Some(since), Some(Step { folder, name: Some(name) })) = (away, &end) {
-            let number = self.folders.iter().find(|(_, known)| known.path == *folder).map(|(number, _)| *number);
-            self.unsettled.push(((number.unwrap_or(NO_FOLDER), name.clone()), since));
+            told.expect(folder.join(name), since);
         }
         self.paths.insert(path.to_owned(), Followed { end, print, away });
     }
 
-    /// Files whose writer may be at work, though the kernel did not tell: those that were not followed until now, and
-    /// empty ones, as a file system may take milliseconds between cutting a file and telling of it.
-    fn note_fresh(&mut self, before: &Self) {
-        for (number, folder) in &self.folders {
-            let known = before.folders.get(number).map_or(&[][..], |old| &old.names);
-            for name in &folder.names {
-                let Ok(metadata) = folder.path.join(name).symlink_metadata() else { continue };
+    /// Waits for files whose writer may be at work, though the kernel did not tell: those that were not followed until
+    /// now, and empty ones, as a file system may take milliseconds between cutting a file and telling of it.
+    fn expect_fresh(&self, before: &Self, told: &Told) {
+        for (folder, names) in self.folders.iter() {
+            let known = before.folders.get(folder).filter(|_| !self.fresh.contains(folder));
+            let known = known.map_or(&[][..], |names| &names.steps);
+            for name in &names.steps {
+                let path = folder.join(name);
+                let Ok(metadata) = path.symlink_metadata() else { continue };
                 let suspect = metadata.is_file() && (metadata.len() == 0 || !known.contains(name));
                 if suspect && route::is_younger(&metadata, GRACE) {
-                    self.unsettled.push(((*number, name.clone()), Instant::now()));
+                    told.expect(path, Instant::now());
                 }
             }
         }
@@ -126,39 +136,23 @@ impl Armed {
         self.paths.values().map(|path| &path.print).eq(prints)
     }
 
-    /// Whether it matters what happens to a name. `matters` says so for names in a followed folder.
-    pub(super) fn matters(&self, folder: i32, name: &OsStr, matters: fn(&OsStr) -> bool) -> bool {
-        self.folders
-            .get(&folder)
-            .is_some_and(|folder| folder.names.iter().any(|known| known == name) || (folder.all && matters(name)))
-    }
-
-    /// Whether a new name is not about to be written: a symlink, or a further link to a file that was there before.
-    pub(super) fn is_whole_when_created(&self, folder: i32, name: &OsStr) -> bool {
-        let metadata = self.folders.get(&folder).map(|folder| folder.path.join(name).symlink_metadata());
-        matches!(metadata, Some(Ok(metadata)) if !metadata.is_file() || metadata.nlink() > 1)
-    }
-
-    /// Whether a folder is watched.
-    pub(super) fn knows(&self, folder: i32) -> bool {
-        self.folders.contains_key(&folder)
-    }
-
-    /// Watches the folder of a step, unless it went away.
-    fn watch(&mut self, descriptor: &OwnedFd, step: &Step) -> bool {
-        match inotify::watch(descriptor, &step.folder) {
-            Ok(Some(number)) => {
-                let new = || Folder { path: step.folder.clone(), names: Vec::new(), all: false };
-                let folder = self.folders.entry(number).or_insert_with(new);
-                match &step.name {
-                    Some(name) => folder.names.push(name.clone()),
-                    None => folder.all = true,
+    /// Watches the folders, and says whether all were there.
+    fn watch(&mut self, watches: &mut Watches, before: u64) -> bool {
+        let mut complete = true;
+        for folder in self.folders.keys() {
+            match watches.watch(folder, self.turn) {
+                Ok(Some(since)) if since > before => {
+                    self.fresh.insert(folder.clone());
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => complete = false,
+                Err(error) => {
+                    let error = error.set_paths(Vec::new());
+                    self.problem = Some(format!("cannot watch `{}`: {error}", folder.display()));
                 }
             }
-            Ok(None) => return false,
-            Err(error) => self.problem = Some(format!("cannot watch `{}`: {error}", step.folder.display())),
         }
-        true
+        complete
     }
 }
 

@@ -103,6 +103,7 @@ pub(super) fn is_younger(metadata: &Metadata, age: Duration) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests write files the ways that other programs do")]
 mod tests {
     use super::*;
     use std::fs;

@@ -1,8 +1,11 @@
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::future::Future;
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use super::*;
@@ -177,6 +180,35 @@ async fn a_file_in_a_missing_folder_is_awaited() {
 }
 
 #[tokio::test]
+async fn a_folder_that_is_replaced_is_watched_again() {
+    let mut followed = Followed::new(&["a"], "a").await;
+    let folder = followed.at("folder");
+    fs::create_dir(&folder).unwrap();
+    write_long_ago(&folder.join("b"), "before");
+    // The folder above is watched as well, which tells of the folder a second time.
+    let paths = ["a", "folder/b"].map(|name| followed.at(name));
+    followed.watch.follow(paths).await;
+    for round in 0..6 {
+        if round % 2 == 0 {
+            fs::create_dir(followed.at("next")).unwrap();
+            write_long_ago(&followed.at("next/b"), "next");
+            fs::rename(&folder, followed.at(&format!("before{round}"))).unwrap();
+            fs::rename(followed.at("next"), &folder).unwrap();
+        } else {
+            // The new one may well get the inode of the old one.
+            fs::remove_dir_all(&folder).unwrap();
+            fs::create_dir(&folder).unwrap();
+            write_long_ago(&folder.join("b"), "next");
+        }
+        followed.told().await;
+        while !is_pending(GRACE * 2, followed.watch.changed()).await {}
+        save(&folder.join("b"), "after");
+        followed.told().await;
+        assert!(followed.watch.armed.problem.is_none());
+    }
+}
+
+#[tokio::test]
 async fn a_folder_tells_of_names_that_matter() {
     let mut followed = Followed::new(&[], "").await;
     fs::write(followed.at(".a.swp"), "").unwrap();
@@ -219,7 +251,7 @@ async fn without_inotify_the_poll_alone_tells() {
     let path = temp.path().join("a");
     write_long_ago(&path, "before");
     let mut watch = FileWatch::new(Duration::from_millis(20));
-    watch.open = || Err(io::Error::other("refused"));
+    watch.open = |_| Err(notify::Error::generic("refused"));
     watch.follow([path.clone()]).await;
     assert!(watch.armed.problem.is_some());
     for _ in 0..2 {
@@ -228,7 +260,7 @@ async fn without_inotify_the_poll_alone_tells() {
     }
     assert!(is_pending(GRACE * 2, watch.changed()).await);
     // As soon as the kernel gives one, it is used.
-    watch.open = Inotify::new;
+    watch.open = Watches::open;
     assert!(is_pending(GRACE, watch.changed()).await);
     assert!(watch.armed.problem.is_none());
 }
@@ -245,4 +277,151 @@ async fn a_wait_that_is_dropped_loses_nothing() {
         tokio::task::yield_now().await;
     }
     followed.told().await;
+}
+
+/// Somebody who writes to a file without a pause until this is dropped, as a trace does.
+struct Busy {
+    stop: Arc<AtomicBool>,
+    writes: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Busy {
+    fn new(path: PathBuf) -> Self {
+        let (stop, writes) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let (ended, count) = (stop.clone(), writes.clone());
+        let work = move || {
+            let mut file = File::create(&path).unwrap();
+            while !ended.load(Ordering::Relaxed) {
+                file.write_all(b"x").unwrap();
+                // Another event in between, or the kernel would merge those that nobody has read yet.
+                if count.fetch_add(1, Ordering::Relaxed) % 10 == 0 {
+                    file = File::create(&path).unwrap();
+                }
+            }
+        };
+        Self { stop, writes, thread: Some(std::thread::spawn(work)) }
+    }
+
+    fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+#[tokio::test]
+async fn a_busy_folder_costs_nothing_and_hides_nothing() {
+    let mut followed = Followed::new(&["a"], "a").await;
+    let busy = Busy::new(followed.at("trace"));
+    followed.quiet_for(Duration::from_secs(1)).await;
+    assert_eq!(followed.watch.told.size(), 0);
+    for round in 0..3 {
+        save(&followed.at("a"), "after");
+        assert!(followed.told().await < Duration::from_secs(1));
+        let path = followed.at("a");
+        let start = Instant::now();
+        assert_eq!(followed.watch.read(move || fs::read_to_string(path).unwrap()).await, "after");
+        assert!(start.elapsed() < Duration::from_secs(1));
+        assert!(followed.watch.armed.problem.is_none(), "round {round}");
+    }
+    followed.quiet_for(GRACE).await;
+    assert_eq!(followed.watch.told.size(), 0);
+    assert!(busy.writes() > 10_000, "{} writes are not busy", busy.writes());
+}
+
+#[tokio::test]
+async fn other_folders_are_followed_while_one_is_busy() {
+    let mut followed = Followed::new(&["a"], "a").await;
+    fs::create_dir(followed.at("folder")).unwrap();
+    write_long_ago(&followed.at("folder/b"), "before");
+    let busy = Busy::new(followed.at("trace"));
+    let paths = ["a", "folder/b"].map(|name| followed.at(name));
+    followed.watch.follow(paths.clone()).await;
+    for path in &paths {
+        save(path, "after");
+        assert!(followed.told().await < BUSY_LIMIT + POLL_INTERVAL_ALONE * 2);
+    }
+    drop(busy);
+}
+
+#[tokio::test]
+async fn folders_that_cannot_be_watched_yet_are_polled() {
+    let mut followed = Followed::new(&["a"], "a").await;
+    fs::create_dir(followed.at("folder")).unwrap();
+    write_long_ago(&followed.at("folder/b"), "before");
+    // As long as this takes, nothing else can be watched.
+    let taken = followed.watch.watches.clone().unwrap().lock_owned().await;
+    let paths = ["a", "folder/b"].map(|name| followed.at(name));
+    followed.watch.follow(paths.clone()).await;
+    assert!(followed.watch.armed.problem.is_some());
+    for path in &paths {
+        save(path, "after");
+        followed.told().await;
+    }
+    drop(taken);
+    save(&paths[1], "after");
+    followed.told().await;
+    assert!(followed.watch.armed.problem.is_none());
+    save(&paths[1], "after");
+    assert!(followed.told().await < POLL_INTERVAL_ALONE);
+}
+
+#[tokio::test]
+async fn when_a_call_is_told_so_is_all_that_happened_before() {
+    let followed = Followed::new(&["a"], "a").await;
+    let told = &followed.watch.told;
+    for _ in 0..100 {
+        let mut file = File::create(followed.at("a")).unwrap();
+        file.write_all(b"half").unwrap();
+        told.call(followed.temp.path());
+        timeout(SOON, told.echoed()).await.unwrap();
+        assert!(!told.is_at_rest());
+        drop(file);
+        told.call(followed.temp.path());
+        timeout(SOON, told.echoed()).await.unwrap();
+        assert!(told.is_at_rest() && told.take_changed());
+    }
+}
+
+#[tokio::test]
+async fn lost_events_are_a_change_only_if_something_changed() {
+    let mut followed = Followed::new(&["a"], "a").await;
+    let lost = || Ok(notify::Event::new(notify::EventKind::Other).set_flag(notify::event::Flag::Rescan));
+    followed.watch.told.hear(lost());
+    followed.quiet_for(GRACE * 3).await;
+    // The kernel tells nothing of what happens now.
+    let path = followed.at("");
+    followed.watch.watches.as_ref().unwrap().lock().await.keep(&HashMap::new());
+    save(&path.join("a"), "after");
+    followed.quiet_for(GRACE * 2).await;
+    followed.watch.told.hear(lost());
+    assert!(followed.told().await < GRACE * 10);
+
+    let mut followed = Followed::new(&["a"], "").await;
+    followed.watch.told.hear(lost());
+    followed.told().await;
+}
+
+#[tokio::test]
+async fn what_is_told_is_kept_within_bounds() {
+    // Nobody takes up what is told.
+    let followed = Followed::new(&["a"], "").await;
+    let open: Vec<_> = (0..2000).map(|number| File::create(followed.at(&format!("b{}", number % 1500)))).collect();
+    let deadline = Instant::now() + SOON;
+    while followed.watch.told.size() < told::MAX_UNSETTLED {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    drop(open);
+    let followed_by_name = Followed::new(&["a"], "a").await;
+    for _ in 0..2000 {
+        fs::write(followed_by_name.at("a"), "after").unwrap();
+        assert!(followed_by_name.watch.told.size() <= 1);
+    }
 }

@@ -98,7 +98,7 @@ fn finish(mut instance: Instance) -> Instance {
 
 /// The address without the brackets of IPv6. No address holds white space or control characters, and one that does
 /// would break the line of a configuration file that it is written into.
-fn read_address(text: &str) -> Option<String> {
+pub(crate) fn read_address(text: &str) -> Option<String> {
     let bare = text.strip_prefix('[').map_or(Some(text), |rest| rest.strip_suffix(']'))?;
     let wrong = |character: char| character.is_whitespace() || character.is_control() || "[]".contains(character);
     (!bare.is_empty() && !bare.contains(wrong)).then(|| bare.to_owned())

@@ -21,6 +21,8 @@ mod query;
 #[cfg(test)]
 pub(crate) mod recorder;
 
+#[cfg(feature = "consul")]
+pub mod consul;
 #[cfg(feature = "etcd")]
 pub mod etcd;
 pub mod file;
@@ -52,6 +54,8 @@ pub struct Kind {
 /// Every kind that this build knows.
 pub const KINDS: &[Kind] = &[
     file::KIND,
+    #[cfg(feature = "consul")]
+    consul::KIND,
     #[cfg(feature = "etcd")]
     etcd::KIND,
 ];

@@ -1,7 +1,6 @@
 //! Nobody ever sees a part of a file: not a reader that never stops reading, and not the next start after a
 //! `kill -9` at any system call of an apply.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -9,10 +8,10 @@ use nix::sys::signal::Signal;
 use crate::support::etcd::Etcd;
 use crate::support::etcd_client::put;
 use crate::support::folder::Folder;
-use crate::support::liveconf::{Daemon, Job, start};
+use crate::support::liveconf::{Daemon, Job};
 use crate::support::process::{Process, bound};
 use crate::support::reader::Reader;
-use crate::support::strace::{Call, Strace, Trace};
+use crate::support::strace::{Call, Strace};
 use crate::support::{SOON, poll_until};
 
 /// Every version holds its number at the beginning and at the end, and 2,000 lines between that name it too.
@@ -96,13 +95,10 @@ targets:
         Self { job, traces: Folder::new(), _program: program, version: 0 }
     }
 
-    /// Starts liveconf, which finishes what was begun; `after` says what that was. It then applies another version,
-    /// so that all its threads are there.
+    /// Starts liveconf, which finishes what was begun; `after` says what that was. It then applies another version, so
+    /// that it is at rest.
     fn start(&mut self, after: &str) -> Daemon {
-        let mut command = self.job.command(&["run"]);
-        // Fewer threads, so that most runs take the same way.
-        command.env("TOKIO_WORKER_THREADS", "1");
-        let daemon = start(command);
+        let daemon = self.job.start(&["run"]);
         poll_until(SOON, || self.settled().map_err(|reason| format!("{after}: {reason}")));
         self.change();
         poll_until(SOON, || self.settled());
@@ -125,30 +121,53 @@ targets:
                 return Err(format!("`{file}` should hold {expected:?}, but holds {found:?}"));
             }
         }
-        let leftover = |name: &String| name.starts_with('.') || name.ends_with(".new");
+        let is_leftover = |name: &String| name.starts_with('.') || name.strip_suffix(".new").is_some();
         let [out, state] = ["out", "state"].map(|folder| self.job.folder().names(folder));
         let record = self.job.read("state/program.json").unwrap_or_default();
-        if out != ["a.conf", "b.conf"] || state.iter().any(leftover) || record.contains("unsettled") {
+        if out != ["a.conf", "b.conf"] || state.iter().any(is_leftover) || record.contains("unsettled") {
             return Err(format!("not settled: {out:?} {state:?} {record}"));
         }
         Ok(())
     }
 
-    /// Lets `daemon` apply another version under strace, and kills it at `kill`: what it did.
-    fn apply(&mut self, daemon: &mut Daemon, kill: Option<&Call>) -> Trace {
-        let strace = Strace::attach(daemon.id(), self.traces.path("trace"), kill);
-        self.change();
-        poll_until(SOON, || if daemon.is_running() { self.settled() } else { Ok(()) });
-        strace.end(self.job.folder().root())
-    }
-
     /// What an apply that is not disturbed does, from its first staged file until the record that the program runs on
     /// what it brought.
-    fn whole_apply(&mut self, daemon: &mut Daemon) -> Vec<Call> {
-        let trace = self.apply(daemon, None);
-        let is_staged = |call: &Call| call.line.contains("O_EXCL") && call.line.contains("/out");
-        trace.between(is_staged, |call| call.line.contains("/state/program.json")).to_vec()
+    fn whole_apply(&mut self) -> Vec<Call> {
+        let daemon = self.start("before the trace");
+        let strace = Strace::attach(daemon.id(), self.traces.path("trace"), None);
+        self.change();
+        poll_until(SOON, || self.settled());
+        let mut calls = strace.calls(self.job.folder().root(), is_staged);
+        strace.end();
+        daemon.stop();
+        let last = calls.iter().rposition(|call| call.point.contains("state/program.json"));
+        calls.truncate(last.expect("a record") + 1);
+        calls
     }
+
+    /// Lets liveconf apply another version, holds it at this call, and kills it there; whether that was so.
+    fn killed_at(&mut self, call: &Call, hold: Duration) -> bool {
+        let daemon = self.start(&format!("after the call before `{}`", call.point));
+        let strace = Strace::attach(daemon.id(), self.traces.path("trace"), Some((&call.name, hold)));
+        self.change();
+        let folder = self.job.folder().root();
+        let with = |finished| Call { finished, ..call.clone() };
+        poll_until(SOON, || {
+            let calls = strace.calls(folder, is_staged);
+            // It may have been let go before it was seen.
+            let seen = calls.contains(&with(false)) || calls.contains(&with(true));
+            if seen { Ok(()) } else { Err(format!("never came to `{}`: {calls:#?}", call.point)) }
+        });
+        daemon.kill();
+        let killed = strace.calls(folder, is_staged).contains(&with(false));
+        strace.end();
+        killed
+    }
+}
+
+/// The first staged file is made.
+fn is_staged(line: &str) -> bool {
+    line.contains("O_EXCL") && line.contains("/out>, \".a.conf")
 }
 
 #[test]
@@ -156,41 +175,24 @@ fn killed_at_every_system_call_of_an_apply() {
     let mut scene = Scene::new();
     scene.job.run(&["once"]).assert_code(0);
     scene.job.write("served", "a 0b 0");
-    let mut daemon = scene.start("at first");
-    let mut guide = scene.whole_apply(&mut daemon);
-    let points: BTreeSet<String> = guide.iter().map(|call| call.point.clone()).collect();
-    for name in [" write", " fsync", " rename", " pidfd_send_signal"] {
-        assert!(points.iter().any(|point| point.contains(name)), "no{name} in {points:#?}");
+    let calls = scene.whole_apply();
+    for name in ["write ", "fsync ", "rename ", "pidfd_send_signal "] {
+        assert!(calls.iter().any(|call| call.point.starts_with(name)), "no {name}in {calls:#?}");
     }
-
-    let mut reached = BTreeSet::new();
-    // Threads share the work, and not always in the same way: a point that was missed is tried again by another trace.
-    for _ in 0..20 {
-        for call in guide.iter().filter(|call| points.contains(&call.point)) {
-            if reached.contains(&call.point) {
-                continue;
-            }
-            if !daemon.is_running() {
-                daemon = scene.start("killed late");
-            }
-            let killed = scene.apply(&mut daemon, Some(call)).killed_at();
+    for call in &calls {
+        // On a busy machine it may be let go before it can be killed: then it is held for longer.
+        let holds = [10, 50, 250, 1000].map(Duration::from_millis);
+        let reached = holds.into_iter().any(|hold| {
+            let killed = scene.killed_at(call, hold);
             for (file, prefix) in [("out/a.conf", "a"), ("out/b.conf", "b")] {
                 let content = scene.job.read(file).unwrap();
                 let whole = [scene.version - 1, scene.version].map(|version| format!("{prefix} {version}"));
-                assert!(whole.contains(&content), "killed at {killed:?}, `{file}` holds {content:?}");
+                assert!(whole.contains(&content), "killed at `{}`, `{file}` holds {content:?}", call.point);
             }
-            if !daemon.is_running() {
-                daemon = scene.start(&format!("killed at {killed:?}"));
-            }
-            reached.extend(killed);
-        }
-        if points.is_subset(&reached) {
-            break;
-        }
-        guide = scene.whole_apply(&mut daemon);
+            killed
+        });
+        assert!(reached, "never killed at `{}` of {calls:#?}", call.point);
     }
-    let missed: Vec<_> = points.difference(&reached).collect();
-    assert!(missed.is_empty(), "never killed at {missed:#?}");
-    println!("killed at each of {} system calls", points.len());
-    daemon.stop();
+    scene.start("after the last call").stop();
+    println!("killed at each of {} system calls", calls.len());
 }

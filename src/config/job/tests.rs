@@ -13,7 +13,7 @@ fn read(job: &Job) -> Result<Config, Vec<String>> {
         config: None,
         state_dir: None,
         environment: BTreeMap::from([("XDG_STATE_HOME".into(), "/state".into())]),
-        working_folder: "/work".into(),
+        working_folder: "/job".into(),
         uid: 1000,
     };
     job_with(job, &options, FAKES).map_err(|problems| problems.iter().map(ToString::to_string).collect())
@@ -31,15 +31,15 @@ fn flags_become_a_configuration() {
     };
     let config = read(&job).unwrap();
     assert_eq!(config.file, None);
-    assert_eq!(config.base, Path::new("/work"));
+    assert_eq!(config.base, Path::new("/job"));
     assert!(config.state_dir.starts_with("/state/liveconf"));
     let registries: Vec<String> =
         config.registries.values().map(|registry| format!("{}={:?}", registry.name, registry.registry)).collect();
-    assert_eq!(registries, [r#"file=Fake("/work/registry.yaml")"#, r#"main=Fake("http://127.0.0.1:2379")"#]);
+    assert_eq!(registries, [r#"file=Fake("/job/registry.yaml")"#, r#"main=Fake("http://127.0.0.1:2379")"#]);
     let [target] = &config.targets[..] else { panic!() };
     assert_eq!(&*target.name, "main");
-    assert_eq!(target.templates[0].source, TemplateSource::File("/work/in.tera".into()));
-    assert_eq!(target.templates[0].dest, Path::new("/work/out.conf"));
+    assert_eq!(target.templates[0].source, TemplateSource::File("/job/in.tera".into()));
+    assert_eq!(target.templates[0].dest, Path::new("/job/out.conf"));
     assert_eq!(target.templates[1].dest, Path::new("/etc/${b}"));
     assert!(target.templates.iter().all(|template| template.mode == Some(0o640)));
     let Program::Shell { script, variables } = &target.check.as_ref().unwrap().command.program else { panic!() };

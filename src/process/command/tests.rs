@@ -128,15 +128,17 @@ async fn a_process_in_the_background_that_holds_the_pipe_is_not_waited_for() {
 
 #[tokio::test]
 async fn what_left_the_session_is_found() {
+    // Another run of this test on the machine has another mark.
+    let run = format!("a-test-of-remains-{:x}", rand::random::<u64>());
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
     let script = format!("setsid sh -c 'echo $$ > {}; exec sleep 60' >/dev/null 2>&1 & sleep 60", file.display());
     let invocation = Invocation { timeout: Duration::from_millis(500), ..shell(&script) };
-    let finished = start(&invocation, &context(), "a-test-of-remains").unwrap();
-    let finished = finished.finish(&invocation, &context(), "a-test-of-remains").await;
+    let finished = start(&invocation, &context(), &run).unwrap();
+    let finished = finished.finish(&invocation, &context(), &run).await;
     assert!(matches!(finished.end, End::TimedOut(_)));
     let pid = number_in(&file).await;
-    let found = remains::with_variable(RUN, "a-test-of-remains");
+    let found = remains::with_variable(RUN, &run);
     assert_eq!(found, [remains::Remains { pid: u32::try_from(pid).unwrap(), name: "sleep".into() }]);
     rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
 }

@@ -162,7 +162,11 @@ impl Function {
             let given = render.check_deadline().map_err(Stop::Failed).and_then(|()| (self.call)(render, &arguments));
             match given {
                 Ok(value) => Ok(value),
-                Err(Stop::Missing | Stop::Denied) => Ok(self.placeholder.value()),
+                Err(Stop::Missing) => Ok(self.placeholder.value()),
+                Err(Stop::Denied) => match arguments.count("min") {
+                    Ok(None | Some(0)) => Ok(self.placeholder.value()),
+                    _ => Err(fail(render, Failure::new("the question is not allowed, and `min=` wants entries"))),
+                },
                 Err(Stop::Failed(failure)) => Err(fail(render, failure)),
             }
         };

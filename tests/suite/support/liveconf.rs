@@ -192,6 +192,11 @@ impl Daemon {
         self.process.wait(within)
     }
 
+    /// Ends it at once, as a crash would.
+    pub fn kill(mut self) {
+        self.process.kill();
+    }
+
     /// Asks it to stop, and fails unless it does so in order.
     #[track_caller]
     pub fn stop(mut self) {

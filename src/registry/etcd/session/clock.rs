@@ -40,12 +40,16 @@ pub(super) struct Suspicion {
 impl Session<'_> {
     /// When something is to be done though nothing comes.
     pub(super) fn due(&self) -> Instant {
-        let mut due = self.next_audit.min(self.next_relist).min(self.opened + self.clocks.max_stream_age);
+        let mut due = self.opened + self.clocks.max_stream_age;
+        // One read at a time: the next begins when this one has ended.
+        if self.reading.is_none() {
+            due = due.min(self.next_audit).min(self.next_relist);
+            if self.state.has_refusals() {
+                due = due.min(self.next_retry);
+            }
+        }
         if !self.watches.is_empty() {
             due = due.min(self.next_sign_of_life());
-        }
-        if self.state.has_refusals() {
-            due = due.min(self.next_retry);
         }
         if let Some(settling) = self.next_settling() {
             due = due.min(settling);
@@ -70,6 +74,9 @@ impl Session<'_> {
         }
         if self.suspicion.as_ref().is_some_and(|suspicion| now >= suspicion.due) {
             self.judge()?;
+        }
+        if self.reading.is_some() {
+            return Ok(());
         }
         if now >= self.next_relist {
             self.next_relist = now + jittered(self.clocks.relist_interval);
@@ -102,9 +109,9 @@ impl Session<'_> {
         self.asked = 0;
     }
 
-    /// Begins a read that does not hold up the stream; one at a time.
+    /// Begins a read that does not hold up the stream.
     fn read_beside(&mut self, purpose: Purpose, wishes: Vec<(KeyRange, Part)>) {
-        if self.reading.is_some() || wishes.is_empty() {
+        if wishes.is_empty() {
             return;
         }
         let connection = self.connection.clone();
@@ -160,7 +167,13 @@ impl Session<'_> {
 
     /// The watch had its time to deliver what an audit had seen.
     fn judge(&mut self) -> Result<(), Stop> {
-        let Some(suspicion) = self.suspicion.take() else { return Ok(()) };
+        let Some(mut suspicion) = self.suspicion.take() else { return Ok(()) };
+        if !self.pending.is_empty() && self.pending_since.elapsed() >= DELIVERY {
+            // The events may be here, and wait for the rest of their transaction on a slow link.
+            suspicion.due = Instant::now() + DELIVERY;
+            self.suspicion = Some(suspicion);
+            return Ok(());
+        }
         for (range, found) in &suspicion.ranges {
             if self.state.audit(range, found, suspicion.revision) {
                 tracing::warn!(registry = %self.feed.registry(), %range, "etcd has lost events of a watch, reading again");

@@ -1,0 +1,67 @@
+//! The Consul registry: KV, catalog and health, over the HTTP API.
+//!
+//! # Layout
+//!
+//! - [`config`] what the configuration says, with its [`address`];
+//! - [`request`] which read of the API answers a query, and what is in its reply: [`kv`], [`health`], [`catalog`];
+//! - [`client`] sends reads over a bounded number of connections, each opened by [`connect`]; [`token`] is what they
+//!   are sent with, [`failure`] what can go wrong;
+//! - [`cursor`] is how far one read has come and when it may be sent again;
+//! - [`watch`] is what outlives an outage; while connected, a [`session`] follows all reads, each [fetched](fetch) by
+//!   a long poll of its own, and publishes; where the [`plan`] finds too many for that, the [`sweep`] reads what
+//!   [`scout`]s have seen to differ.
+//!
+//! # Invariants
+//!
+//! - An index comes from a successful answer and outlives every error.
+//! - An answer is used if it was read consistently, or if its index is above that of the answer before.
+//! - There are never more connections than `max_connections`.
+
+mod address;
+mod bucket;
+mod catalog;
+mod client;
+mod config;
+mod connect;
+mod cursor;
+mod failure;
+mod fetch;
+mod health;
+mod kv;
+mod plan;
+mod request;
+mod scout;
+mod session;
+mod sweep;
+mod token;
+mod watch;
+
+use std::sync::Arc;
+
+pub use address::Address;
+pub use config::{Clocks, Config, ConfigError};
+
+use super::{Kind, Query, Registry, Watch};
+
+/// This kind.
+pub const KIND: Kind = Kind {
+    name: "consul",
+    decode: config::decode,
+    from_address: |address| format!("{{address: {}}}", serde_json::Value::from(address)),
+};
+
+/// A Consul registry as it is configured. Without a connection; made by [`Config::build`].
+#[derive(Debug)]
+pub struct Consul {
+    config: Arc<Config>,
+}
+
+impl Registry for Consul {
+    fn supports(&self, query: &Query) -> Result<(), String> {
+        request::Request::of(query, &self.config).map(drop)
+    }
+
+    fn watch(&self) -> Box<dyn Watch> {
+        Box::new(watch::ConsulWatch::new(self.config.clone()))
+    }
+}
