@@ -17,8 +17,11 @@ pub mod templates {}
 pub mod operation {}
 
 #[cfg(test)]
-#[cfg_attr(not(feature = "etcd"), expect(dead_code, reason = "a build without etcd cannot read all examples"))]
+#[cfg_attr(
+    not(all(feature = "consul", feature = "etcd")),
+    expect(dead_code, reason = "a build without them cannot read all examples")
+)]
 pub(crate) mod page;
 #[cfg(test)]
-#[cfg(feature = "etcd")]
+#[cfg(all(feature = "consul", feature = "etcd"))]
 mod tests;
