@@ -6,9 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-use super::etcd_client::{Client, TlsFiles};
+use super::certificates::{Authority, TlsFiles};
+use super::etcd_client::Client;
 use super::folder::Folder;
 use super::process::{Process, bound, find};
 use super::{SOON, http, poll_until, port};
@@ -46,7 +46,11 @@ impl Etcd {
 
     fn begin(members: usize, tls: bool) -> Self {
         let folder = Folder::in_memory();
-        let tls = tls.then(|| make_certificates(folder.root()));
+        let tls = tls.then(|| {
+            let authority = Authority::new(folder.root(), "ca");
+            authority.server("server");
+            authority.client("client")
+        });
         let members = (0..members)
             .map(|index| Member {
                 name: format!("m{index}"),
@@ -238,22 +242,4 @@ impl Etcd {
         let output = command.output().unwrap();
         assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
-}
-
-/// An authority, and certificates by it for the server and for a client.
-fn make_certificates(folder: &Path) -> TlsFiles {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
-    for (name, hosts) in [("server", vec!["localhost".to_owned(), "127.0.0.1".to_owned()]), ("client", Vec::new())] {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(hosts).unwrap();
-        // A client's certificate with a name in it would be a user's of etcd.
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        let certificate = params.signed_by(&key, &authority).unwrap();
-        fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
-        fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
-    }
-    TlsFiles { ca: folder.join("ca.pem"), cert: folder.join("client.pem"), key: folder.join("client.key") }
 }

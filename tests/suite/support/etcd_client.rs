@@ -1,7 +1,6 @@
 //! A client of etcd that is not the program's own: the few calls that tests make, one after the other or many at once.
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +20,8 @@ use message::{
     LeaseRevokeRequest, Operation, PutRequest, RangeRequest, RangeResponse, Reply, TxnRequest, WatchCreate,
     WatchRequest, WatchResponse, operation, watch_request,
 };
+
+use super::certificates::TlsFiles;
 
 /// The messages of etcd's `rpc.proto` and `kv.proto` that tests send, with the fields that they use.
 pub mod message {
@@ -208,17 +209,6 @@ pub fn delete(key: &str) -> Operation {
 pub fn delete_prefix(prefix: &str) -> Operation {
     let request = DeleteRequest { key: prefix.into(), range_end: prefix_end(prefix) };
     Operation { request: Some(operation::Request::Delete(request)) }
-}
-
-/// The files that prove who we are and who the server is.
-#[derive(Debug, Clone)]
-pub struct TlsFiles {
-    /// The authority that signed both certificates.
-    pub ca: PathBuf,
-    /// Our certificate.
-    pub cert: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
 }
 
 /// A connection. Its calls panic when they fail, but for those that say otherwise.

@@ -1,4 +1,4 @@
-//! The least of HTTP that asking a server of a test needs.
+//! The least of HTTP that asking a server of a test needs: one connection a request, which the server closes.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -6,13 +6,35 @@ use std::time::Duration;
 
 /// Asks for a path of a server on the loopback: status and body.
 pub fn get(port: u16, path: &str) -> io::Result<(u16, String)> {
+    let (status, body) = request(port, "GET", path, b"", &[])?;
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
+/// Sends any request to a server on the loopback: status and body.
+pub fn request(
+    port: u16,
+    method: &str,
+    path: &str,
+    body: &[u8],
+    headers: &[(&str, &str)],
+) -> io::Result<(u16, Vec<u8>)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    // A server that speaks HTTP/1.0 closes the connection at the end of its reply, and sends it in one piece.
+    let mut request =
+        format!("{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {}\r\n", body.len()).into_bytes();
+    for (name, value) in headers {
+        write!(request, "{name}: {value}\r\n")?;
+    }
+    request.extend_from_slice(b"\r\n");
+    request.extend_from_slice(body);
+    stream.write_all(&request)?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply)?;
     let invalid = || io::Error::new(io::ErrorKind::InvalidData, "not an HTTP reply");
-    let (head, body) = reply.split_once("\r\n\r\n").ok_or_else(invalid)?;
+    let end = reply.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(invalid)?;
+    let body = reply.split_off(end + 4);
+    let head = String::from_utf8_lossy(&reply);
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(invalid)?;
-    Ok((status, body.to_owned()))
+    Ok((status, body))
 }

@@ -1,6 +1,13 @@
 //! What a test stands on: real servers on ports of their own, the program in a folder of its own, and waiting that
 //! ends as soon as what is waited for is there.
 
+pub mod certificates;
+#[cfg(feature = "consul")]
+pub mod connections;
+#[cfg(feature = "consul")]
+pub mod consul;
+#[cfg(feature = "consul")]
+pub mod consul_client;
 pub mod etcd;
 pub mod etcd_client;
 pub mod folder;

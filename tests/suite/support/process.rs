@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::LazyLock;
 use std::sync::mpsc::{self, Sender};
@@ -24,9 +24,17 @@ pub fn search_path() -> String {
 /// Where a program is.
 #[track_caller]
 pub fn find(program: &str) -> PathBuf {
+    find_in(None, program)
+}
+
+/// The same where it may also be in one more folder.
+#[track_caller]
+pub fn find_in(more: Option<PathBuf>, program: &str) -> PathBuf {
     search_path()
         .split(':')
-        .map(|folder| Path::new(folder).join(program))
+        .map(PathBuf::from)
+        .chain(more)
+        .map(|folder| folder.join(program))
         .find(|candidate| candidate.is_file())
         .unwrap_or_else(|| panic!("`{program}` is not installed: run .ci/setup"))
 }
