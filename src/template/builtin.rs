@@ -11,8 +11,10 @@ use crate::config::Delimiters;
 pub(super) const FOLDER: &str = "liveconf/";
 
 /// The built-in templates: name and source.
-pub(super) const BUILTINS: &[(&str, &str)] =
-    &[("liveconf/nginx/upstream.tera", include_str!("../../templates/nginx/upstream.tera"))];
+pub(super) const BUILTINS: &[(&str, &str)] = &[
+    ("liveconf/haproxy/servers.tera", include_str!("../../templates/haproxy/servers.tera")),
+    ("liveconf/nginx/upstream.tera", include_str!("../../templates/nginx/upstream.tera")),
+];
 
 /// The source with other delimiters in the place of the usual ones.
 pub(super) fn with_delimiters(source: &str, delimiters: &Delimiters) -> String {

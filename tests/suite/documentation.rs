@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::support::folder::Folder;
 use crate::support::liveconf::{BINARY, Job, example, run_to_end, start};
-use crate::support::process::{find, search_path};
+use crate::support::process::search_path;
 
 /// A fenced block: what stands after the fence, the line of the first line of its text, the text.
 struct Block {
@@ -120,32 +120,21 @@ fn one_shot_in_ci() {
     assert!(output.stdout.contains("-workers = 4\n+workers = 8\n"), "{}", output.stdout);
     job.run(&["once"]).assert_code(0);
     verify().assert_code(0);
+    job.write("app.ini.tera", "{{ key(pth=\"app/name\") }}");
+    verify().assert_code(2).assert_says(&["app.ini.tera:1:", "`pth`"]);
 }
 
-/// nginx on etcd stands in `nginx.rs`, with its servers.
+/// Those that need servers stand in `scenarios`.
 #[test]
 fn every_example_is_known() {
     let mut names: Vec<_> = fs::read_dir(example("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["ci", "nginx-etcd", "static", "systemd"]);
+    assert_eq!(
+        names,
+        ["ci", "container", "haproxy-consul", "nginx-consul", "nginx-etcd", "static", "systemd", "two-registries"]
+    );
     for name in names {
         let folder = example(name.to_str().unwrap());
         assert!(folder.join("README.md").is_file(), "{} has no README", folder.display());
     }
-}
-
-#[test]
-fn systemd_unit() {
-    let unit = fs::read_to_string(example("systemd").join("liveconf.service")).unwrap();
-    assert!(unit.contains("ExecStart=/usr/bin/liveconf run --config /etc/liveconf/liveconf.yaml\n"));
-    // Only a machine with systemd can tell more.
-    if !Path::new("/usr/bin/systemd-analyze").exists() {
-        return;
-    }
-    let folder = Folder::new();
-    folder.write("liveconf.service", unit.replace("/usr/bin/liveconf", BINARY));
-    let mut command = Command::new(find("systemd-analyze"));
-    let output = command.args(["verify", "--man=no"]).arg(folder.path("liveconf.service")).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{said}");
 }

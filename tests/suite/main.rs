@@ -17,7 +17,8 @@ mod commands;
 mod contract;
 mod documentation;
 mod life;
-mod nginx;
 mod reload;
+#[cfg(all(feature = "consul", feature = "etcd"))]
+mod scenarios;
 mod servers;
 mod unwell_etcd;

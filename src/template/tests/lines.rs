@@ -81,7 +81,7 @@ fn the_upstream_of_nginx() {
     let instances = vec![instance("w1", "10.0.0.1", 80), heavy, drained];
     assert_eq!(
         Bench::new().service("web", instances).output(source),
-        "upstream web {\n    least_conn;\n    server 10.0.0.1:80 max_fails=3;\n    \
+        "upstream web {\n    least_conn;\n    server 10.0.0.1:80 weight=1 max_fails=3;\n    \
          server [2001:db8::1]:81 weight=5 max_fails=3;\n    server web3.internal:82 down max_fails=3;\n}\n"
     );
     for (address, port) in [("10.0.0.1; } server {", 80), ("10.0.0.1", 0), ("a\nb", 80)] {
@@ -89,6 +89,60 @@ fn the_upstream_of_nginx() {
         assert_eq!(error.kind, ErrorKind::Function, "{error}");
         assert_eq!(error.file, "liveconf/nginx/upstream.tera (built in)");
         assert_eq!((error.notes[0].file.as_str(), error.notes[0].line), ("test.conf", 1));
+    }
+}
+
+#[test]
+fn the_servers_of_haproxy() {
+    let source = "{{ <haproxy.servers servers={service(name=\"web\")} parameters=\"check\" /> }}\n";
+    let in_state = |id: &str, address: &str, status| {
+        let mut instance = instance(id, address, 80);
+        (instance.status, instance.weight) = (status, 300);
+        instance
+    };
+    let instances = vec![
+        in_state("w1", "10.0.0.1", Status::Passing),
+        in_state("w2", "10.0.0.1", Status::Critical),
+        in_state("w3", "10.0.0.3", Status::Maintenance),
+        in_state("w4", "2001:db8::1", Status::Warning),
+    ];
+    assert_eq!(
+        Bench::new().service("web", instances).output(source),
+        "    server 10.0.0.1:80 10.0.0.1:80 weight 256 check\n    \
+         server 10.0.0.1:80:2 10.0.0.1:80 weight 256 disabled check\n    \
+         server 10.0.0.3:80 10.0.0.3:80 weight 0 check\n    \
+         server 2001:db8::1:80 [2001:db8::1]:80 weight 256 check\n"
+    );
+    assert_eq!(Bench::new().service("web", vec![]).output(source), "");
+    let error = Bench::new().service("web", vec![instance("w1", "10.0.0.1\n bind :1", 80)]).error(source);
+    assert_eq!((error.kind, error.file.as_str()), (ErrorKind::Function, "liveconf/haproxy/servers.tera (built in)"));
+}
+
+/// What stands in `meta` is a weight only where it is one.
+#[test]
+fn a_weight_out_of_meta() {
+    for (written, nginx, haproxy) in [
+        ("5", "weight=5", "weight 5"),
+        ("0", "down", "weight 0"),
+        ("65535", "weight=65535", "weight 256"),
+        ("65536", "weight=3", "weight 3"),
+        ("-1", "weight=3", "weight 3"),
+        ("", "weight=3", "weight 3"),
+        ("5; evil", "weight=3", "weight 3"),
+        ("1e3", "weight=3", "weight 3"),
+    ] {
+        let mut instance = instance("w1", "10.0.0.1", 80);
+        instance.weight = 3;
+        instance.meta.insert("weight".into(), written.into());
+        let source = "{{ <nginx.upstream name=\"web\" servers={service(name=\"web\")} meta_weight=\"weight\" /> }}\n\
+                      {{ <haproxy.servers servers={service(name=\"web\")} meta_weight=\"weight\" /> }}\n";
+        assert_eq!(
+            Bench::new().service("web", vec![instance]).output(source),
+            format!(
+                "upstream web {{\n    server 10.0.0.1:80 {nginx};\n}}\n    server 10.0.0.1:80 10.0.0.1:80 {haproxy}\n"
+            ),
+            "{written:?}"
+        );
     }
 }
 
