@@ -94,7 +94,7 @@ fn several_registries_and_a_call_that_names_none() {
 
 #[test]
 fn an_unknown_registry_kind() {
-    refused(&job(&config("", "", "  other:\n    ectd: {}\n"), "x"), &["liveconf.yaml:5:5", "`ectd`", "`etcd`"]);
+    refused(&job(&config("", "", "  other:\n    fiel: {}\n"), "x"), &["liveconf.yaml:5:5", "`fiel`", "`file`"]);
 }
 
 #[test]

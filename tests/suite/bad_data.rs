@@ -1,7 +1,6 @@
 //! What bad data gets while liveconf runs: the old file stays, the reason is logged once with its place, other targets
 //! go on, and good data is taken as ever.
 
-use crate::support::etcd::Etcd;
 use crate::support::liveconf::{Daemon, Job};
 
 /// Two targets on one file registry: `bad.tera` is the test's, `good` follows the key `good`.
@@ -124,9 +123,10 @@ fn a_registry_file_that_is_half_written() {
     daemon.stop();
 }
 
+#[cfg(feature = "etcd")]
 #[test]
 fn a_value_that_is_not_utf8() {
-    let etcd = Etcd::start();
+    let etcd = crate::support::etcd::Etcd::start();
     let client = etcd.client();
     client.put("/good", "1");
     client.put("/x", "before");

@@ -1,6 +1,9 @@
 //! The contract that every kind of registry keeps. A kind is one line in `contract!` and an [`Origin`] in a file of
-//! its own under `origin`: how its data is changed from outside, and how it is taken away and given back.
+//! its own beside this: how its data is changed from outside, and how it is taken away and given back.
 
+#[cfg(feature = "consul")]
+mod consul;
+#[cfg(feature = "etcd")]
 mod etcd;
 mod file;
 mod model;
@@ -15,6 +18,9 @@ use model::{Change, Model};
 
 /// Where the data of a registry lives: a server, a file.
 trait Origin {
+    /// The services that are there though nobody registered them.
+    const SERVICES: &[&str] = &[];
+
     /// One that runs and is empty.
     fn start() -> Self;
 
@@ -83,7 +89,7 @@ targets:
     /// Waits until the file is what the model renders to.
     #[track_caller]
     fn wait(&self) {
-        self.job.wait_for("all.conf", &self.model.rendered());
+        self.job.wait_for("all.conf", &self.model.rendered(O::SERVICES));
     }
 }
 
@@ -152,7 +158,7 @@ fn a_thousand_random_changes<O: Origin>() {
     let mut random = seed::random("a_thousand_random_changes");
     let mut scene = Scene::<O>::start(&[]);
     let mut leased: Vec<Change> = Vec::new();
-    let mut made = 0;
+    let (mut made, mut waited) = (0, 0);
     while made < 1000 {
         match random.random_range(0..100) {
             0..8 if leased.is_empty() => {
@@ -177,7 +183,8 @@ fn a_thousand_random_changes<O: Origin>() {
                 made += changes.len();
             }
         }
-        if made % 100 == 0 {
+        if made / 100 > waited {
+            waited = made / 100;
             scene.wait();
         }
     }
@@ -218,8 +225,8 @@ fn distinct(changes: Vec<Change>) -> Vec<Change> {
 }
 
 macro_rules! contract {
-    ($($name:ident: $origin:ty;)*) => {
-        $(mod $name {
+    ($($(#[$condition:meta])* $name:ident: $origin:ty;)*) => {
+        $($(#[$condition])* mod $name {
             use super::*;
 
             #[test]
@@ -241,5 +248,10 @@ macro_rules! contract {
 // One line a kind.
 contract! {
     on_a_file: file::FileOrigin;
+    #[cfg(feature = "etcd")]
     on_etcd: etcd::EtcdOrigin;
+    #[cfg(feature = "consul")]
+    on_consul: consul::Plain;
+    #[cfg(feature = "consul")]
+    on_consul_over_tls: consul::OverTls;
 }

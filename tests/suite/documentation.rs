@@ -58,7 +58,10 @@ fn the_readme_does_what_it_shows() {
             (other, _) => panic!("README.md:{}: nobody runs a block of `{other}`", block.line),
         }
     }
-    job.run(&["check"]).assert_code(0);
+    // Its configuration is of a registry on etcd.
+    if cfg!(feature = "etcd") {
+        job.run(&["check"]).assert_code(0);
+    }
     assert!(sessions > 0, "the README shows no session");
 }
 

@@ -8,17 +8,28 @@
     reason = "a test may fail where it stands, and shows what it chose; nobody else uses what it is made of"
 )]
 
+#[cfg_attr(
+    not(all(feature = "consul", feature = "etcd")),
+    expect(dead_code, reason = "without the tests of a kind, a part of it is not needed")
+)]
 mod support;
 
 mod atomic;
 mod bad_configuration;
 mod bad_data;
+#[cfg(feature = "etcd")]
+mod busy_reader;
 mod commands;
+#[cfg(feature = "consul")]
+mod consul_kind;
 mod contract;
 mod documentation;
+#[cfg(feature = "etcd")]
+mod etcd_kind;
 mod life;
 mod reload;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod scenarios;
 mod servers;
+#[cfg(feature = "etcd")]
 mod unwell_etcd;

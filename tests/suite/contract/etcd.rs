@@ -35,7 +35,7 @@ impl Origin for EtcdOrigin {
     }
 
     fn section(&self) -> String {
-        format!("etcd: {{endpoints: {}}}", self.etcd.endpoints_yaml())
+        format!("etcd: {}", self.etcd.section())
     }
 
     fn commit(&mut self, changes: &[Change], _after: &Model) {

@@ -100,8 +100,8 @@ impl Model {
         }
     }
 
-    /// What [`TEMPLATE`] gives.
-    pub fn rendered(&self) -> String {
+    /// What [`TEMPLATE`] gives where the registry itself brings these services.
+    pub fn rendered(&self, own_services: &[&str]) -> String {
         let below = |folder: &'static str| {
             self.keys.iter().filter_map(move |(key, value)| Some((key.strip_prefix(folder)?, value)))
         };
@@ -117,7 +117,8 @@ impl Model {
         for name in names {
             writeln!(text, "ls {name}").unwrap();
         }
-        let services: BTreeSet<_> = self.instances.keys().map(|(service, _)| service).collect();
+        let services: BTreeSet<_> =
+            self.instances.keys().map(|(service, _)| service.as_str()).chain(own_services.iter().copied()).collect();
         for service in services {
             writeln!(text, "service {service}").unwrap();
         }

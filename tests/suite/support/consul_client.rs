@@ -37,9 +37,9 @@ pub struct Token {
     pub secret: String,
 }
 
-/// One change of a transaction of keys.
+/// One change of a transaction, as its API takes it: `{"KV": {"Verb", ...}}` and the like.
 #[derive(Debug, Clone)]
-pub struct Operation(Value);
+pub struct Operation(pub Value);
 
 /// Puts `value` at `key`.
 pub fn put(key: &str, value: impl AsRef<[u8]>) -> Operation {

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -17,7 +18,11 @@ use super::{SOON, http, poll_until, port};
 pub struct Etcd {
     folder: Folder,
     members: Vec<Member>,
+    /// More flags for every member.
+    flags: Vec<String>,
     tls: Option<TlsFiles>,
+    /// `USER:PASSWORD` of who may do everything, once users are required.
+    root: OnceLock<String>,
 }
 
 struct Member {
@@ -31,20 +36,25 @@ struct Member {
 impl Etcd {
     /// One member.
     pub fn start() -> Self {
-        Self::cluster(1)
+        Self::with(&[])
+    }
+
+    /// One member with more flags.
+    pub fn with(flags: &[&str]) -> Self {
+        Self::begin(1, false, flags)
     }
 
     /// Several members, all well.
     pub fn cluster(members: usize) -> Self {
-        Self::begin(members, false)
+        Self::begin(members, false, &[])
     }
 
     /// One member that speaks TLS only and demands a client certificate.
     pub fn with_tls() -> Self {
-        Self::begin(1, true)
+        Self::begin(1, true, &[])
     }
 
-    fn begin(members: usize, tls: bool) -> Self {
+    fn begin(members: usize, tls: bool, flags: &[&str]) -> Self {
         let folder = Folder::in_memory();
         let tls = tls.then(|| {
             let authority = Authority::new(folder.root(), "ca");
@@ -60,7 +70,8 @@ impl Etcd {
                 process: None,
             })
             .collect();
-        let mut etcd = Self { folder, members, tls };
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let mut etcd = Self { folder, members, flags, tls, root: OnceLock::new() };
         for index in 0..etcd.members.len() {
             etcd.launch(index);
         }
@@ -79,6 +90,24 @@ impl Etcd {
     /// The same as a list in YAML.
     pub fn endpoints_yaml(&self) -> String {
         format!("[{}]", self.endpoints().join(", "))
+    }
+
+    /// What stands under `etcd:` to reach all members: a flow mapping.
+    pub fn section(&self) -> String {
+        self.section_with("")
+    }
+
+    /// The same with more settings, such as `prefix: /team`.
+    pub fn section_with(&self, more: &str) -> String {
+        let mut settings = vec![format!("endpoints: {}", self.endpoints_yaml())];
+        settings.extend(self.tls.as_ref().map(TlsFiles::settings));
+        settings.extend((!more.is_empty()).then(|| more.to_owned()));
+        format!("{{{}}}", settings.join(", "))
+    }
+
+    /// The port where clients reach a member.
+    pub fn port_of(&self, index: usize) -> u16 {
+        self.members[index].client_port
     }
 
     /// The files that a client of a cluster with TLS needs.
@@ -105,6 +134,7 @@ impl Etcd {
         self.ctl(["user", "add", &format!("reader:{reader_password}")]);
         self.ctl(["user", "grant-role", "reader", "reads"]);
         self.ctl(["auth", "enable"]);
+        self.root.set(format!("root:{root_password}")).expect("users are required once");
     }
 
     /// Ends a member at once.
@@ -161,12 +191,21 @@ impl Etcd {
 
     /// The number that a member counts under this name in its metrics, over all its labels; 0 if it has none yet.
     pub fn metric(&self, index: usize, name: &str) -> u64 {
+        self.sum(index, |line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])))
+    }
+
+    /// The calls of a gRPC method, such as `Range`, that a member has counted since it started.
+    pub fn calls(&self, index: usize, method: &str) -> u64 {
+        let label = format!("grpc_method=\"{method}\"");
+        self.sum(index, |line| line.starts_with("grpc_server_started_total{") && line.contains(&label))
+    }
+
+    fn sum(&self, index: usize, is_counted: impl Fn(&str) -> bool) -> u64 {
         let (status, body) = http::get(self.members[index].metrics_port, "/metrics").unwrap();
         assert_eq!(status, 200);
-        let is_ours = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
         let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters are whole and positive")]
-        let count = body.lines().filter(is_ours).filter_map(value).sum::<f64>() as u64;
+        let count = body.lines().filter(|line| is_counted(line)).filter_map(value).sum::<f64>() as u64;
         count
     }
 
@@ -200,6 +239,7 @@ impl Etcd {
             format!("--listen-metrics-urls=http://127.0.0.1:{}", member.metrics_port),
             "--logger=zap".into(),
         ]);
+        command.args(&self.flags);
         if let Some(tls) = &self.tls {
             command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(&tls.ca);
             command.arg("--cert-file").arg(tls.ca.with_file_name("server.pem"));
@@ -232,10 +272,14 @@ impl Etcd {
         });
     }
 
+    /// Runs `etcdctl`, as root once users are required.
     #[track_caller]
-    fn ctl<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) {
+    pub fn ctl<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) {
         let mut command = Command::new(find("etcdctl"));
         command.env("ETCDCTL_API", "3").env("ETCDCTL_ENDPOINTS", &self.endpoints()[0]).args(arguments);
+        if let Some(root) = self.root.get() {
+            command.env("ETCDCTL_USER", root);
+        }
         if let Some(tls) = &self.tls {
             command.env("ETCDCTL_CACERT", &tls.ca).env("ETCDCTL_CERT", &tls.cert).env("ETCDCTL_KEY", &tls.key);
         }

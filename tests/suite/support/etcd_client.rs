@@ -195,7 +195,12 @@ pub fn prefix_end(prefix: &str) -> Vec<u8> {
 
 /// Puts `value` at `key`.
 pub fn put(key: &str, value: impl AsRef<[u8]>) -> Operation {
-    let request = PutRequest { key: key.into(), value: value.as_ref().to_vec(), lease: 0 };
+    put_bytes(key.as_bytes(), value)
+}
+
+/// The same at a key that need not be text.
+pub fn put_bytes(key: &[u8], value: impl AsRef<[u8]>) -> Operation {
+    let request = PutRequest { key: key.to_vec(), value: value.as_ref().to_vec(), lease: 0 };
     Operation { request: Some(operation::Request::Put(request)) }
 }
 
@@ -244,6 +249,12 @@ impl Client {
         let request = AuthenticateRequest { name: name.into(), password: password.into() };
         let reply: AuthenticateResponse = self.call("Auth/Authenticate", request);
         self.token = Some(reply.token.parse().unwrap());
+    }
+
+    /// Gives a user another password, which ends what was logged in with the old one.
+    pub fn change_password(&self, name: &str, password: &str) {
+        let request = AuthenticateRequest { name: name.into(), password: password.into() };
+        let _: Reply = self.call("Auth/UserChangePassword", request);
     }
 
     /// Puts `value` at `key`; the revision.

@@ -2,14 +2,16 @@
 //! ends as soon as what is waited for is there.
 
 pub mod certificates;
-#[cfg(feature = "consul")]
 pub mod connections;
 #[cfg(feature = "consul")]
 pub mod consul;
 #[cfg(feature = "consul")]
 pub mod consul_client;
+#[cfg(feature = "etcd")]
 pub mod etcd;
+#[cfg(feature = "etcd")]
 pub mod etcd_client;
+pub mod follower;
 pub mod folder;
 pub mod haproxy;
 pub mod http;
@@ -18,6 +20,7 @@ pub mod nginx;
 pub mod port;
 pub mod process;
 pub mod reader;
+pub mod runtime;
 pub mod seed;
 pub mod strace;
 

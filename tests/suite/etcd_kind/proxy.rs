@@ -1,7 +1,7 @@
 //! A proxy in front of a real etcd that does to the watch stream what real servers do once in a blue moon.
 
 use std::future::Future;
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -18,33 +18,36 @@ use tonic::server::StreamingService;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::support::port;
+use crate::support::runtime::runtime;
+
 /// What the server says on the watch stream; events are passed on as they are.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct WatchResponse {
+pub struct WatchResponse {
     #[prost(message, optional, tag = "1")]
-    pub(crate) header: Option<Header>,
+    pub header: Option<Header>,
     #[prost(int64, tag = "2")]
-    pub(crate) watch_id: i64,
+    pub watch_id: i64,
     #[prost(bool, tag = "3")]
-    pub(crate) created: bool,
+    pub created: bool,
     #[prost(bool, tag = "4")]
-    pub(crate) canceled: bool,
+    pub canceled: bool,
     #[prost(int64, tag = "5")]
-    pub(crate) compact_revision: i64,
+    pub compact_revision: i64,
     #[prost(string, tag = "6")]
-    pub(crate) cancel_reason: String,
+    pub cancel_reason: String,
     #[prost(bool, tag = "7")]
-    pub(crate) fragment: bool,
+    pub fragment: bool,
     #[prost(bytes = "vec", repeated, tag = "11")]
-    pub(crate) events: Vec<Vec<u8>>,
+    pub events: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct Header {
+pub struct Header {
     #[prost(uint64, tag = "1")]
-    pub(crate) cluster_id: u64,
+    pub cluster_id: u64,
     #[prost(int64, tag = "3")]
-    pub(crate) revision: i64,
+    pub revision: i64,
 }
 
 /// How a member is, as far as it is looked at.
@@ -59,37 +62,36 @@ struct StatusResponse {
 type Tamper = Box<dyn FnMut(WatchResponse) -> Vec<WatchResponse> + Send>;
 
 /// A proxy that runs until it is dropped.
-pub(crate) struct Proxy {
-    pub(crate) endpoint: String,
+pub struct Proxy {
+    pub endpoint: String,
     tamper: Arc<Mutex<Tamper>>,
     version: Arc<Mutex<Option<String>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Proxy {
-    pub(crate) fn start(upstream: &str) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    pub fn start(upstream: &str) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], port::free()));
         let tamper: Arc<Mutex<Tamper>> = Arc::new(Mutex::new(Box::new(|response| vec![response])));
         let version: Arc<Mutex<Option<String>>> = Arc::default();
+        let _within = runtime().enter();
         let forward = Forward {
             upstream: Endpoint::from_shared(upstream.to_owned()).unwrap().connect_lazy(),
             tamper: tamper.clone(),
             version: version.clone(),
             path: String::new(),
         };
-        let task = tokio::spawn(async move { Server::builder().serve(address, forward).await.unwrap() });
+        let task = runtime().spawn(async move { Server::builder().serve(address, forward).await.unwrap() });
         Self { endpoint: format!("http://{address}"), tamper, version, task }
     }
 
     /// From now on each response on the watch stream becomes these.
-    pub(crate) fn tamper(&self, tamper: impl FnMut(WatchResponse) -> Vec<WatchResponse> + Send + 'static) {
+    pub fn tamper(&self, tamper: impl FnMut(WatchResponse) -> Vec<WatchResponse> + Send + 'static) {
         *self.tamper.lock().unwrap() = Box::new(tamper);
     }
-}
 
-impl Proxy {
     /// Lets the server say that it is of this version.
-    pub(crate) fn claim_version(&self, version: &str) {
+    pub fn claim_version(&self, version: &str) {
         *self.version.lock().unwrap() = Some(version.to_owned());
     }
 }

@@ -8,15 +8,17 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::support::runtime::runtime;
+
 /// What a link is like.
 #[derive(Clone, Copy)]
-pub(crate) struct Quality {
+pub struct Quality {
     /// How long a byte is under way, in each direction.
-    pub(crate) delay: Duration,
+    pub delay: Duration,
     /// How many bytes a second come from the server on one connection.
-    pub(crate) bytes_per_second: u32,
+    pub bytes_per_second: u32,
     /// How long a connection lasts.
-    pub(crate) cut_after: Duration,
+    pub cut_after: Duration,
 }
 
 impl Default for Quality {
@@ -27,16 +29,16 @@ impl Default for Quality {
 }
 
 /// A link that is there until it is dropped.
-pub(crate) struct Link {
-    pub(crate) endpoint: String,
+pub struct Link {
+    pub endpoint: String,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Link {
-    pub(crate) async fn start(server_port: u16, quality: Quality) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    pub fn start(server_port: u16, quality: Quality) -> Self {
+        let listener = runtime().block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let task = tokio::spawn(async move {
+        let task = runtime().spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (client, _) = listener.accept().await.unwrap();

@@ -1,0 +1,92 @@
+//! What newer servers and proxies say, and how hard a server is asked.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::fake::{Fake, Request, reply, silence};
+use super::{follow_at, follow_with};
+use crate::support::consul::Consul;
+use crate::support::follower::{any, key};
+
+#[test]
+fn an_answer_that_was_filtered_is_no_answer() {
+    let fake = Fake::start(|target, _| match target {
+        target if target.contains("index=") => silence(),
+        _ => reply(200, "X-Consul-Index: 5\r\nX-Consul-Results-Filtered-By-ACLs: true\r\n", "[]"),
+    });
+    let follower = follow_at(&fake.address, "", [any("web")]);
+    let error = follower.failure(&any("web")).reason;
+    assert!(error.contains("may not read all"), "{error}");
+    assert!(follower.seen().answers.is_empty());
+    let follower = follow_at(&fake.address, "allow_filtered: true", [any("web")]);
+    follower.expect(&any("web"), "");
+}
+
+#[test]
+fn a_pause_that_consul_asks_for_is_kept() {
+    for (status, outages) in [(429, 0), (503, 1)] {
+        let fake = Fake::start(move |target, before| match before {
+            0 => reply(status, "Retry-After: 1\r\n", ""),
+            _ if target.contains("index=") => silence(),
+            _ => reply(200, "X-Consul-Index: 5\r\n", r#"[{"Key": "a", "Value": "MQ=="}]"#),
+        });
+        let follower = follow_at(&fake.address, "", [key("a")]);
+        follower.expect(&key("a"), "1");
+        let times = fake.times("/v1/kv/a");
+        let pause = times[1] - times[0];
+        assert!((Duration::from_secs(1)..Duration::from_secs(4)).contains(&pause), "{status}: {pause:?}");
+        assert_eq!(follower.seen().outages.len(), outages, "{status}");
+    }
+}
+
+#[test]
+fn a_server_without_rest_is_asked_in_measure() {
+    // Every answer is new, or every one is as old as the one before.
+    let rising: fn(usize) -> usize = |before| before + 2;
+    let standing: fn(usize) -> usize = |_| 7;
+    for index in [rising, standing] {
+        let fake = Fake::start(move |_, before| {
+            let pair = format!(r#"[{{"Key": "a", "Value": "MQ==", "Flags": {before}}}]"#);
+            reply(200, &format!("X-Consul-Index: {}\r\n", index(before)), &pair)
+        });
+        let begun = Instant::now();
+        let follower = follow_at(&fake.address, "", [key("a")]);
+        follower.expect(&key("a"), "1");
+        thread::sleep(Duration::from_secs(1));
+        let asked = fake.times("/v1/kv/a").len();
+        // Ten a second, after two at once.
+        let most = 3 + usize::try_from(begun.elapsed().as_millis() / 100).unwrap();
+        assert!((3..=most).contains(&asked), "{asked} in {:?}", begun.elapsed());
+        follower.assert_no_outage();
+    }
+}
+
+#[test]
+fn a_token_goes_into_a_header_only() {
+    let fake = Fake::start(|target, _| match target {
+        target if target.contains("index=") => silence(),
+        _ => reply(404, "X-Consul-Index: 5\r\n", ""),
+    });
+    let address = format!("{}/consul/", fake.address);
+    let follower = follow_at(&address, "token: hunter2, datacenter: dc2, namespace: team", [key("a")]);
+    follower.expect(&key("a"), "absent");
+    let requests = fake.requests();
+    assert!(requests.iter().all(|request| request.head.contains("\r\nx-consul-token: hunter2\r\n")), "{requests:?}");
+    let targets: Vec<_> = requests.iter().map(Request::target).collect();
+    assert!(targets.iter().all(|target| !target.contains("hunter2")), "{targets:?}");
+    assert!(targets.contains(&"/consul/v1/kv/a?dc=dc2&ns=team&consistent"), "{targets:?}");
+}
+
+#[test]
+fn few_connections_are_used_where_few_are_allowed() {
+    let consul = Consul::with(json!({"limits": {"http_max_conns_per_client": 5}}));
+    let follower = follow_with(&consul, "probe_interval: 50ms", [key("a"), key("b")]);
+    for round in 0..20 {
+        consul.client().put("a", round.to_string());
+        follower.expect(&key("a"), &round.to_string());
+    }
+    assert!(consul.connections() <= 3, "{}", consul.connections());
+    follower.assert_no_outage();
+}
