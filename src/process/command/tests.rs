@@ -133,13 +133,22 @@ async fn what_left_the_session_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
     let script = format!("setsid sh -c 'echo $$ > {}; exec sleep 60' >/dev/null 2>&1 & sleep 60", file.display());
-    let invocation = Invocation { timeout: Duration::from_millis(500), ..shell(&script) };
-    let finished = start(&invocation, &context(), &run).unwrap();
-    let finished = finished.finish(&invocation, &context(), &run).await;
-    assert!(matches!(finished.end, End::TimedOut(_)));
+    let invocation = Invocation { timeout: Duration::from_millis(300), ..shell(&script) };
+    let running = start(&invocation, &context(), &run).unwrap();
     let pid = number_in(&file).await;
-    let found = remains::with_variable(RUN, &run);
-    assert_eq!(found, [remains::Remains { pid: u32::try_from(pid).unwrap(), name: "sleep".into() }]);
+    let finished = running.finish(&invocation, &context(), &run).await;
+    assert!(matches!(finished.end, End::TimedOut(_)));
+    let left = [remains::Remains { pid: u32::try_from(pid).unwrap(), name: "sleep".into() }];
+    // It writes its number a moment before it becomes what it stays.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let found = remains::with_variable(RUN, &run);
+        if found == left {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{found:?}");
+        sleep(Duration::from_millis(5)).await;
+    }
     rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
 }
 

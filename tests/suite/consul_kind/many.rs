@@ -34,7 +34,7 @@ fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
 }
 
-/// Registers `count` services and follows all of them; twenty of them change in their health, and twenty in their
+/// Registers `count` services and follows all of them; ten of them change in their health, and ten in their
 /// port. There may be `most` connections.
 fn follow_many(consul: &Consul, count: usize, most: usize) {
     let client = consul.client();
@@ -50,7 +50,7 @@ fn follow_many(consul: &Consul, count: usize, most: usize) {
 
     for (what, first_port) in [("health", 1000), ("port", 2000)] {
         let mut latencies = Vec::new();
-        for round in 0..20 {
+        for round in 0..10 {
             // Away from the change before, so that they do not help each other.
             thread::sleep(Duration::from_millis(37 * (u64::from(round) % 7)));
             let number = (usize::from(round) * 7919) % count;

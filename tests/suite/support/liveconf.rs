@@ -1,11 +1,12 @@
 //! The program under test, in a folder of its own.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 
@@ -38,9 +39,12 @@ impl Job {
         Self { folder }
     }
 
-    /// With one more file.
+    /// With one more file, which was there long before. One that is young when the program starts may still be about to
+    /// be written, and is read again a moment later.
     pub fn with(self, path: &str, content: impl AsRef<[u8]>) -> Self {
         self.folder.write(path, content);
+        let file = File::options().append(true).open(self.folder.path(path)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
         self
     }
 
