@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use http::{HeaderMap, StatusCode, Uri};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::{StatusCode, Url};
 
 use super::config::Clocks;
 use super::cursor::jittered;
@@ -174,8 +174,8 @@ fn said(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> String {
 
 /// Where it should go instead, without what may be secret in it.
 fn redirect(headers: &HeaderMap) -> String {
-    let to = headers.get(LOCATION).and_then(|value| value.to_str().ok()?.parse::<Uri>().ok());
-    let origin = to.as_ref().and_then(|to| Some(format!("{}://{}", to.scheme_str()?, to.authority()?.host())));
+    let to = headers.get(LOCATION).and_then(|value| value.to_str().ok()?.parse::<Url>().ok());
+    let origin = to.as_ref().and_then(|to| Some(format!("{}://{}", to.scheme(), to.host_str()?)));
     match origin {
         Some(origin) => {
             format!("it redirects to `{origin}`, which is not followed: put the final address into `address`")

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
@@ -32,6 +33,8 @@ pub(super) struct ConsulWatch {
     pub(super) hasher: RandomState,
     /// When it was last said that an index did not go on.
     pub(super) doubted: Option<Instant>,
+    /// One for each connection that may be open.
+    places: Arc<Semaphore>,
     /// When Consul wants to be asked again.
     not_before: Option<Instant>,
     /// When it was last begun to name reads that are refused, and how many were since.
@@ -43,6 +46,7 @@ pub(super) struct ConsulWatch {
 impl ConsulWatch {
     pub(super) fn new(config: Arc<Config>) -> Self {
         Self {
+            places: Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS))),
             config,
             cursors: BTreeMap::new(),
             hasher: RandomState::new(),
@@ -63,7 +67,7 @@ impl ConsulWatch {
             Ok(token) => token,
             Err(outage) => return outage,
         };
-        let client = match Client::new(&self.config, token.follow()) {
+        let client = match Client::new(&self.config, token.follow(), self.places.clone()) {
             Ok(client) => client,
             Err(reason) => return Outage(format!("`{address}`: {reason}")),
         };
