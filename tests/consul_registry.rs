@@ -981,6 +981,38 @@ async fn few_connections_are_used_where_few_are_allowed() {
     assert_eq!(follower.outages(), [""; 0]);
 }
 
+/// Consul holds the polls of a program that has ended until their wait is over, and counts their connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn polls_that_were_left_behind_shut_nobody_out() {
+    const COUNT: usize = 20;
+    let agent = Agent::start(json!({"limits": {"http_max_conns_per_client": 32}}));
+    let mut filler = Filler::new(&agent);
+    for number in 0..COUNT {
+        filler.register(&node_of(number), &name_of(number), 1000, "passing");
+    }
+    let section = format!("{{address: '{}', wait: 3s, request_timeout: 2s}}", agent.address());
+    let mut left_behind = Vec::new();
+    for round in 1..=3 {
+        let follower = Follower::start(&section, (0..COUNT).map(|number| any(&name_of(number))));
+        follower.until(SOON, "all answered", |seen| (seen.answers.len() == COUNT).then_some(())).await;
+        filler.register(&node_of(7), &name_of(7), 1000 + round, "passing");
+        becomes!(follower, any(&name_of(7)), shown, [format!("service-7-1:{}:passing:1", 1000 + round)]);
+        assert_eq!(follower.outages(), [""; 0], "round {round}");
+        assert_eq!(agent.connections() >= COUNT, round == 1, "{} in round {round}", agent.connections());
+        left_behind.push(follower);
+        if round < 3 {
+            left_behind.clear();
+        }
+    }
+    // Once they are over, there are connections for a poll each.
+    let deadline = Instant::now() + SOON;
+    while agent.connections() < COUNT {
+        assert!(Instant::now() < deadline, "{}", agent.connections());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(left_behind[0].outages(), [""; 0]);
+}
+
 // ---- Tokens ----
 
 const ROOT: &[(&str, &str)] = &[("X-Consul-Token", "root-token")];

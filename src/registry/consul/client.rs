@@ -1,10 +1,11 @@
 //! Sends reads to Consul, and asks whether it is there.
 
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::join_all;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, Request, Response, StatusCode, Url};
 use tokio::sync::{Semaphore, watch};
@@ -18,6 +19,13 @@ use super::lanes::{Lanes, Turn};
 /// The largest body that is read. Consul's values are at most 512 KiB each.
 const LARGEST_BODY: usize = 256 << 20;
 
+/// Answered without any right.
+const LEADER: &str = "status/leader";
+
+/// What it means if a connection is closed while others are answered.
+pub(super) const TOO_MANY: &str =
+    "Consul closes connections beyond its `limits.http_max_conns_per_client`, by default 200 from one address";
+
 /// A client of one Consul.
 pub(super) struct Client {
     /// What stands before the names of the API.
@@ -30,6 +38,17 @@ pub(super) struct Client {
     has_certificate: bool,
     /// When a whole answer last came.
     heard: Mutex<Option<Instant>>,
+    narrow: Mutex<Option<Narrow>>,
+}
+
+/// Consul does not take as many connections as we may open.
+#[derive(Debug, Clone, Copy)]
+struct Narrow {
+    /// Those that we make do with.
+    connections: usize,
+    until: Instant,
+    /// How often it was so again.
+    times: u32,
 }
 
 /// An answer as it came.
@@ -59,17 +78,26 @@ impl Client {
             is_tls: config.address.is_tls(),
             has_certificate: config.cert_file.is_some(),
             heard: Mutex::default(),
+            narrow: Mutex::default(),
         }))
     }
 
     /// Reads that can be under way at a time; known once one was answered.
     pub(super) fn capacity(&self) -> usize {
-        self.max_connections * self.lanes.streams()
+        let now = Instant::now();
+        let narrow = self.narrow().filter(|narrow| now < narrow.until);
+        let connections = narrow.map_or(self.max_connections, |narrow| narrow.connections);
+        connections * self.lanes.streams()
     }
 
     /// The token as it changes.
     pub(super) fn token(&self) -> watch::Receiver<Option<HeaderValue>> {
         self.token.clone()
+    }
+
+    /// Closes connections that are not needed for so many `reads` at a time.
+    pub(super) fn trim(&self, reads: usize) {
+        self.lanes.trim(reads.div_ceil(self.lanes.streams()));
     }
 
     /// Closes the connections that nobody reads from: they may be as dead as one that just failed.
@@ -79,37 +107,74 @@ impl Client {
 
     /// Sends one read; its head has to come within `within`. `target` is what follows `/v1/`.
     pub(super) async fn get(&self, target: &str, within: Duration) -> Result<Reply, Failure> {
-        let url = Url::parse(&format!("{}{target}", self.base)).map_err(|error| Failure::Refused(error.to_string()))?;
         loop {
             let turn = self.lanes.turn().await.map_err(|error| Failure::Away(causes(&error)))?;
-            let mut request = Request::new(Method::GET, url.clone());
-            if let Some(token) = &*self.token.borrow() {
-                request.headers_mut().insert("x-consul-token", token.clone());
-            }
-            match timeout(within, turn.send(request)).await {
-                Ok(Ok(response)) => {
-                    let reply = self.receive(response).await;
-                    turn.end(reply.is_ok());
-                    return reply;
-                }
-                // Nothing was sent: its connection was closed while nobody read from it.
-                Ok(Err(error)) if is_spent(&error) => turn.end(false),
-                Ok(Err(error)) => {
-                    let failure = self.explain(&error, &turn);
-                    turn.end(false);
-                    return Err(failure);
-                }
-                Err(_) => {
-                    turn.end(false);
-                    return Err(Failure::Away(format!("no answer within {}", humantime::format_duration(within))));
-                }
+            if let Some(result) = self.send(turn, target, within).await {
+                return result;
             }
         }
     }
 
+    /// Sends one read over a lane; none if nothing was sent, as its connection was closed while nobody read from it.
+    async fn send(&self, turn: Turn<'_>, target: &str, within: Duration) -> Option<Result<Reply, Failure>> {
+        let result = self.exchange(&turn, target, within).await;
+        turn.end(matches!(result, Some(Ok(_))));
+        result
+    }
+
+    async fn exchange(&self, turn: &Turn<'_>, target: &str, within: Duration) -> Option<Result<Reply, Failure>> {
+        let url = match Url::parse(&format!("{}{target}", self.base)) {
+            Ok(url) => url,
+            Err(error) => return Some(Err(Failure::Refused(error.to_string()))),
+        };
+        let mut request = Request::new(Method::GET, url);
+        if let Some(token) = &*self.token.borrow() {
+            request.headers_mut().insert("x-consul-token", token.clone());
+        }
+        match timeout(within, turn.send(request)).await {
+            Ok(Ok(response)) => Some(self.receive(response).await),
+            Ok(Err(error)) if is_spent(&error) => None,
+            Ok(Err(error)) => Some(Err(self.explain(&error, turn))),
+            Err(_) => Some(Err(Failure::Away(format!("no answer within {}", humantime::format_duration(within))))),
+        }
+    }
+
+    /// Opens the connections that so many `reads` at a time need, to learn whether Consul takes them before polls hold
+    /// them all: it closes without a word what is beyond its limit, and counts the polls that were given up, also by a
+    /// program that has ended, until their wait is over. Gives how many we now make do with, if that is news.
+    pub(super) async fn widen(&self, reads: usize) -> Option<usize> {
+        let start = Instant::now();
+        let turns = self.lanes.add(reads.div_ceil(self.lanes.streams()));
+        let tries = turns.into_iter().map(|turn| self.send(turn, LEADER, self.clocks.request_timeout));
+        let took = |result: &Option<Result<Reply, Failure>>| matches!(result, Some(Ok(reply)) if reply.status != StatusCode::TOO_MANY_REQUESTS);
+        let took_all = join_all(tries).await.iter().all(took);
+        let (now, open) = (Instant::now(), self.lanes.len());
+        let mut narrow = self.narrow();
+        // One that is silent says nothing of the kind, and whoever watches over it finds it out.
+        if took_all || start.elapsed() > self.clocks.request_timeout / 2 {
+            narrow.take_if(|narrow| narrow.until <= now);
+            return None;
+        }
+        // The last of them are for others on this machine.
+        let connections = open - open / 4;
+        let times = narrow.map_or(0, |narrow| narrow.times + 1);
+        let until = now + self.clocks.poll_patience() * (1 << times.min(6));
+        *narrow = Some(Narrow { connections, until, times });
+        (times == 0).then_some(connections)
+    }
+
+    /// When more connections than Consul took last may be tried again.
+    pub(super) fn widens_at(&self) -> Option<Instant> {
+        self.narrow().map(|narrow| narrow.until)
+    }
+
+    fn narrow(&self) -> MutexGuard<'_, Option<Narrow>> {
+        self.narrow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Asks whether Consul is there and has a leader, which needs no right.
     pub(super) async fn probe(&self) -> Result<(), Failure> {
-        let reply = self.get("status/leader", self.clocks.request_timeout).await?;
+        let reply = self.get(LEADER, self.clocks.request_timeout).await?;
         match (reply.status.as_u16(), reply.body.trim_ascii()) {
             (200, b"\"\"") => Err(Failure::Leaderless("`status/leader` names none".to_owned())),
             // A proxy may let through only what templates ask for.
@@ -164,9 +229,7 @@ impl Client {
     fn suspicion(&self, turn: &Turn<'_>) -> Option<&'static str> {
         match (self.is_tls, self.has_certificate) {
             _ if !turn.is_first() => None,
-            _ if self.heard().is_some() => {
-                Some("Consul does so beyond its `http_max_conns_per_client`: see `max_connections`")
-            }
+            _ if self.heard().is_some() => Some(TOO_MANY),
             // TLS 1.3 tells after the handshake, and what it tells is lost when we write at the time.
             (true, false) => Some("if Consul asks for a certificate, set `cert_file` and `key_file`"),
             (true, true) => Some("Consul may not take the certificate in `cert_file`"),

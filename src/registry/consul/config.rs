@@ -87,6 +87,13 @@ impl Default for Clocks {
     }
 }
 
+impl Clocks {
+    /// How long a long poll may last. Consul adds up to a sixteenth to the time that it was told to wait.
+    pub(super) fn poll_patience(&self) -> Duration {
+        self.wait + self.wait / 16 + self.request_timeout
+    }
+}
+
 /// What is wrong with a [`Config`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{key}`: {message}")]

@@ -12,15 +12,11 @@ use std::time::Duration;
 use reqwest::{Request, Response, Version};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 
 use super::connect::Connector;
 
 /// Reads that one HTTP/2 connection carries at a time: what RFC 9113 recommends every server to allow.
 const STREAMS: usize = 100;
-
-/// A connection that nobody needs for so long is closed.
-const IDLE: Duration = Duration::from_secs(60);
 
 /// How long a connection may take to be closed after its lane is gone. It takes microseconds, and nobody tells.
 const CLOSING: Duration = Duration::from_millis(50);
@@ -37,7 +33,7 @@ pub(super) struct Lanes {
 
 #[derive(Default)]
 struct State {
-    /// Those that may take reads; the first ones are preferred, so that the last may be closed.
+    /// Those that may take reads.
     lanes: Vec<Arc<Lane>>,
     /// Whether the last answer came over HTTP/2; unknown before the first.
     http2: Option<bool>,
@@ -52,7 +48,6 @@ struct Lane {
     version: OnceLock<Version>,
     /// What it is taken for until then: what the last one spoke.
     http2: bool,
-    used: Mutex<Instant>,
     place: Option<OwnedSemaphorePermit>,
 }
 
@@ -86,8 +81,6 @@ impl Drop for Lane {
 impl State {
     /// A lane with room, with one read more.
     fn find(&mut self) -> Option<Arc<Lane>> {
-        let now = Instant::now();
-        self.lanes.retain(|lane| lane.reads() > 0 || now < *locked(&lane.used) + IDLE);
         let lane = self.lanes.iter().find(|lane| lane.has_room())?;
         lane.reads.fetch_add(1, Ordering::Relaxed);
         Some(lane.clone())
@@ -100,7 +93,6 @@ impl State {
             reads: AtomicUsize::new(1),
             version: OnceLock::new(),
             http2: self.http2 == Some(true),
-            used: Mutex::new(Instant::now()),
             place: Some(place),
         });
         self.lanes.push(lane.clone());
@@ -143,6 +135,34 @@ impl Lanes {
             None => state.add(self.connector.client()?, place),
         };
         Ok(Turn::new(self, lane))
+    }
+
+    /// How many connections there are that may be read from.
+    pub(super) fn len(&self) -> usize {
+        locked(&self.state).lanes.len()
+    }
+
+    /// Turns over new connections, as many as are missing until there are `wanted` and as there is place for.
+    pub(super) fn add(&self, wanted: usize) -> Vec<Turn<'_>> {
+        let mut state = locked(&self.state);
+        let mut added = Vec::new();
+        while state.lanes.len() < wanted
+            && let Ok(place) = self.places.clone().try_acquire_owned()
+            && let Ok(client) = self.connector.client()
+        {
+            added.push(state.add(client, place));
+        }
+        drop(state);
+        added.into_iter().map(|lane| Turn::new(self, lane)).collect()
+    }
+
+    /// Closes connections that nobody reads from, until no more of them are left than `wanted`.
+    pub(super) fn trim(&self, wanted: usize) {
+        let mut idle = 0;
+        locked(&self.state).lanes.retain(|lane| {
+            idle += usize::from(lane.reads() == 0);
+            lane.reads() > 0 || idle <= wanted
+        });
     }
 
     /// Closes the connections that nobody reads from, and has nobody else read from those that many read from: they may
@@ -190,9 +210,7 @@ impl<'a> Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if self.reusable {
-            *locked(&self.lane.used) = Instant::now();
-        } else {
+        if !self.reusable {
             locked(&self.lanes.state).lanes.retain(|lane| !Arc::ptr_eq(lane, &self.lane));
         }
         self.lane.reads.fetch_sub(1, Ordering::Relaxed);

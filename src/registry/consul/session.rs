@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::task::JoinMap;
 use tracing::{debug, info, warn};
 
-use super::client::Client;
+use super::client::{Client, TOO_MANY};
 use super::cursor::{Cursor, Step};
 use super::failure::{Circumstances, Consequence, Failure};
 use super::fetch::{Body, Context, Fetch, Fetched};
@@ -64,7 +64,7 @@ impl<'a> Session<'a> {
     }
 
     /// Follows what is wanted now, and nothing else.
-    pub(super) fn replan(&mut self, feed: &mut Feed) {
+    pub(super) async fn replan(&mut self, feed: &mut Feed) -> Result<(), Failure> {
         let config = self.watch.config.clone();
         let mut wanted: BTreeMap<Request, BTreeMap<Query, u64>> = BTreeMap::new();
         let mut refused = Publication::new();
@@ -80,7 +80,16 @@ impl<'a> Session<'a> {
         if !refused.is_empty() {
             feed.publish(refused);
         }
-        let plan = Plan::of(wanted.keys(), self.context.client.capacity());
+        let client = self.context.client.clone();
+        if let Some(connections) = client.widen(Plan::of(wanted.keys(), client.capacity()).at_a_time() + 1).await {
+            let registry = &*self.context.registry;
+            warn!(registry, connections, "going on with fewer connections: {TOO_MANY}");
+        }
+        let plan = Plan::of(wanted.keys(), client.capacity());
+        if plan.at_a_time() > client.capacity() {
+            return Err(Failure::Away(format!("only {} reads at a time are taken: {TOO_MANY}", client.capacity())));
+        }
+        client.trim(plan.at_a_time() + 1);
         let mut restart = Vec::new();
         for request in plan.all() {
             let queries = wanted.remove(request).unwrap_or_default();
@@ -116,6 +125,7 @@ impl<'a> Session<'a> {
                 self.poll(&request, Duration::ZERO, false);
             }
         }
+        Ok(())
     }
 
     /// Has the sweep look at the nodes too, where there are fewer than services: that tells sooner, and for less, whose

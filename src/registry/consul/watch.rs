@@ -80,22 +80,23 @@ impl ConsulWatch {
         let mut keeping = std::pin::pin!(token.keep());
         let mut probing = std::pin::pin!(client.watch_over());
         let mut session = Session::new(self, client.clone(), feed);
-        session.replan(feed);
+        let mut result = session.replan(feed).await;
         let failure = loop {
-            let wake = session.send();
-            tokio::select! {
-                biased;
-                () = feed.changed() => session.replan(feed),
-                joined = session.joined() => {
-                    if let Err(failure) = session.settle(joined, feed) {
-                        break failure;
-                    }
-                }
-                failure = &mut probing => break failure,
-                Ok(()) = changes.changed() => session.retry(),
-                () = &mut keeping => {}
-                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
+            if let Err(failure) = result {
+                break failure;
             }
+            let wake = session.send();
+            let widens = client.widens_at();
+            result = tokio::select! {
+                biased;
+                () = feed.changed() => session.replan(feed).await,
+                joined = session.joined() => session.settle(joined, feed),
+                failure = &mut probing => Err(failure),
+                Ok(()) = changes.changed() => { session.retry(); Ok(()) }
+                () = &mut keeping => Ok(()),
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => Ok(()),
+                () = sleep_until(widens.unwrap_or_else(Instant::now)), if widens.is_some() => session.replan(feed).await,
+            };
         };
         drop(session);
         self.rest(&failure);
