@@ -836,7 +836,7 @@ type Script = dyn Fn(&str, usize) -> String + Send + Sync;
 /// reply.
 struct Fake {
     address: String,
-    /// Heads of requests, and when they came.
+    /// Heads of requests, each with its peer, and when they came.
     heads: Arc<Mutex<Vec<(Instant, String)>>>,
 }
 
@@ -858,6 +858,7 @@ impl Fake {
 
     fn serve(mut stream: TcpStream, script: &Script, seen: &Mutex<Vec<(Instant, String)>>) -> Option<()> {
         stream.set_nodelay(true).ok()?;
+        let peer = stream.peer_addr().ok()?;
         loop {
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
@@ -872,7 +873,7 @@ impl Fake {
                 let mut seen = seen.lock().unwrap();
                 let same = |head: &str| head.split([' ', '?']).nth(1) == Some(path.as_str());
                 let before = seen.iter().filter(|(_, head)| same(head)).count();
-                seen.push((Instant::now(), head));
+                seen.push((Instant::now(), format!("{head}peer: {peer}")));
                 before
             };
             let reply = if path.ends_with("/v1/status/leader") {
@@ -916,6 +917,33 @@ async fn an_answer_that_was_filtered_is_no_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_filtered_tells_a_scout_and_is_no_answer() {
+    let script = |target: &str, _| match target {
+        target if target.contains("index=") => silence(),
+        target if target.contains("catalog/services") => {
+            reply(200, "X-Consul-Index: 5\r\nX-Consul-Results-Filtered-By-ACLs: true\r\n", r#"{"s1": []}"#)
+        }
+        _ => reply(200, "X-Consul-Index: 5\r\n", "[]"),
+    };
+    let fake = Fake::start(script);
+    let list = Query::Services { tag: None };
+    let queries: Vec<Query> = (0..10).map(|number| any(&name_of(number))).chain([list.clone()]).collect();
+    let follower = Follower::start(&format!("{{address: '{}', max_connections: 6}}", fake.address), queries.clone());
+    let error = follower.fails(&list).await;
+    assert!(error.contains("may not read all"), "{error}");
+    for query in &queries[..10] {
+        becomes!(follower, query.clone(), shown, [""; 0]);
+    }
+    assert!(!follower.recorder.seen.lock().unwrap().answers.contains_key(&list));
+    // It goes on to scout.
+    let deadline = Instant::now() + SOON;
+    while fake.times("/v1/catalog/services?index=5").is_empty() {
+        assert!(Instant::now() < deadline, "{:?}", fake.heads.lock().unwrap());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pause_that_consul_asks_for_is_kept() {
     for (status, outages) in [(429, 0), (503, 1)] {
         let fake = Fake::start(move |target, before| match before {
@@ -931,6 +959,24 @@ async fn a_pause_that_consul_asks_for_is_kept() {
         assert_eq!(follower.outages().len(), outages, "{status}");
         assert!(!follower.recorder.seen.lock().unwrap().errors.contains_key(&key("a")));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_server_is_asked_at_once_what_one_may_not_serve() {
+    let fake = Fake::start(move |target, before| match before {
+        0 => reply(429, "", ""),
+        _ if target.contains("index=") => silence(),
+        _ => reply(200, "X-Consul-Index: 5\r\n", r#"[{"Key": "a", "Value": "MQ=="}]"#),
+    });
+    let follower = Follower::start(&format!("{{address: '{}'}}", fake.address), [key("a")]);
+    follower.becomes(&key("a"), text("1")).await;
+    let times = fake.times("/v1/kv/a");
+    assert!(times[1] - times[0] < Duration::from_millis(500), "{:?}", times[1] - times[0]);
+    let heads = fake.heads.lock().unwrap();
+    let reads: Vec<&String> = heads.iter().map(|(_, head)| head).filter(|head| head.contains("/v1/kv/a")).collect();
+    let peers: Vec<_> = reads.iter().map(|head| head.rsplit(' ').next()).collect();
+    assert_ne!(peers[0], peers[1], "another connection may lead to another server");
+    assert_eq!(follower.outages(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -53,7 +53,7 @@ impl fmt::Display for Failure {
 /// What a failure of one read is judged by.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Circumstances {
-    /// Failures of this read since its last answer, this one included.
+    /// Failures of this kind in a row, this one included, since the last answer.
     pub(super) failures: u32,
     /// Whether any read was answered since we are connected.
     pub(super) answered: bool,
@@ -77,8 +77,12 @@ impl Failure {
         let longest = clocks.denied_interval;
         let backoff = |first: u64| (Duration::from_millis(first) * (1 << failures.min(10))).min(longest);
         let (told, pause) = match self {
-            // One connection may be lost alone; if the next is lost too, it is Consul.
-            Self::Away(_) if failures == 1 => (false, Duration::from_millis(10)),
+            // One connection may be lost alone; if the next is lost too, it is Consul. And of several servers another
+            // may serve what one does not (https://developer.hashicorp.com/consul/docs/agent/limits): the next
+            // connection may lead to one.
+            Self::Away(_) | Self::Busy { after: None, everywhere: false } if failures == 1 => {
+                (false, Duration::from_millis(10))
+            }
             // Another datacenter may be away while ours is well.
             Self::Leaderless(_) if elsewhere => (true, backoff(100)),
             Self::NotConsul(_) if answered => (true, longest),
@@ -240,7 +244,8 @@ mod tests {
         assert_eq!(once(Failure::Denied(said())), "told true");
         assert_eq!(once(Failure::Refused(said())), "told true");
         assert_eq!(once(Failure::Busy { after: None, everywhere: true }), "outage");
-        assert_eq!(once(Failure::Busy { after: None, everywhere: false }), "told false");
+        assert_eq!(once(Failure::Busy { after: None, everywhere: false }), "silent false");
+        assert_eq!(follows(&Failure::Busy { after: None, everywhere: false }, 2, true, false), "told false");
         assert_eq!(once(Failure::Busy { after: Some(Duration::from_secs(20)), everywhere: false }), "told true");
         assert_eq!(once(Failure::Broken(said())), "silent false");
         assert_eq!(follows(&Failure::Broken(said()), 9, true, false), "told true");
