@@ -2,99 +2,90 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use http::uri::{Authority, PathAndQuery};
+use reqwest::Url;
 
 /// The address of an agent, a server or a proxy before them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
-    /// How to get there.
-    pub(super) transport: Transport,
-    /// What the `Host` header says.
-    pub(super) authority: String,
-    /// What stands before `/v1`: empty, or `/` and more, without a `/` at its end.
-    pub(super) path: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Transport {
-    /// `host` is a name or an address, an IPv6 address without brackets.
-    Tcp {
-        host: String,
-        port: u16,
-        tls: bool,
-    },
-    Unix(PathBuf),
+    /// What stands before `/v1`; of a socket `http://localhost/`.
+    url: Url,
+    socket: Option<PathBuf>,
 }
 
 impl Address {
+    /// Where an agent listens unless it is told otherwise.
+    pub(super) const DEFAULT: &str = "127.0.0.1:8500";
+
     /// Reads an address. Without a scheme it is `https` if `tls` says so, else `http`. The error reads after the
     /// address in backticks.
     pub fn parse(text: &str, tls: bool) -> Result<Self, &'static str> {
         let (scheme, rest) = text.split_once("://").unwrap_or((if tls { "https" } else { "http" }, text));
-        let tls = match scheme.to_ascii_lowercase().as_str() {
-            "http" => false,
-            "https" => true,
-            "unix" if rest.starts_with('/') => {
-                let transport = Transport::Unix(PathBuf::from(rest));
-                return Ok(Self { transport, authority: "localhost".to_owned(), path: String::new() });
-            }
+        let scheme = scheme.to_ascii_lowercase();
+        let (rest, socket) = match scheme.as_str() {
+            "http" | "https" => (rest, None),
+            "unix" if rest.starts_with('/') => ("localhost", Some(PathBuf::from(rest))),
             "unix" => return Err("holds no absolute path after `unix://`"),
             _ => return Err("is neither `http`, `https` nor `unix`"),
         };
-        let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+        let scheme = if socket.is_some() { "http" } else { &scheme };
+        let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         let path = path.trim_end_matches('/');
-        if authority.contains('@') {
+        if host.contains('@') {
             return Err("holds a user or a password, which Consul does not know: use `token_file`");
         }
-        if path.contains(['?', '#'])
-            || path.contains("//")
-            || (!path.is_empty() && PathAndQuery::try_from(path).is_err())
-        {
+        if path.contains("//") {
             return Err("holds a path that cannot stand before `/v1`");
         }
-        let authority: Authority = authority.parse().map_err(|_| "holds no host")?;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let port = match authority.as_str()[authority.host().len()..].strip_prefix(':') {
-            Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or("holds no valid port")?,
-            None if tls => 443,
-            None => 80,
-        };
-        if host.is_empty() {
-            return Err("holds no host");
+        let port = host.rsplit(']').next().and_then(|rest| rest.split_once(':')).map(|(_, port)| port.parse::<u16>());
+        if port.is_some_and(|port| !port.is_ok_and(|port| port > 0)) {
+            return Err("holds no valid port");
         }
-        Ok(Self {
-            transport: Transport::Tcp { host: host.to_owned(), port, tls },
-            authority: authority.as_str().to_owned(),
-            path: path.to_owned(),
-        })
+        let url = Url::parse(&format!("{scheme}://{host}{path}")).map_err(|_| "holds no host")?;
+        if url.path().trim_end_matches('/') != path || url.query().is_some() || url.fragment().is_some() {
+            return Err("holds a path that cannot stand before `/v1`");
+        }
+        Ok(Self { url, socket })
+    }
+
+    /// The host, an IPv6 address without brackets.
+    pub(super) fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// The socket, if it is one.
+    pub(super) fn socket(&self) -> Option<&Path> {
+        self.socket.as_deref()
     }
 
     /// Whether what is sent there crosses a network for everybody to read.
     pub(super) fn is_open(&self) -> bool {
-        match &self.transport {
-            Transport::Unix(_) | Transport::Tcp { tls: true, .. } => false,
-            Transport::Tcp { host, .. } => {
-                let local = host.eq_ignore_ascii_case("localhost")
-                    || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
-                !local
-            }
-        }
+        // The URL of a socket is that of this machine, and names are in small letters.
+        let is_local = self.host() == "localhost"
+            || self.host().parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
+        !self.is_tls() && !is_local
     }
 
     pub(super) fn is_tls(&self) -> bool {
-        matches!(self.transport, Transport::Tcp { tls: true, .. })
+        self.url.scheme() == "https"
+    }
+
+    /// What stands before the names of the API. With `name` that stands there instead of the host; none if it cannot.
+    pub(super) fn base(&self, name: Option<&str>) -> Option<String> {
+        let mut url = self.url.clone();
+        if let Some(name) = name {
+            url.set_host(Some(name)).ok()?;
+        }
+        Some(format!("{}/v1/", url.as_str().trim_end_matches('/')))
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.transport {
-            Transport::Unix(path) => write!(f, "unix://{}", path.display()),
-            Transport::Tcp { tls, .. } => {
-                write!(f, "{}://{}{}", if *tls { "https" } else { "http" }, self.authority, self.path)
-            }
+        match &self.socket {
+            Some(socket) => write!(f, "unix://{}", socket.display()),
+            None => f.write_str(self.url.as_str().trim_end_matches('/')),
         }
     }
 }
@@ -105,22 +96,26 @@ mod tests {
 
     #[test]
     fn forms_of_an_address() {
-        for (text, tls, shown, host, port) in [
-            ("127.0.0.1:8500", false, "http://127.0.0.1:8500", "127.0.0.1", 8500),
-            ("consul.example:8501", true, "https://consul.example:8501", "consul.example", 8501),
-            ("http://consul:8500/", true, "http://consul:8500", "consul", 8500),
-            ("HTTPS://consul/a/b/", false, "https://consul/a/b", "consul", 443),
-            ("http://[::1]:8500/x", false, "http://[::1]:8500/x", "::1", 8500),
-            ("localhost", false, "http://localhost", "localhost", 80),
+        for (text, tls, shown, host) in [
+            ("127.0.0.1:8500", false, "http://127.0.0.1:8500", "127.0.0.1"),
+            ("consul.example:8501", true, "https://consul.example:8501", "consul.example"),
+            ("http://consul:8500/", true, "http://consul:8500", "consul"),
+            ("HTTPS://consul/a/b/", false, "https://consul/a/b", "consul"),
+            ("http://[::1]:8500/x", false, "http://[::1]:8500/x", "::1"),
+            ("localhost", false, "http://localhost", "localhost"),
+            ("consul_1:80", false, "http://consul_1", "consul_1"),
         ] {
             let address = Address::parse(text, tls).unwrap();
-            assert_eq!(address.to_string(), shown);
-            let Transport::Tcp { host: read, port: at, .. } = address.transport else { panic!("{text}") };
-            assert_eq!((read.as_str(), at), (host, port), "{text}");
+            assert_eq!((address.to_string().as_str(), address.host()), (shown, host), "{text}");
+            assert_eq!(address.base(None).unwrap(), format!("{shown}/v1/"));
         }
         let socket = Address::parse("unix:///run/consul.sock", true).unwrap();
-        assert_eq!(socket.transport, Transport::Unix("/run/consul.sock".into()));
+        assert_eq!(socket.socket(), Some(Path::new("/run/consul.sock")));
         assert_eq!(socket.to_string(), "unix:///run/consul.sock");
+        assert_eq!(socket.base(None).unwrap(), "http://localhost/v1/");
+        let elsewhere = Address::parse("https://10.0.0.1:8501/x", false).unwrap();
+        assert_eq!(elsewhere.base(Some("server.dc1.consul")).unwrap(), "https://server.dc1.consul:8501/x/v1/");
+        assert_eq!(elsewhere.base(Some("a b")), None);
     }
 
     #[test]
@@ -137,6 +132,9 @@ mod tests {
             ("http://me:secret@a", "user"),
             ("http://a/b?c", "path"),
             ("http://a//b", "path"),
+            ("http://a/b/../c", "path"),
+            ("http://[::1]:x", "port"),
+            ("http://a?b", "path"),
             ("http://a b", "no host"),
         ] {
             let error = Address::parse(text, false).unwrap_err();

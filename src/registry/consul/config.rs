@@ -1,5 +1,6 @@
 //! What the configuration of a Consul registry says, and how it is read.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,6 +87,13 @@ impl Default for Clocks {
     }
 }
 
+impl Clocks {
+    /// How long a long poll may last. Consul adds up to a sixteenth to the time that it was told to wait.
+    pub(super) fn poll_patience(&self) -> Duration {
+        self.wait + self.wait / 16 + self.request_timeout
+    }
+}
+
 /// What is wrong with a [`Config`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{key}`: {message}")]
@@ -138,6 +146,11 @@ impl Config {
         if let Some((key, _)) = needing.iter().find(|(_, given)| *given && !self.address.is_tls()) {
             return wrong(key, "the address is not `https`", Some("write it as `https://host:8501`"));
         }
+        if let Some(name) = &self.tls_server_name
+            && (name.parse::<IpAddr>().is_ok() || self.address.base(Some(name)).is_none())
+        {
+            return wrong("tls_server_name", &format!("`{name}` is no host name"), None);
+        }
         let token = if self.token_file.is_some() { "token_file" } else { "token" };
         if (self.token.is_some() || self.token_file.is_some()) && self.address.is_open() && !self.allow_plaintext_token
         {
@@ -157,7 +170,7 @@ pub(super) fn decode(section: &mut Section<'_>) -> Option<Arc<dyn Registry>> {
     let address = decode_address(section);
     // Without an address the rest is still read, so that all that is wrong is told at once.
     let usable = address.is_some();
-    let mut config = Config::new(address.unwrap_or_else(default_address));
+    let mut config = Config::new(address.or_else(default_address)?);
     if let Some(prefix) = section.text("prefix") {
         match Path::parse(&prefix) {
             Ok(prefix) => config.prefix = prefix,
@@ -191,12 +204,8 @@ pub(super) fn decode(section: &mut Section<'_>) -> Option<Arc<dyn Registry>> {
     }
 }
 
-fn default_address() -> Address {
-    Address {
-        transport: super::address::Transport::Tcp { host: "127.0.0.1".to_owned(), port: 8500, tls: false },
-        authority: "127.0.0.1:8500".to_owned(),
-        path: String::new(),
-    }
+fn default_address() -> Option<Address> {
+    Address::parse(Address::DEFAULT, false).ok()
 }
 
 fn decode_address(section: &mut Section<'_>) -> Option<Address> {
@@ -205,7 +214,7 @@ fn decode_address(section: &mut Section<'_>) -> Option<Address> {
     if written.is_none() && section.has("address") {
         return None;
     }
-    let Some(text) = written.or_else(|| section.ecosystem("CONSUL_HTTP_ADDR")) else { return Some(default_address()) };
+    let Some(text) = written.or_else(|| section.ecosystem("CONSUL_HTTP_ADDR")) else { return default_address() };
     match Address::parse(&text, tls) {
         Ok(address) => Some(address),
         Err(reason) => {
@@ -319,6 +328,8 @@ mod tests {
             ("{token: hunter2, token_file: t}", &[], "`token_file` is given too"),
             ("{ca_file: a}", &[], "is not `https`"),
             ("{tls_server_name: a}", &[], "is not `https`"),
+            ("{address: 'https://a', tls_server_name: 10.0.0.1}", &[], "`10.0.0.1` is no host name"),
+            ("{address: 'https://a', tls_server_name: a b}", &[], "`a b` is no host name"),
             ("{address: 'https://a', cert_file: a}", &[], "no `key_file`"),
             ("{max_connections: 5}", &[], "at least 6"),
             ("{wait: 11m}", &[], "10 minutes"),

@@ -1,6 +1,7 @@
 //! How far one read has come: what it last answered, and how it may be sent again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 
 use super::bucket::Bucket;
 use super::config::Clocks;
+use super::failure::Failure;
 use super::request::{Ask, Contents};
 use super::scout::Seen;
 use crate::registry::{Data, Entry, Instance, Query};
@@ -22,8 +24,7 @@ pub(super) struct Cursor {
     pub(super) index: Option<u64>,
     /// What the last body was, if all its queries have it.
     pub(super) print: Option<u64>,
-    /// Failures since the last answer.
-    pub(super) failures: u32,
+    pub(super) failures: Failures,
     /// Answers in a row that came early without an index above the last.
     pub(super) oddities: u32,
     /// Whether something was read since the connection was lost; before, the leader has to make sure that it leads.
@@ -39,6 +40,25 @@ pub(super) struct Cursor {
     bucket: Bucket,
     entries: Vec<Arc<Entry>>,
     instances: Vec<Arc<Instance>>,
+}
+
+/// Failures of one kind in a row, since the last answer.
+#[derive(Debug, Default)]
+pub(super) struct Failures(Option<(Discriminant<Failure>, u32)>);
+
+impl Failures {
+    /// One more; gives how many of its kind there are.
+    pub(super) fn count(&mut self, failure: &Failure) -> u32 {
+        let kind = discriminant(failure);
+        let before = self.0.filter(|(before, _)| *before == kind).map_or(0, |(_, count)| count);
+        self.0 = Some((kind, before.saturating_add(1)));
+        before.saturating_add(1)
+    }
+
+    /// There was an answer.
+    pub(super) fn clear(&mut self) {
+        self.0 = None;
+    }
 }
 
 /// How a successful answer relates to the one before.

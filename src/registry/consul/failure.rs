@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
-use http::{HeaderMap, StatusCode, Uri};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::{StatusCode, Url};
 
 use super::config::Clocks;
 use super::cursor::jittered;
@@ -53,7 +53,7 @@ impl fmt::Display for Failure {
 /// What a failure of one read is judged by.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Circumstances {
-    /// Failures of this read since its last answer, this one included.
+    /// Failures of this kind in a row, this one included, since the last answer.
     pub(super) failures: u32,
     /// Whether any read was answered since we are connected.
     pub(super) answered: bool,
@@ -77,8 +77,12 @@ impl Failure {
         let longest = clocks.denied_interval;
         let backoff = |first: u64| (Duration::from_millis(first) * (1 << failures.min(10))).min(longest);
         let (told, pause) = match self {
-            // One connection may be lost alone; if the next is lost too, it is Consul.
-            Self::Away(_) if failures == 1 => (false, Duration::from_millis(10)),
+            // One connection may be lost alone; if the next is lost too, it is Consul. And of several servers another
+            // may serve what one does not (https://developer.hashicorp.com/consul/docs/agent/limits): the next
+            // connection may lead to one.
+            Self::Away(_) | Self::Busy { after: None, everywhere: false } if failures == 1 => {
+                (false, Duration::from_millis(10))
+            }
             // Another datacenter may be away while ours is well.
             Self::Leaderless(_) if elsewhere => (true, backoff(100)),
             Self::NotConsul(_) if answered => (true, longest),
@@ -174,8 +178,8 @@ fn said(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> String {
 
 /// Where it should go instead, without what may be secret in it.
 fn redirect(headers: &HeaderMap) -> String {
-    let to = headers.get(LOCATION).and_then(|value| value.to_str().ok()?.parse::<Uri>().ok());
-    let origin = to.as_ref().and_then(|to| Some(format!("{}://{}", to.scheme_str()?, to.authority()?.host())));
+    let to = headers.get(LOCATION).and_then(|value| value.to_str().ok()?.parse::<Url>().ok());
+    let origin = to.as_ref().and_then(|to| Some(format!("{}://{}", to.scheme(), to.host_str()?)));
     match origin {
         Some(origin) => {
             format!("it redirects to `{origin}`, which is not followed: put the final address into `address`")
@@ -240,7 +244,8 @@ mod tests {
         assert_eq!(once(Failure::Denied(said())), "told true");
         assert_eq!(once(Failure::Refused(said())), "told true");
         assert_eq!(once(Failure::Busy { after: None, everywhere: true }), "outage");
-        assert_eq!(once(Failure::Busy { after: None, everywhere: false }), "told false");
+        assert_eq!(once(Failure::Busy { after: None, everywhere: false }), "silent false");
+        assert_eq!(follows(&Failure::Busy { after: None, everywhere: false }, 2, true, false), "told false");
         assert_eq!(once(Failure::Busy { after: Some(Duration::from_secs(20)), everywhere: false }), "told true");
         assert_eq!(once(Failure::Broken(said())), "silent false");
         assert_eq!(follows(&Failure::Broken(said()), 9, true, false), "told true");

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use reqwest::header::HeaderValue;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 

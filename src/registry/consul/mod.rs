@@ -4,8 +4,8 @@
 //!
 //! - `config` what the configuration says, with its `address`;
 //! - `request` which read of the API answers a query, and what is in its reply: `kv`, `health`, `catalog`;
-//! - `client` sends reads over a bounded number of connections, each opened by `connect`; `token` is what they
-//!   are sent with, `failure` what can go wrong;
+//! - `client` sends reads over a bounded number of `lanes`, each a client of `connect` with one connection; `token` is
+//!   what they are sent with, `failure` what can go wrong;
 //! - `cursor` is how far one read has come and when it may be sent again;
 //! - `watch` is what outlives an outage; while connected, a `session` follows all reads, each fetched (`fetch`) by
 //!   a long poll of its own, and publishes; where the `plan` finds too many for that, the `sweep` reads what
@@ -28,6 +28,7 @@ mod failure;
 mod fetch;
 mod health;
 mod kv;
+mod lanes;
 mod plan;
 mod request;
 mod scout;

@@ -38,6 +38,11 @@ impl Plan {
         plan
     }
 
+    /// How many of its reads may be under way at a time.
+    pub(super) fn at_a_time(&self) -> usize {
+        self.polled.union(&self.scouts).count() + if self.swept.is_empty() { 0 } else { self.sweepers }
+    }
+
     /// All reads of it.
     pub(super) fn all(&self) -> impl Iterator<Item = &Request> {
         self.polled.union(&self.scouts).chain(&self.swept)

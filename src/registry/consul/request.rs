@@ -138,12 +138,11 @@ impl Request {
         target
     }
 
-    /// How long the head of the answer may take. Consul adds up to a sixteenth to the time that it was told to wait.
+    /// How long the head of the answer may take.
     pub(super) fn patience(ask: Ask, config: &Config) -> Duration {
-        let clocks = &config.clocks;
         match ask {
-            Ask::Consistent | Ask::Now => clocks.request_timeout,
-            Ask::Above(_) => clocks.wait + clocks.wait / 16 + clocks.request_timeout,
+            Ask::Consistent | Ask::Now => config.clocks.request_timeout,
+            Ask::Above(_) => config.clocks.poll_patience(),
         }
     }
 

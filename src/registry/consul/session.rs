@@ -1,4 +1,8 @@
-//! One time of being connected: which reads are sent when, and what becomes of what they bring.
+//! One time of being connected: which reads are sent when. What becomes of what they bring is for `settle`, and of what
+//! scouts among them see for `lookout`.
+
+mod lookout;
+mod settle;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -7,18 +11,16 @@ use std::time::Duration;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 use tokio_util::task::JoinMap;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
-use super::client::Client;
-use super::cursor::{Cursor, Step};
-use super::failure::{Circumstances, Consequence, Failure};
-use super::fetch::{Body, Context, Fetch, Fetched};
+use super::client::{Client, TOO_MANY};
+use super::failure::Failure;
+use super::fetch::{Context, Fetch, Fetched};
 use super::plan::Plan;
-use super::request::{Contents, Request};
-use super::scout::{Found, Seen};
-use super::sweep::{Group, Sweep};
-use super::watch::{ConsulWatch, listed};
-use crate::registry::{Answer, Feed, Publication, Query, QueryError, Reply};
+use super::request::Request;
+use super::sweep::Sweep;
+use super::watch::ConsulWatch;
+use crate::registry::{Feed, Publication, Query, QueryError, Reply};
 
 /// One time of being connected.
 pub(super) struct Session<'a> {
@@ -41,7 +43,7 @@ impl<'a> Session<'a> {
     pub(super) fn new(watch: &'a mut ConsulWatch, client: Arc<Client>, feed: &Feed) -> Self {
         for cursor in watch.cursors.values_mut() {
             cursor.sure = false;
-            cursor.failures = 0;
+            cursor.failures.clear();
         }
         let context = Context {
             token: client.token(),
@@ -64,24 +66,10 @@ impl<'a> Session<'a> {
     }
 
     /// Follows what is wanted now, and nothing else.
-    pub(super) fn replan(&mut self, feed: &mut Feed) {
-        let config = self.watch.config.clone();
-        let mut wanted: BTreeMap<Request, BTreeMap<Query, u64>> = BTreeMap::new();
-        let mut refused = Publication::new();
-        for (query, number) in feed.wanted().iter() {
-            match Request::of(query, &config) {
-                Ok(request) => drop(wanted.entry(request).or_default().insert(query.clone(), *number)),
-                Err(reason) => {
-                    refused
-                        .push(Reply { query: query.clone(), result: Err(QueryError::new(format!("consul {reason}"))) });
-                }
-            }
-        }
-        if !refused.is_empty() {
-            feed.publish(refused);
-        }
-        let plan = Plan::of(wanted.keys(), self.context.client.capacity());
-        let mut restart = Vec::new();
+    pub(super) async fn replan(&mut self, feed: &mut Feed) -> Result<(), Failure> {
+        let mut wanted = self.wanted(feed);
+        let plan = self.plan(&wanted).await?;
+        let mut anew = HashSet::new();
         for request in plan.all() {
             let queries = wanted.remove(request).unwrap_or_default();
             let cursor = self.watch.cursors.entry(request.clone()).or_default();
@@ -91,7 +79,7 @@ impl<'a> Session<'a> {
                 // The last answer is not kept, so it is read again for those who do not know it.
                 cursor.print = None;
                 cursor.sure = false;
-                restart.push(request.clone());
+                anew.insert(request.clone());
                 self.sweep.hurry(request);
             }
             cursor.queries = queries;
@@ -106,42 +94,52 @@ impl<'a> Session<'a> {
         }
         self.scouting.extend(plan.scouts.difference(&self.plan.scouts).cloned());
         self.scouting.retain(|scout| plan.scouts.contains(scout));
-        if plan.swept.is_empty() != self.plan.swept.is_empty() {
-            debug!(reads = plan.swept.len(), "reads that are swept, since there are too many for a long poll each");
-        }
         self.plan = plan;
         self.visit_nodes();
         for request in self.plan.polled.union(&self.plan.scouts).cloned().collect::<Vec<_>>() {
-            if !self.live.contains(&request) || restart.contains(&request) {
+            if !self.live.contains(&request) || anew.contains(&request) {
                 self.poll(&request, Duration::ZERO, false);
             }
         }
+        Ok(())
     }
 
-    /// Has the sweep look at the nodes too, where there are fewer than services: that tells sooner, and for less, whose
-    /// registration changed.
-    fn visit_nodes(&mut self) {
-        let mut services: BTreeMap<Group, usize> = BTreeMap::new();
-        for request in &self.plan.swept {
-            *services.entry(Group::of(request)).or_default() += 1;
-        }
-        let mut nodes = BTreeSet::new();
-        for (group, count) in services {
-            let Group::Services(datacenter) = group else { continue };
-            let scout = Request::Nodes { datacenter: datacenter.clone() };
-            let Some(Seen::Nodes(seen)) = self.watch.cursors.get(&scout).and_then(|cursor| cursor.seen.as_ref()) else {
-                continue;
-            };
-            if seen.len() < count {
-                let node = |name: &String| Request::Node { name: name.clone(), datacenter: datacenter.clone() };
-                nodes.extend(seen.keys().map(node));
+    /// The reads that answer what is wanted, with the numbered queries of each. What cannot be asked is refused.
+    fn wanted(&self, feed: &mut Feed) -> BTreeMap<Request, BTreeMap<Query, u64>> {
+        let mut wanted: BTreeMap<Request, BTreeMap<Query, u64>> = BTreeMap::new();
+        let mut refused = Publication::new();
+        for (query, number) in feed.wanted().iter() {
+            match Request::of(query, &self.watch.config) {
+                Ok(request) => drop(wanted.entry(request).or_default().insert(query.clone(), *number)),
+                Err(reason) => {
+                    let error = QueryError::new(format!("consul {reason}"));
+                    refused.push(Reply { query: query.clone(), result: Err(error) });
+                }
             }
         }
-        self.watch.cursors.retain(|request, _| !matches!(request, Request::Node { .. }) || nodes.contains(request));
-        for node in &nodes {
-            self.watch.cursors.entry(node.clone()).or_default();
+        if !refused.is_empty() {
+            feed.publish(refused);
         }
-        self.sweep.set_members(self.plan.swept.iter().cloned().chain(nodes).collect());
+        wanted
+    }
+
+    /// How to follow these reads with the connections that we may have and Consul takes, which are open then.
+    async fn plan(&self, wanted: &BTreeMap<Request, BTreeMap<Query, u64>>) -> Result<Plan, Failure> {
+        let (client, registry) = (&self.context.client, &*self.context.registry);
+        let wide = Plan::of(wanted.keys(), client.capacity());
+        if let Some(connections) = client.widen(wide.at_a_time() + 1).await {
+            warn!(registry, connections, "going on with fewer connections: {TOO_MANY}");
+        }
+        let capacity = client.capacity();
+        let plan = Plan::of(wanted.keys(), capacity);
+        if plan.at_a_time() > capacity {
+            return Err(Failure::Away(format!("only {capacity} reads at a time are taken: {TOO_MANY}")));
+        }
+        client.trim(plan.at_a_time() + 1);
+        if plan.swept.is_empty() != self.plan.swept.is_empty() {
+            debug!(registry, reads = plan.swept.len(), "reads that are swept, being too many for a long poll each");
+        }
+        Ok(plan)
     }
 
     /// Sends what the sweep has to send; gives when it may have more.
@@ -180,240 +178,6 @@ impl<'a> Session<'a> {
         match self.jobs.join_next().await {
             Some(joined) => joined,
             None => std::future::pending().await,
-        }
-    }
-
-    /// Takes what one read brought, and what others brought meanwhile, and publishes it together. An error is about
-    /// Consul, not about the read.
-    pub(super) fn settle(&mut self, first: Joined, feed: &Feed) -> Result<(), Failure> {
-        let mut publication = Publication::new();
-        let mut absent = Vec::new();
-        let mut next = Some(first);
-        let mut result = Ok(());
-        while let Some((request, joined)) = next.filter(|_| result.is_ok()) {
-            result = match joined {
-                Ok(fetched) => {
-                    self.live.remove(&request);
-                    self.settle_one(&request, fetched, &mut publication, &mut absent)
-                }
-                // Ended by us, or by the end of the program.
-                Err(error) if error.is_cancelled() => Ok(()),
-                Err(_) => Err(Failure::Broken("internal error: a read panicked; please report this".to_owned())),
-            };
-            next = self.jobs.try_join_next();
-        }
-        if !absent.is_empty() {
-            let registry = &*self.context.registry;
-            let names = listed(&absent);
-            warn!(registry, service = names, "no such service, or the token may not see it");
-        }
-        if !publication.is_empty() {
-            feed.publish(publication);
-        } else if result.is_ok() && self.answered {
-            feed.recovered();
-        }
-        result
-    }
-
-    /// Takes what one read brought. Services that nobody registered go to `absent`.
-    fn settle_one(
-        &mut self,
-        request: &Request,
-        fetched: Fetched,
-        publication: &mut Publication,
-        absent: &mut Vec<String>,
-    ) -> Result<(), Failure> {
-        let config = self.watch.config.clone();
-        let clocks = &config.clocks;
-        self.scouting.remove(request);
-        let Some(cursor) = self.watch.cursors.get_mut(request) else { return Ok(()) };
-        let (good, body) = match fetched.result {
-            Ok(answer) => answer,
-            Err(failure) => return self.fail(request, failure, publication),
-        };
-        self.answered = true;
-        cursor.failures = 0;
-        let last = cursor.index;
-        if cursor.step(fetched.ask, good.index, fetched.took, clocks) == Step::Confirm {
-            debug!(read = request.name(), index = good.index, last, "the index does not go on: reading consistently");
-            let pause = cursor.pause(Instant::now(), fetched.cost, clocks);
-            self.go_on(request, pause, false);
-            self.doubt();
-            return Ok(());
-        }
-        if good.filtered && !config.allow_filtered && !cursor.queries.is_empty() && !self.plan.scouts.contains(request)
-        {
-            return self.fail(request, Failure::Filtered, publication);
-        }
-        cursor.refusal = None;
-        let pause = cursor.pause(Instant::now(), fetched.cost, clocks);
-        match body {
-            Body::New { print, contents, left_out } => {
-                cursor.print = Some(print);
-                if let (Request::Service { name, filter: None, .. }, Contents::Instances(instances)) =
-                    (request, &contents)
-                {
-                    if instances.is_empty() && !cursor.absent {
-                        absent.push(name.clone());
-                    }
-                    cursor.absent = instances.is_empty();
-                }
-                self.take(request, good.index, contents, &left_out, publication);
-            }
-            // Names stay the same when what they stand for changes.
-            Body::Same if last != Some(good.index) && self.plan.scouts.contains(request) && request.only_names() => {
-                self.look_around(request);
-            }
-            Body::Same => {}
-        }
-        self.sweep.done(request, Instant::now(), None);
-        if !self.sweep.holds(request) {
-            self.poll(request, pause, false);
-        }
-        Ok(())
-    }
-
-    /// Answers the queries of a read, and looks at what it says to a scout.
-    fn take(
-        &mut self,
-        request: &Request,
-        index: u64,
-        mut contents: Contents,
-        left_out: &[String],
-        publication: &mut Publication,
-    ) {
-        self.watch.tell(&self.context.registry, left_out);
-        let Some(cursor) = self.watch.cursors.get_mut(request) else { return };
-        cursor.share(&mut contents);
-        for query in cursor.queries.keys().cloned().collect::<Vec<_>>() {
-            let result = match left_out.first() {
-                Some(first) if self.watch.config.strict => {
-                    cursor.print = None;
-                    Err(QueryError::new(format!("{} entries cannot be read, the first is {first}", left_out.len())))
-                }
-                _ => match request.answer(&contents, &query, cursor.entries()) {
-                    Some(data) => {
-                        cursor.keep(&data);
-                        Ok(Answer::new(data, index))
-                    }
-                    None => continue,
-                },
-            };
-            publication.push(Reply { query, result });
-        }
-        if self.plan.scouts.contains(request) || matches!(request, Request::Node { .. }) {
-            let seen = Seen::of(contents);
-            let found = seen.since(cursor.seen.as_ref());
-            cursor.seen = Some(seen);
-            self.hurry(request, &found);
-        }
-    }
-
-    /// Says now and then that an index did not go on.
-    fn doubt(&mut self) {
-        const SELDOM: Duration = Duration::from_secs(60);
-        let now = Instant::now();
-        if self.watch.doubted.is_none_or(|last| now - last > SELDOM) {
-            self.watch.doubted = Some(now);
-            let registry = &*self.context.registry;
-            info!(registry, "an index of Consul did not go on, as after a restored snapshot: reading consistently");
-        }
-    }
-
-    /// Has the sweep read what a scout found.
-    fn hurry(&mut self, scout: &Request, found: &Found) {
-        let datacenter = scout.datacenter();
-        let on_found = |request: &Request| {
-            let on_one = |cursor: &Cursor| found.nodes.iter().any(|node| cursor.nodes.contains(node));
-            !found.nodes.is_empty() && self.watch.cursors.get(request).is_some_and(on_one)
-        };
-        let named: Vec<Request> = self
-            .plan
-            .swept
-            .iter()
-            .filter(|request| match request {
-                Request::Service { name, datacenter: of, filter, .. } if of.as_deref() == datacenter => {
-                    found.services.binary_search(name).is_ok()
-                        // A filter hides the nodes of those that it leaves out.
-                        || (filter.is_some() && !found.nodes.is_empty())
-                        || on_found(request)
-                }
-                _ => false,
-            })
-            .cloned()
-            .collect();
-        for request in &named {
-            self.sweep.hurry(request);
-        }
-        if found.anything {
-            self.look_around(scout);
-        }
-        if matches!(scout, Request::Nodes { .. }) {
-            self.visit_nodes();
-        }
-    }
-
-    /// Has the sweep find out what made a scout come back, which only says that there is something.
-    fn look_around(&mut self, scout: &Request) {
-        let group = match Group::of(scout) {
-            Group::Services(datacenter) => {
-                let nodes = Group::Nodes(datacenter.clone());
-                if self.sweep.has(&nodes) { nodes } else { Group::Services(datacenter) }
-            }
-            group => group,
-        };
-        self.sweep.changed(group);
-    }
-
-    /// Judges a failure of one read: what its queries are told, and when it is sent again.
-    fn fail(&mut self, request: &Request, failure: Failure, publication: &mut Publication) -> Result<(), Failure> {
-        let Some(cursor) = self.watch.cursors.get_mut(request) else { return Ok(()) };
-        cursor.failures += 1;
-        let circumstances = Circumstances {
-            failures: cursor.failures,
-            answered: self.answered,
-            elsewhere: request.datacenter().is_some(),
-        };
-        let Consequence::Again { told, pause } = failure.consequence(circumstances, &self.watch.config.clocks) else {
-            return Err(failure);
-        };
-        if matches!(failure, Failure::Away(_)) {
-            self.context.client.forget();
-        }
-        // Being asked to slow down says nothing about the data.
-        cursor.sure &= matches!(failure, Failure::Busy { .. });
-        if told {
-            cursor.print = None;
-            let reason = request.explain(&failure);
-            let error = match failure {
-                Failure::Denied(_) => QueryError::denied(reason),
-                _ => QueryError::new(reason),
-            };
-            let replies = cursor.queries.keys().map(|query| Reply { query: query.clone(), result: Err(error.clone()) });
-            publication.extend(replies);
-            let is_scout = self.plan.scouts.contains(request);
-            if cursor.refusal.as_ref() != Some(&error.reason) {
-                cursor.refusal = Some(error.reason.clone());
-                self.watch.tell_refusal(&self.context.registry, request, &error.reason);
-            }
-            // Whatever it would have told has to be found without it.
-            match Group::of(request) {
-                Group::Nodes(datacenter) => self.sweep.changed(Group::Services(datacenter)),
-                group if is_scout => self.sweep.changed(group),
-                _ => {}
-            }
-        }
-        self.go_on(request, pause, matches!(failure, Failure::Denied(_) | Failure::Filtered));
-        Ok(())
-    }
-
-    /// Sends a read again after a pause, whichever way it is sent.
-    fn go_on(&mut self, request: &Request, pause: Duration, denied: bool) {
-        if self.sweep.holds(request) {
-            let now = Instant::now();
-            self.sweep.done(request, now, Some(now + pause));
-        } else {
-            self.poll(request, pause, denied);
         }
     }
 }

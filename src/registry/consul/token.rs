@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use http::HeaderValue;
+use reqwest::header::HeaderValue;
 use tokio::sync::watch;
 use tracing::{info, warn};
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
@@ -32,6 +33,8 @@ pub(super) struct ConsulWatch {
     pub(super) hasher: RandomState,
     /// When it was last said that an index did not go on.
     pub(super) doubted: Option<Instant>,
+    /// One for each connection that may be open.
+    places: Arc<Semaphore>,
     /// When Consul wants to be asked again.
     not_before: Option<Instant>,
     /// When it was last begun to name reads that are refused, and how many were since.
@@ -43,6 +46,7 @@ pub(super) struct ConsulWatch {
 impl ConsulWatch {
     pub(super) fn new(config: Arc<Config>) -> Self {
         Self {
+            places: Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS))),
             config,
             cursors: BTreeMap::new(),
             hasher: RandomState::new(),
@@ -63,7 +67,7 @@ impl ConsulWatch {
             Ok(token) => token,
             Err(outage) => return outage,
         };
-        let client = match Client::new(&self.config, token.follow()) {
+        let client = match Client::new(&self.config, token.follow(), self.places.clone()) {
             Ok(client) => client,
             Err(reason) => return Outage(format!("`{address}`: {reason}")),
         };
@@ -76,22 +80,23 @@ impl ConsulWatch {
         let mut keeping = std::pin::pin!(token.keep());
         let mut probing = std::pin::pin!(client.watch_over());
         let mut session = Session::new(self, client.clone(), feed);
-        session.replan(feed);
+        let mut result = session.replan(feed).await;
         let failure = loop {
-            let wake = session.send();
-            tokio::select! {
-                biased;
-                () = feed.changed() => session.replan(feed),
-                joined = session.joined() => {
-                    if let Err(failure) = session.settle(joined, feed) {
-                        break failure;
-                    }
-                }
-                failure = &mut probing => break failure,
-                Ok(()) = changes.changed() => session.retry(),
-                () = &mut keeping => {}
-                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
+            if let Err(failure) = result {
+                break failure;
             }
+            let wake = session.send();
+            let widens = client.widens_at();
+            result = tokio::select! {
+                biased;
+                () = feed.changed() => session.replan(feed).await,
+                joined = session.joined() => session.settle(joined, feed),
+                failure = &mut probing => Err(failure),
+                Ok(()) = changes.changed() => { session.retry(); Ok(()) }
+                () = &mut keeping => Ok(()),
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => Ok(()),
+                () = sleep_until(widens.unwrap_or_else(Instant::now)), if widens.is_some() => session.replan(feed).await,
+            };
         };
         drop(session);
         self.rest(&failure);

@@ -1,7 +1,7 @@
 //! A server that says what it is told: what newer Consuls and proxies in front of them say.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ pub struct Fake {
 #[derive(Debug, Clone)]
 pub struct Request {
     pub at: Instant,
+    /// The other end of the connection.
+    pub peer: SocketAddr,
     pub head: String,
 }
 
@@ -64,6 +66,7 @@ impl Fake {
 /// Answers on one connection until it ends.
 fn serve(mut stream: TcpStream, script: &Script, seen: &Mutex<Vec<Request>>) -> Option<()> {
     stream.set_nodelay(true).ok()?;
+    let peer = stream.peer_addr().ok()?;
     loop {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -71,7 +74,7 @@ fn serve(mut stream: TcpStream, script: &Script, seen: &Mutex<Vec<Request>>) -> 
             (stream.read(&mut byte).ok()? > 0).then_some(())?;
             head.push(byte[0]);
         }
-        let request = Request { at: Instant::now(), head: String::from_utf8(head).unwrap() };
+        let request = Request { at: Instant::now(), peer, head: String::from_utf8(head).unwrap() };
         let before = {
             let mut seen = seen.lock().unwrap();
             let before = seen.iter().filter(|earlier| earlier.path() == request.path()).count();

@@ -3,12 +3,15 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use liveconf::registry::Query;
 use serde_json::json;
 
 use super::fake::{Fake, Request, reply, silence};
+use super::many::name_of;
 use super::{follow_at, follow_with};
 use crate::support::consul::Consul;
 use crate::support::follower::{any, key};
+use crate::support::{SOON, poll_until};
 
 #[test]
 fn an_answer_that_was_filtered_is_no_answer() {
@@ -22,6 +25,31 @@ fn an_answer_that_was_filtered_is_no_answer() {
     assert!(follower.seen().answers.is_empty());
     let follower = follow_at(&fake.address, "allow_filtered: true", [any("web")]);
     follower.expect(&any("web"), "");
+}
+
+#[test]
+fn what_was_filtered_tells_a_scout_and_is_no_answer() {
+    let fake = Fake::start(|target, _| match target {
+        target if target.contains("index=") => silence(),
+        target if target.contains("catalog/services") => {
+            reply(200, "X-Consul-Index: 5\r\nX-Consul-Results-Filtered-By-ACLs: true\r\n", r#"{"s1": []}"#)
+        }
+        _ => reply(200, "X-Consul-Index: 5\r\n", "[]"),
+    });
+    let list = Query::Services { tag: None };
+    let services: Vec<Query> = (0..10).map(|number| any(&name_of(number))).collect();
+    let follower = follow_at(&fake.address, "max_connections: 6", services.iter().cloned().chain([list.clone()]));
+    let error = follower.failure(&list).reason;
+    assert!(error.contains("may not read all"), "{error}");
+    for service in &services {
+        follower.expect(service, "");
+    }
+    assert!(!follower.seen().answers.contains_key(&list));
+    // It goes on to scout.
+    poll_until(SOON, || match fake.times("/v1/catalog/services") {
+        times if times.len() > 1 => Ok(()),
+        _ => Err(format!("{:?}", fake.requests())),
+    });
 }
 
 #[test]
@@ -39,6 +67,22 @@ fn a_pause_that_consul_asks_for_is_kept() {
         assert!((Duration::from_secs(1)..Duration::from_secs(4)).contains(&pause), "{status}: {pause:?}");
         assert_eq!(follower.seen().outages.len(), outages, "{status}");
     }
+}
+
+#[test]
+fn another_server_is_asked_at_once_what_one_may_not_serve() {
+    let fake = Fake::start(|target, before| match before {
+        0 => reply(429, "", ""),
+        _ if target.contains("index=") => silence(),
+        _ => reply(200, "X-Consul-Index: 5\r\n", r#"[{"Key": "a", "Value": "MQ=="}]"#),
+    });
+    let follower = follow_at(&fake.address, "", [key("a")]);
+    follower.expect(&key("a"), "1");
+    let reads: Vec<_> = fake.requests().into_iter().filter(|request| request.path() == "/v1/kv/a").collect();
+    let pause = reads[1].at - reads[0].at;
+    assert!(pause < Duration::from_millis(500), "{pause:?}");
+    assert_ne!(reads[0].peer, reads[1].peer, "another connection may lead to another server");
+    follower.assert_no_outage();
 }
 
 #[test]

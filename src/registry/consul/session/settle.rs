@@ -1,0 +1,200 @@
+//! What becomes of what reads bring: answers, errors, and when they are sent again.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::{Joined, Session};
+use crate::registry::consul::cursor::Step;
+use crate::registry::consul::failure::{Circumstances, Consequence, Failure};
+use crate::registry::consul::fetch::{Body, Fetched};
+use crate::registry::consul::request::{Contents, Request};
+use crate::registry::consul::sweep::Group;
+use crate::registry::consul::watch::listed;
+use crate::registry::{Answer, Feed, Publication, QueryError, Reply};
+
+/// What reads brought that were over at a time.
+#[derive(Default)]
+struct News {
+    publication: Publication,
+    /// Services that nobody registered.
+    absent: Vec<String>,
+}
+
+impl Session<'_> {
+    /// Takes what one read brought, and what others brought meanwhile, and publishes it together. An error is about
+    /// Consul, not about the read.
+    pub(in super::super) fn settle(&mut self, first: Joined, feed: &Feed) -> Result<(), Failure> {
+        let mut news = News::default();
+        let mut next = Some(first);
+        let mut result = Ok(());
+        while let Some((request, joined)) = next.filter(|_| result.is_ok()) {
+            result = match joined {
+                Ok(fetched) => {
+                    self.live.remove(&request);
+                    self.settle_one(&request, fetched, &mut news)
+                }
+                // Ended by us, or by the end of the program.
+                Err(error) if error.is_cancelled() => Ok(()),
+                Err(_) => Err(Failure::Broken("internal error: a read panicked; please report this".to_owned())),
+            };
+            next = self.jobs.try_join_next();
+        }
+        if !news.absent.is_empty() {
+            let registry = &*self.context.registry;
+            warn!(registry, service = listed(&news.absent), "no such service, or the token may not see it");
+        }
+        if !news.publication.is_empty() {
+            feed.publish(news.publication);
+        } else if result.is_ok() && self.answered {
+            feed.recovered();
+        }
+        result
+    }
+
+    fn settle_one(&mut self, request: &Request, fetched: Fetched, news: &mut News) -> Result<(), Failure> {
+        let config = self.watch.config.clone();
+        self.scouting.remove(request);
+        let Some(cursor) = self.watch.cursors.get_mut(request) else { return Ok(()) };
+        let (good, body) = match fetched.result {
+            Ok(answer) => answer,
+            Err(failure) => return self.fail(request, &failure, news),
+        };
+        self.answered = true;
+        cursor.failures.clear();
+        let last = cursor.index;
+        let step = cursor.step(fetched.ask, good.index, fetched.took, &config.clocks);
+        let pause = cursor.pause(Instant::now(), fetched.cost, &config.clocks);
+        if step == Step::Confirm {
+            debug!(read = request.name(), index = good.index, last, "the index does not go on: reading consistently");
+            self.again(request, pause, false);
+            self.doubt();
+            return Ok(());
+        }
+        let filtered = good.filtered && !config.allow_filtered && !cursor.queries.is_empty();
+        let is_scout = self.plan.scouts.contains(request);
+        if filtered && !is_scout {
+            return self.fail(request, &Failure::Filtered, news);
+        }
+        if !filtered {
+            cursor.refusal = None;
+        }
+        match body {
+            Body::New { print, mut contents, left_out } => {
+                cursor.print = Some(print);
+                if filtered {
+                    // It tells a scout enough.
+                    self.refuse(request, &Failure::Filtered, news);
+                } else {
+                    self.watch.tell(&self.context.registry, &left_out);
+                    self.answer(request, good.index, &mut contents, &left_out, news);
+                }
+                self.heed(request, contents);
+            }
+            // Names stay the same when what they stand for changes.
+            Body::Same if last != Some(good.index) && is_scout && request.only_names() => self.look_around(request),
+            Body::Same => {}
+        }
+        self.sweep.done(request, Instant::now(), None);
+        if !self.sweep.holds(request) {
+            self.poll(request, pause, false);
+        }
+        Ok(())
+    }
+
+    /// Answers the queries of a read.
+    fn answer(&mut self, request: &Request, index: u64, contents: &mut Contents, left_out: &[String], news: &mut News) {
+        let Some(cursor) = self.watch.cursors.get_mut(request) else { return };
+        cursor.share(contents);
+        if let (Request::Service { name, filter: None, .. }, Contents::Instances(instances)) = (request, &*contents) {
+            if instances.is_empty() && !cursor.absent {
+                news.absent.push(name.clone());
+            }
+            cursor.absent = instances.is_empty();
+        }
+        for query in cursor.queries.keys().cloned().collect::<Vec<_>>() {
+            let result = match left_out.first() {
+                Some(first) if self.watch.config.strict => {
+                    cursor.print = None;
+                    Err(QueryError::new(format!("{} entries cannot be read, the first is {first}", left_out.len())))
+                }
+                _ => match request.answer(contents, &query, cursor.entries()) {
+                    Some(data) => {
+                        cursor.keep(&data);
+                        Ok(Answer::new(data, index))
+                    }
+                    None => continue,
+                },
+            };
+            news.publication.push(Reply { query, result });
+        }
+    }
+
+    /// Judges a failure of one read: what its queries are told, and when it is sent again.
+    fn fail(&mut self, request: &Request, failure: &Failure, news: &mut News) -> Result<(), Failure> {
+        let Some(cursor) = self.watch.cursors.get_mut(request) else { return Ok(()) };
+        let circumstances = Circumstances {
+            failures: cursor.failures.count(failure),
+            answered: self.answered,
+            elsewhere: request.datacenter().is_some(),
+        };
+        let Consequence::Again { told, pause } = failure.consequence(circumstances, &self.watch.config.clocks) else {
+            return Err(failure.clone());
+        };
+        if matches!(failure, Failure::Away(_)) {
+            self.context.client.forget();
+        }
+        // Being asked to slow down says nothing about the data.
+        cursor.sure &= matches!(failure, Failure::Busy { .. });
+        if told {
+            self.refuse(request, failure, news);
+            // Whatever it would have told has to be found without it.
+            match Group::of(request) {
+                Group::Nodes(datacenter) => self.sweep.changed(Group::Services(datacenter)),
+                group if self.plan.scouts.contains(request) => self.sweep.changed(group),
+                _ => {}
+            }
+        }
+        self.again(request, pause, matches!(failure, Failure::Denied(_) | Failure::Filtered));
+        Ok(())
+    }
+
+    /// Tells the queries of a read why they are not answered.
+    fn refuse(&mut self, request: &Request, failure: &Failure, news: &mut News) {
+        let Some(cursor) = self.watch.cursors.get_mut(request) else { return };
+        cursor.print = None;
+        let reason = request.explain(failure);
+        let error = match failure {
+            Failure::Denied(_) => QueryError::denied(reason),
+            _ => QueryError::new(reason),
+        };
+        let replies = cursor.queries.keys().map(|query| Reply { query: query.clone(), result: Err(error.clone()) });
+        news.publication.extend(replies);
+        if cursor.refusal.as_ref() != Some(&error.reason) {
+            cursor.refusal = Some(error.reason.clone());
+            self.watch.tell_refusal(&self.context.registry, request, &error.reason);
+        }
+    }
+
+    /// Sends a read again after a pause, whichever way it is sent.
+    fn again(&mut self, request: &Request, pause: Duration, denied: bool) {
+        if self.sweep.holds(request) {
+            let now = Instant::now();
+            self.sweep.done(request, now, Some(now + pause));
+        } else {
+            self.poll(request, pause, denied);
+        }
+    }
+
+    /// Says now and then that an index did not go on.
+    fn doubt(&mut self) {
+        const SELDOM: Duration = Duration::from_secs(60);
+        let now = Instant::now();
+        if self.watch.doubted.is_none_or(|last| now - last > SELDOM) {
+            self.watch.doubted = Some(now);
+            let registry = &*self.context.registry;
+            info!(registry, "an index of Consul did not go on, as after a restored snapshot: reading consistently");
+        }
+    }
+}
