@@ -11,6 +11,7 @@ use super::many::{name_of, shown};
 use crate::support::consul::Consul;
 use crate::support::consul_client::{Client, Health, instance};
 use crate::support::follower::{Seen, any};
+use crate::support::poll_until;
 
 const SERVICES: usize = 2000;
 const CHANGES_A_SECOND: usize = 20;
@@ -93,9 +94,13 @@ fn churn(seconds: usize, nodes: usize) {
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
     let end = Instant::now();
-    follower.wait_for_within(Duration::from_secs(2), "right", |seen| {
-        let mut all = expected.iter().enumerate();
-        all.all(|(number, expected)| seen.shown(&any(&name_of(number))) == *expected).then_some(())
+    poll_until(Duration::from_secs(2), || {
+        let seen = follower.seen();
+        let mut wrong = expected.iter().enumerate().filter_map(|(number, expected)| {
+            let found = seen.shown(&any(&name_of(number)));
+            (found != *expected).then(|| format!("{found:?}, not {expected:?}"))
+        });
+        wrong.next().map_or(Ok(()), |first| Err(format!("{} wrong: {first}", wrong.count() + 1)))
     });
     println!(
         "{SERVICES} services on {nodes} nodes, {CHANGES_A_SECOND} changes/s for {seconds} s: right {:?} after the end, \

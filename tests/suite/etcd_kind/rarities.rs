@@ -10,6 +10,9 @@ use crate::support::etcd::Etcd;
 use crate::support::etcd_client::{Client, put};
 use crate::support::follower::{Follower, key, prefix};
 
+/// Less than any clock that would mend what should not be broken, and long enough for a busy machine.
+const SHORT: Duration = Duration::from_secs(5);
+
 struct Scene {
     etcd: Etcd,
     client: Client,
@@ -147,7 +150,7 @@ fn an_answer_that_overtakes_a_transaction_does_not_tear_it() {
     let overtake = |held: &mut Vec<WatchResponse>, answer| [Some(answer), held.pop()].into_iter().flatten().collect();
     let (sizes, took) = publications_of_a_transaction(None, overtake);
     assert_eq!(sizes, [4], "one publication");
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < SHORT, "{took:?}");
 }
 
 #[test]
@@ -158,7 +161,7 @@ fn a_server_that_does_not_answer_while_a_watch_lags_is_asked_again() {
         if answers < 4 { Vec::new() } else { held.drain(..).rev().chain([answer]).collect() }
     });
     assert_eq!(sizes, [4], "one publication");
-    assert!((Duration::from_millis(250)..Duration::from_secs(2)).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(250)..SHORT).contains(&took), "{took:?}");
 }
 
 #[test]
@@ -174,7 +177,7 @@ fn a_server_that_answers_no_question_about_progress_delays_little() {
         let begun = Instant::now();
         scene.client.put("/k", round.to_string());
         follower.expect(&key("k"), &round.to_string());
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < SHORT, "{:?}", begun.elapsed());
     }
 }
 
@@ -222,7 +225,8 @@ fn a_session_that_is_opened_anew_again_and_again_is_paused() {
         thread::sleep(Duration::from_millis(5));
     }
     let sessions = scene.etcd.calls(0, "Watch") - before;
-    assert!((2..=9).contains(&sessions), "{sessions} sessions in 3 s");
+    let most = 3 * (begun.elapsed().as_secs() + 1);
+    assert!((2..=most).contains(&sessions), "{sessions} sessions in {:?}", begun.elapsed());
     scene.proxy.tamper(|response| vec![response]);
     scene.client.put("/p/a", "2");
     follower.expect(&prefix("p"), "a(p/a)=2;");

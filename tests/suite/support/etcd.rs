@@ -137,6 +137,21 @@ impl Etcd {
         self.root.set(format!("root:{root_password}")).expect("users are required once");
     }
 
+    /// Runs `etcdctl`, as root once users are required.
+    #[track_caller]
+    pub fn ctl<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) {
+        let mut command = Command::new(find("etcdctl"));
+        command.env("ETCDCTL_API", "3").env("ETCDCTL_ENDPOINTS", &self.endpoints()[0]).args(arguments);
+        if let Some(root) = self.root.get() {
+            command.env("ETCDCTL_USER", root);
+        }
+        if let Some(tls) = &self.tls {
+            command.env("ETCDCTL_CACERT", &tls.ca).env("ETCDCTL_CERT", &tls.cert).env("ETCDCTL_KEY", &tls.key);
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// Ends a member at once.
     pub fn kill(&mut self, index: usize) {
         self.members[index].process.take().expect("a member that runs").kill();
@@ -270,20 +285,5 @@ impl Etcd {
                 other => Err(format!("etcd is not healthy: {other:?}")),
             }
         });
-    }
-
-    /// Runs `etcdctl`, as root once users are required.
-    #[track_caller]
-    pub fn ctl<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) {
-        let mut command = Command::new(find("etcdctl"));
-        command.env("ETCDCTL_API", "3").env("ETCDCTL_ENDPOINTS", &self.endpoints()[0]).args(arguments);
-        if let Some(root) = self.root.get() {
-            command.env("ETCDCTL_USER", root);
-        }
-        if let Some(tls) = &self.tls {
-            command.env("ETCDCTL_CACERT", &tls.ca).env("ETCDCTL_CERT", &tls.cert).env("ETCDCTL_KEY", &tls.key);
-        }
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
