@@ -1,7 +1,7 @@
 //! One key, one target, one file: from the change to the file.
 
 use crate::process::{cpu, preempted};
-use crate::race::{self, Change, Lane};
+use crate::race::{self, Lane, Pair, Target};
 use crate::report::Report;
 use crate::sight::Sight;
 use crate::stage::{Running, Stage};
@@ -18,9 +18,10 @@ pub(crate) fn measure(stage: &Stage, report: &mut Report, samples: usize) {
     let sight = Sight::on(&[&liveconf.out, &floor.out]);
     sight.of(&liveconf.out.join("file"), "begin");
     let before = [&liveconf, &floor].map(|one| (cpu(one.daemon.id()), preempted(one.daemon.id())));
-    let times = race::run(stage, &sight, samples, &lane("live", &liveconf), &lane("floor", &floor));
-    times.report(report, "change", "change to file, 1 KiB", Some(RATIO));
-    let put = times.put.percentile(50);
+    let pair = Pair { liveconf: lane(stage, "live", &liveconf), floor: lane(stage, "floor", &floor) };
+    let times = race::run_one(&sight, samples, pair);
+    times.report(report, "change", "change to file, 1 KiB", Some(Target::Ratio(RATIO)));
+    let put = times.answer.percentile(50);
     report.note(format!("of that, the answer to the put took {put:.2} ms at the median"));
     let changes = f64::from(u32::try_from(samples + 1).unwrap());
     let [live, floor] = [(&liveconf, before[0]), (&floor, before[1])].map(|(one, (cpu_before, preempted_before))| {
@@ -32,12 +33,11 @@ pub(crate) fn measure(stage: &Stage, report: &mut Report, samples: usize) {
     report.raw_value("change", "floor preempted per change", "times", floor.1);
 }
 
-fn lane(name: &str, running: &Running) -> Lane {
+fn lane<'a>(stage: &'a Stage, name: &str, running: &Running) -> Lane<'a> {
     let (key, file, name) = (format!("/bench/{name}/file"), running.out.join("file"), name.to_owned());
-    let change = move |number| {
+    Box::new(move |number| {
         let marker = format!("{name} change {number:06}\n");
         let value = marker.clone() + &"x".repeat(1024 - marker.len());
-        Change { key: key.clone(), value, marker, file: file.clone() }
-    };
-    Lane { change: Box::new(change) }
+        stage.put(key.clone(), value, marker, file.clone())
+    })
 }

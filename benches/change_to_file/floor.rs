@@ -46,7 +46,8 @@ pub(crate) fn run(endpoint: &str, prefix: &str, folder: &str, body: Option<&str>
     });
 }
 
-fn write(folder: &Path, handle: &File, name: &str, parts: &[&[u8]]) {
+/// Replaces a file and sees that it survives a power cut.
+pub(crate) fn write(folder: &Path, handle: &File, name: &str, parts: &[&[u8]]) {
     let new = folder.join(format!(".{name}.new"));
     let mut file = File::create(&new).unwrap();
     for part in parts {

@@ -1,16 +1,17 @@
-//! What a change costs, measured on a real etcd against the least that the job can cost.
+//! What a change costs, measured on a real etcd and a real Consul against the least that the job can cost.
 //!
 //! ```sh
 //! cargo bench --bench change_to_file
 //! ```
 //!
-//! takes about five minutes, most of it pauses between changes; `-- change burst` runs only these parts, `--samples N`
-//! takes other than 200 samples, `--raw FILE` keeps the raw samples elsewhere than in the target folder.
+//! takes about eight minutes, most of it pauses between changes; `-- change burst` runs only these parts, `-- consul`
+//! those on Consul, in three minutes; `--samples N` takes other than 200 samples, `--raw FILE` keeps the raw samples
+//! elsewhere than in the target folder.
 //!
 //! The [floor] is a process of its own that watches etcd with the same gRPC library and writes the same bytes in the
 //! same way (temporary file, fsync, rename, fsync of the folder), without a template, a check or a record. Both follow
 //! keys of the same server at the same time, and changes of the one and the other alternate, so that what disturbs
-//! the machine disturbs both.
+//! the machine disturbs both. [On Consul](consul) it sends one blocking query again and again.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -25,6 +26,7 @@ mod support;
 
 mod burst;
 mod change;
+mod consul;
 mod floor;
 mod machine;
 mod many;
@@ -58,12 +60,14 @@ const PARTS: &[(&str, Measure)] = &[
     ("memory", memory::measure),
     ("once", once::measure),
     ("burst", burst::measure),
+    ("consul", consul::measure),
 ];
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["floor", endpoint, prefix, folder, rest @ ..] => floor::run(endpoint, prefix, folder, rest.first().copied()),
+        ["floor-consul", port, target, folder, body] => consul::floor::run(port, target, folder, body),
         ["run-once", program, rest @ ..] => once::run(program, rest),
         all if !all.contains(&"--bench") => println!("measures only under `cargo bench`"),
         _ => bench(arguments),

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::race::{self, Change, Lane};
+use crate::race::{self, Pair};
 use crate::report::Report;
 use crate::sight::Sight;
 use crate::stage::Stage;
@@ -37,15 +37,15 @@ targets:
     let changed = move |number: usize| (key(number * 7919 % KEYS), format!("other-{number:012}"));
     let change = move |number| {
         let (key, value) = changed(number);
-        Change { key, marker: value.clone(), value, file: file.clone() }
+        stage.put(key, value.clone(), value, file.clone())
     };
     let of_floor = floor.out.join("file");
     let floor_change = move |number| {
         let value = changed(number).1;
-        Change { key: "/bench/floor/file".into(), marker: value.clone(), value, file: of_floor.clone() }
+        stage.put("/bench/floor/file".into(), value.clone(), value, of_floor.clone())
     };
-    let (live_lane, floor_lane) = (Lane { change: Box::new(change) }, Lane { change: Box::new(floor_change) });
-    let times = race::run(stage, &sight, samples / 4, &live_lane, &floor_lane);
+    let pair = Pair { liveconf: Box::new(change), floor: Box::new(floor_change) };
+    let times = race::run_one(&sight, samples / 4, pair);
     times.report(report, "many", "change to file, one of 10,000 keys", None);
     drop(floor);
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::race::{self, Change, Lane};
+use crate::race::{self, Pair};
 use crate::report::Report;
 use crate::sight::Sight;
 use crate::stage::Stage;
@@ -35,15 +35,15 @@ pub(crate) fn measure(stage: &Stage, report: &mut Report, samples: usize) {
         let value = move |number| endpoint(20 + round, number);
         let change = move |number| {
             let value = value(number);
-            Change { key: key(number * 7919 % (SERVERS - 1)), marker: value.clone(), value, file: file.clone() }
+            stage.put(key(number * 7919 % (SERVERS - 1)), value.clone(), value, file.clone())
         };
         let of_floor = floor.out.join("file");
         let floor_change = move |number| {
             let value = value(number);
-            Change { key: "/bench/floor/file".into(), marker: value.clone(), value, file: of_floor.clone() }
+            stage.put("/bench/floor/file".into(), value.clone(), value, of_floor.clone())
         };
-        let (live_lane, floor_lane) = (Lane { change: Box::new(change) }, Lane { change: Box::new(floor_change) });
-        let times = race::run(stage, &sight, samples / 8, &live_lane, &floor_lane);
+        let pair = Pair { liveconf: Box::new(change), floor: Box::new(floor_change) };
+        let times = race::run_one(&sight, samples / 8, pair);
         times.report(report, name, &format!("change to file, one of 10,000 servers, {name}"), None);
     }
 }

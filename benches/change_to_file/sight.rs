@@ -41,13 +41,19 @@ impl Sight {
 
     /// When `file` was first seen with a content that holds `marker`.
     pub(crate) fn of(&self, file: &Path, marker: &str) -> Instant {
+        self.change(file, marker, true)
+    }
+
+    /// When `file` was first seen with a content that holds `marker`, or with one that holds it no more.
+    pub(crate) fn change(&self, file: &Path, marker: &str, present: bool) -> Instant {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok((path, at)) = self.arrivals.recv_timeout(left) else {
-                panic!("`{}` does not show `{marker}`", file.display());
+                let shows = if present { "does not show" } else { "still shows" };
+                panic!("`{}` {shows} `{marker}`", file.display());
             };
-            if path == file && fs::read_to_string(file).unwrap().contains(marker) {
+            if path == file && fs::read_to_string(file).unwrap().contains(marker) == present {
                 return at;
             }
         }

@@ -1,5 +1,6 @@
-//! Where it is measured: one etcd, one folder on the disk, and the two programs.
+//! Where it is measured: one etcd, where a part asks for it, one folder on the disk, and the two programs.
 
+use std::cell::LazyCell;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::floor;
+use crate::race::Change;
 use crate::support::etcd::Etcd;
 use crate::support::etcd_client::Client;
 use crate::support::liveconf::{BINARY, Daemon, start};
@@ -18,8 +20,7 @@ use crate::support::process::{bound, search_path};
 /// The server and the folder that all parts share. etcd keeps its data in memory, so that its own fsync is in no
 /// number; destinations lie on the disk of the target folder.
 pub(crate) struct Stage {
-    etcd: Etcd,
-    client: Client,
+    etcd: LazyCell<(Etcd, Client)>,
     folder: TempDir,
 }
 
@@ -32,13 +33,16 @@ pub(crate) struct Running {
 }
 
 impl Stage {
-    /// Starts the server.
+    /// The server starts when it is first asked for.
     pub(crate) fn new() -> Self {
-        let etcd = Etcd::start();
-        let client = etcd.client();
+        let start: fn() -> (Etcd, Client) = || {
+            let etcd = Etcd::start();
+            let client = etcd.client();
+            (etcd, client)
+        };
         let folder =
             tempfile::Builder::new().prefix("change_to_file-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        Self { etcd, client, folder }
+        Self { etcd: LazyCell::new(start), folder }
     }
 
     /// Where the raw samples are kept unless somebody says otherwise.
@@ -54,17 +58,20 @@ impl Stage {
 
     /// Who changes keys.
     pub(crate) fn client(&self) -> &Client {
-        &self.client
+        &self.etcd.1
+    }
+
+    /// A change of a key.
+    pub(crate) fn put(&self, key: String, value: String, marker: String, file: PathBuf) -> Change<'_> {
+        let send = Box::new(move || {
+            self.client().put(&key, value);
+        });
+        Change { send, file, marker, present: true }
     }
 
     /// What the server counts under this name.
     pub(crate) fn metric(&self, name: &str) -> u64 {
-        self.etcd.metric(0, name)
-    }
-
-    /// A registry section for this server.
-    pub(crate) fn registries(&self) -> String {
-        format!("registries: {{main: {{etcd: {{endpoints: {}}}}}}}\n", self.etcd.endpoints_yaml())
+        self.etcd.0.metric(0, name)
     }
 
     /// A folder for `name`, with an empty `out/`.
@@ -84,8 +91,13 @@ impl Stage {
 
     /// `liveconf run` on these targets. Defaults everywhere: nobody waits or reloads otherwise than a user would.
     pub(crate) fn liveconf(&self, name: &str, targets: &str) -> Running {
+        self.liveconf_on(&format!("etcd: {{endpoints: {}}}", self.etcd.0.endpoints_yaml()), name, targets)
+    }
+
+    /// The same on this registry.
+    pub(crate) fn liveconf_on(&self, registry: &str, name: &str, targets: &str) -> Running {
         let room = self.room(name);
-        fs::write(room.join("liveconf.yaml"), self.registries() + targets).unwrap();
+        fs::write(room.join("liveconf.yaml"), format!("registries: {{main: {{{registry}}}}}\n{targets}")).unwrap();
         let mut command = Self::command(&room, &["run"]);
         command.stderr(Stdio::piped());
         Running { daemon: start(command), out: room.join("out") }
@@ -93,11 +105,16 @@ impl Stage {
 
     /// The floor on all keys below `prefix`; each file ends in `body`.
     pub(crate) fn floor(&self, name: &str, prefix: &str, body: &[u8]) -> Running {
+        self.floor_on(&["floor", &self.etcd.0.endpoints()[0], prefix], name, body)
+    }
+
+    /// The floor that these arguments of ours name.
+    pub(crate) fn floor_on(&self, arguments: &[&str], name: &str, body: &[u8]) -> Running {
         let room = self.room(name);
         let (out, file) = (room.join("out"), room.join("body"));
         fs::write(&file, body).unwrap();
         let mut command = bound(Signal::SIGKILL, env::current_exe().unwrap());
-        command.args(["floor", &self.etcd.endpoints()[0], prefix]).arg(&out).arg(file).stderr(Stdio::piped());
+        command.args(arguments).arg(&out).arg(file).stderr(Stdio::piped());
         let mut daemon = start(command);
         daemon.wait_for_log(floor::READY);
         Running { daemon, out }

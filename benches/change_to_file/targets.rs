@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::process::cpu;
-use crate::race::{self, Change, Lane};
+use crate::race::{self, Pair};
 use crate::report::Report;
 use crate::sight::Sight;
 use crate::stage::{Running, Stage};
@@ -27,14 +27,14 @@ pub(crate) fn measure(stage: &Stage, report: &mut Report, samples: usize) {
     let change = move |number| {
         let target = number * 37 % TARGETS;
         let value = format!("timed {number:06}");
-        Change { key: key(target), marker: value.clone(), value, file: live_out.join(target.to_string()) }
+        stage.put(key(target), value.clone(), value, live_out.join(target.to_string()))
     };
     let floor_change = move |number| {
         let value = format!("timed {number:06}");
-        Change { key: "/bench/floor/0".into(), marker: value.clone(), value, file: floor_out.join("0") }
+        stage.put("/bench/floor/0".into(), value.clone(), value, floor_out.join("0"))
     };
-    let (live_lane, floor_lane) = (Lane { change: Box::new(change) }, Lane { change: Box::new(floor_change) });
-    let times = race::run(stage, &sight, samples / 4, &live_lane, &floor_lane);
+    let pair = Pair { liveconf: Box::new(change), floor: Box::new(floor_change) };
+    let times = race::run_one(&sight, samples / 4, pair);
     times.report(report, "targets", "change to file, one of 100 targets", None);
 
     let bytes = traffic::per_change(stage, |number| (key(number % TARGETS), format!("counted {number:06}")));
