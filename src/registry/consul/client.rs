@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::header::{CONNECTION, HeaderMap, HeaderValue};
 use reqwest::{Method, Request, Response, StatusCode, Url};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -59,6 +59,18 @@ pub(super) struct Reply {
     pub(super) body: Bytes,
     /// From the head to the end of the body.
     pub(super) transfer: Duration,
+}
+
+impl Reply {
+    /// Whether the server takes us. One that does not may be one of several, and another connection may lead to another.
+    fn is_served(&self) -> bool {
+        self.status != StatusCode::TOO_MANY_REQUESTS
+    }
+
+    /// Whether the server closes the connection after it.
+    fn is_last(&self) -> bool {
+        self.headers.get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
+    }
 }
 
 impl Client {
@@ -118,8 +130,7 @@ impl Client {
     /// Sends one read over a lane; none if nothing was sent, as its connection was closed while nobody read from it.
     async fn send(&self, turn: Turn<'_>, target: &str, within: Duration) -> Option<Result<Reply, Failure>> {
         let result = self.exchange(&turn, target, within).await;
-        // Who asks for a pause may be one of several, and another connection may lead to another.
-        turn.end(matches!(&result, Some(Ok(reply)) if reply.status != StatusCode::TOO_MANY_REQUESTS));
+        turn.end(matches!(&result, Some(Ok(reply)) if reply.is_served() && !reply.is_last()));
         result
     }
 
@@ -147,8 +158,7 @@ impl Client {
         let start = Instant::now();
         let turns = self.lanes.add(reads.div_ceil(self.lanes.streams()));
         let tries = turns.into_iter().map(|turn| self.send(turn, LEADER, self.clocks.request_timeout));
-        let took = |result: &Option<Result<Reply, Failure>>| matches!(result, Some(Ok(reply)) if reply.status != StatusCode::TOO_MANY_REQUESTS);
-        let took_all = join_all(tries).await.iter().all(took);
+        let took_all = join_all(tries).await.iter().all(|tried| matches!(tried, Some(Ok(reply)) if reply.is_served()));
         let (now, open) = (Instant::now(), self.lanes.len());
         let mut narrow = self.narrow();
         // One that is silent says nothing of the kind, and whoever watches over it finds it out.
@@ -212,17 +222,13 @@ impl Client {
     /// Why a read was not answered.
     fn explain(&self, error: &reqwest::Error, turn: &Turn<'_>) -> Failure {
         let reason = causes(error);
-        Failure::Away(if !error.is_connect() {
-            match self.suspicion(turn) {
-                Some(suspicion) => format!("{reason} ({suspicion})"),
-                None => reason,
+        Failure::Away(match self.suspicion(turn) {
+            _ if error.is_connect() && error.is_timeout() => {
+                format!("no connection within {}", humantime::format_duration(self.clocks.dial_timeout))
             }
-        } else if error.is_timeout() {
-            format!("no connection within {}", humantime::format_duration(self.clocks.dial_timeout))
-        } else if self.is_tls && is_of_tls(error) {
-            format!("no TLS connection: {reason}")
-        } else {
-            reason
+            _ if error.is_connect() && self.is_tls && is_of_tls(error) => format!("no TLS connection: {reason}"),
+            Some(suspicion) if !error.is_connect() => format!("{reason} ({suspicion})"),
+            _ => reason,
         })
     }
 

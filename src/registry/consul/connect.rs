@@ -91,7 +91,8 @@ impl Resolve for OneHost {
 #[error("the connection is gone")]
 pub(super) struct Spent;
 
-/// Lets a client open one connection in its life.
+/// Lets a client open one connection in its life. (To a name with addresses of both families it may try one of each at
+/// a time, which Consul does not count together.)
 ///
 /// A client's pool asks for another whenever none is free, which is also so for a moment after an answer was read, until
 /// its connection is back. That moment is waited for; if the connection comes back, the pool takes it and forgets that

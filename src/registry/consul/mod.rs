@@ -15,7 +15,7 @@
 //!
 //! - An index comes from a successful answer and outlives every error.
 //! - An answer is used if it was read consistently, or if its index is above that of the answer before.
-//! - There are never more connections than `max_connections`.
+//! - There are never more connections than `max_connections`, and no more are planned with than Consul takes.
 
 mod address;
 mod bucket;

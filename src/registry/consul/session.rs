@@ -133,7 +133,7 @@ impl<'a> Session<'a> {
         let capacity = client.capacity();
         let plan = Plan::of(wanted.keys(), capacity);
         if plan.at_a_time() > capacity {
-            return Err(Failure::Away(format!("only {capacity} reads at a time are taken: {TOO_MANY}")));
+            return Err(Failure::Away(format!("too few connections for so many reads: {TOO_MANY}")));
         }
         client.trim(plan.at_a_time() + 1);
         if plan.swept.is_empty() != self.plan.swept.is_empty() {
