@@ -42,22 +42,56 @@ const REMINDER: Duration = Duration::from_secs(60);
 /// How many failures that come and go are written within that time.
 const NEWS: usize = 5;
 
+/// So many lines in a minute and no more.
+#[derive(Debug)]
+pub struct Budget {
+    most: usize,
+    /// The lines of the last minute, the oldest first.
+    spent: VecDeque<Instant>,
+}
+
+impl Budget {
+    /// At most this many in a minute.
+    pub fn new(most: usize) -> Self {
+        Self { most, spent: VecDeque::new() }
+    }
+
+    /// Whether a line may be written at `now`.
+    pub fn has_room(&mut self, now: Instant) -> bool {
+        while self.spent.front().is_some_and(|at| now.duration_since(*at) >= REMINDER) {
+            self.spent.pop_front();
+        }
+        self.spent.len() < self.most
+    }
+
+    /// A line was written at `now`.
+    pub fn spend(&mut self, now: Instant) {
+        self.spent.push_back(now);
+    }
+}
+
 /// A failure that comes, lasts and goes: the first line at once, then at most one a minute, then the recovery. What comes
 /// and goes faster than can be told is told a few times a minute.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Repeats {
     since: Option<Instant>,
     /// The last line about the present failure, and what it was about.
     written: Option<(Instant, String)>,
-    /// The last first lines, the oldest first.
-    news: VecDeque<Instant>,
+    /// What may be written of the next first lines.
+    news: Budget,
+}
+
+impl Default for Repeats {
+    fn default() -> Self {
+        Self { since: None, written: None, news: Budget::new(NEWS) }
+    }
 }
 
 impl Repeats {
     /// It failed at `now`, for a reason that `what` tells from others. Another reason than the last is told as well.
     pub fn failed(&mut self, now: Instant, what: &str) -> Line {
         let since = *self.since.get_or_insert(now);
-        let enough = self.is_enough(now);
+        let enough = !self.news.has_room(now);
         let line = match &self.written {
             Some((at, last)) if last == what && now.duration_since(*at) < REMINDER => Line::Silent,
             Some((_, last)) if last == what => Line::Still(now.duration_since(since)),
@@ -65,7 +99,7 @@ impl Repeats {
             _ => Line::First,
         };
         if line == Line::First {
-            self.news.push_back(now);
+            self.news.spend(now);
         }
         if line != Line::Silent {
             self.written = Some((now, what.to_owned()));
@@ -78,12 +112,15 @@ impl Repeats {
         let since = self.since.take()?;
         self.written.take().map(|_| now.duration_since(since))
     }
+}
 
-    fn is_enough(&mut self, now: Instant) -> bool {
-        while self.news.front().is_some_and(|at| now.duration_since(*at) >= REMINDER) {
-            self.news.pop_front();
-        }
-        self.news.len() >= NEWS
+/// The first of what there is to list, and how many more.
+pub fn listed(entries: &[impl AsRef<str>]) -> String {
+    const MOST: usize = 10;
+    let first: Vec<&str> = entries.iter().take(MOST).map(AsRef::as_ref).collect();
+    match entries.len().saturating_sub(MOST) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Answer {
     pub data: Data,
     /// The registry's revision that this was read at: etcd revision, Consul index, file generation.
     pub revision: u64,
+    /// The service that was asked for is in no catalog. That is no part of the answer, but is said once.
+    pub unknown: Option<UnknownService>,
     /// What templates see of it, made once for each answer and in no answer that nobody renders.
     pub(crate) view: OnceLock<Value>,
     /// The same as nested maps, for `tree()`.
@@ -24,8 +26,15 @@ pub struct Answer {
 impl Answer {
     /// An answer that was read at `revision`.
     pub fn new(data: Data, revision: u64) -> Self {
-        Self { data, revision, view: OnceLock::new(), tree: OnceLock::new() }
+        Self { data, revision, unknown: None, view: OnceLock::new(), tree: OnceLock::new() }
     }
+}
+
+/// A service that was asked for and that nobody registered, in whatever state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnknownService {
+    /// What may be meant instead, as "did you mean `web-api`?", where the kind knows all names.
+    pub hint: Option<String>,
 }
 
 impl PartialEq for Answer {

@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
-use super::{Feed, Outage, Publication, Registry, Sink, Watch};
+use super::query_log::{GATHER, QueryLog, Remark};
+use super::{Feed, Outage, Publication, Registry, Sink, Wanted, Watch};
 use crate::backoff::Backoff;
-use crate::log::{Line, Repeats, rounded};
+use crate::log::{Line, Repeats, listed, rounded};
 use crate::store::Store;
 
 /// The pauses between tries to reach a registry, with full jitter.
@@ -21,8 +23,15 @@ const STEADY: Duration = Duration::from_secs(5);
 
 /// Follows a registry for as long as the program runs. Nothing that the registry does ends it.
 pub async fn drive(name: Arc<str>, registry: Arc<dyn Registry>, store: Arc<Store>) {
-    let health = Arc::new(Health { registry: name.clone(), store: store.clone(), state: Mutex::default() });
-    let mut feed = Feed::new(name.clone(), store.add_registry(&name), health.clone());
+    let wanted = store.add_registry(&name);
+    let health = Arc::new(Health {
+        registry: name.clone(),
+        store: store.clone(),
+        state: Mutex::default(),
+        queries: Mutex::new((QueryLog::new(), wanted.clone())),
+        unsaid: Notify::new(),
+    });
+    let mut feed = Feed::new(name.clone(), wanted, health.clone());
     let mut watch = registry.watch();
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, 1.0);
     loop {
@@ -50,6 +59,10 @@ struct Health {
     registry: Arc<str>,
     store: Arc<Store>,
     state: Mutex<State>,
+    /// What is said of single queries, and which are asked.
+    queries: Mutex<(QueryLog, watch::Receiver<Wanted>)>,
+    /// Rings when there is more to say of them.
+    unsaid: Notify,
 }
 
 #[derive(Default)]
@@ -62,17 +75,23 @@ struct State {
     repeats: Repeats,
 }
 
-/// How often it is looked whether the log owes a line about an outage that the watch waits out by itself.
+/// How often it is looked whether the log owes a line, such as one about an outage that the watch waits out by itself.
 const LOOK: Duration = Duration::from_secs(15);
 
 impl Health {
-    /// Runs the watch until it gives up. While an outage lasts the log is reminded of it.
+    /// Runs the watch until it gives up. What the log owes meanwhile is written.
     async fn run(&self, watch: &mut dyn Watch, feed: &mut Feed) -> Outage {
         let mut run = std::pin::pin!(watch.run(feed));
+        let mut look = Instant::now() + LOOK;
         loop {
             tokio::select! {
                 outage = &mut run => return outage,
-                () = tokio::time::sleep(LOOK) => self.write_outage(),
+                () = self.unsaid.notified() => look = look.min(Instant::now() + GATHER),
+                () = tokio::time::sleep_until(look.into()) => {
+                    look = Instant::now() + LOOK;
+                    self.write_outage();
+                    self.write_queries(&Publication::new());
+                }
             }
         }
     }
@@ -99,6 +118,37 @@ impl Health {
         }
     }
 
+    /// Says what is new of single queries.
+    fn write_queries(&self, publication: &Publication) {
+        let now = Instant::now();
+        let remarks = {
+            let mut queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner);
+            let (log, wanted) = &mut *queries;
+            if wanted.has_changed().unwrap_or(false) {
+                log.keep(&wanted.borrow_and_update());
+            }
+            log.note(publication, now);
+            let remarks = log.due(now);
+            if log.is_waiting() {
+                self.unsaid.notify_one();
+            }
+            remarks
+        };
+        let registry = &*self.registry;
+        for remark in remarks {
+            match remark {
+                Remark::NotAnswered { reason, queries, stays } => {
+                    let stay = if stays { "; the last answer stays" } else { "" };
+                    warn!(registry, query = listed(&queries), "not answered: {reason}{stay}");
+                }
+                Remark::AnsweredAgain { reason, lasted } => {
+                    info!(registry, "answered again after {}; it was: {reason}", rounded(lasted));
+                }
+                Remark::NoSuchService { names } => warn!(registry, "no such service: {}", listed(&names)),
+            }
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -106,6 +156,7 @@ impl Health {
 
 impl Sink for Health {
     fn publish(&self, _registry: &str, publication: Publication) {
+        self.write_queries(&publication);
         self.store.publish(&self.registry, publication);
     }
 

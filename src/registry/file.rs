@@ -19,7 +19,7 @@ mod content;
 mod format;
 mod source;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,7 +100,6 @@ impl Registry for FileRegistry {
             failed: None,
             stale: true,
             left_out: LeftOut::default(),
-            unknown: BTreeSet::new(),
         })
     }
 }
@@ -120,8 +119,6 @@ struct FileRegistryWatch {
     stale: bool,
     /// What was left out of the last content, so that it is logged once.
     left_out: LeftOut,
-    /// Services that were asked for and are not there, so that each is logged once.
-    unknown: BTreeSet<String>,
 }
 
 impl Watch for FileRegistryWatch {
@@ -188,14 +185,11 @@ impl FileRegistryWatch {
             }
             _ => content.answer(query, &[]),
         };
-        if let Query::Service(ServiceQuery { name, .. }) = query {
-            if content.services.contains_key(name) {
-                self.unknown.remove(name);
-            } else if self.unknown.insert(name.clone()) {
-                tracing::warn!(service = name, path = %self.registry.path.display(), "no such service");
-            }
-        }
-        Reply { query: query.clone(), result: Ok(Answer::new(data, self.generation)) }
+        let unknown = match query {
+            Query::Service(ServiceQuery { name, .. }) => content.unknown(name),
+            _ => None,
+        };
+        Reply { query: query.clone(), result: Ok(Answer { unknown, ..Answer::new(data, self.generation) }) }
     }
 
     /// Reads the files, and once more when there are others than those that are followed.

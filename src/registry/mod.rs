@@ -18,6 +18,7 @@ pub(crate) mod instance;
 pub(crate) mod keyspace;
 mod path;
 mod query;
+mod query_log;
 #[cfg(test)]
 pub(crate) mod recorder;
 
@@ -34,7 +35,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-pub use answer::{Answer, Data, Entry, Instance, Names, Node, ServiceName, Status, Text};
+pub use answer::{Answer, Data, Entry, Instance, Names, Node, ServiceName, Status, Text, UnknownService};
 pub use path::{Path, PathError};
 pub use query::{Asked, Query, ServiceQuery, StatusFilter};
 

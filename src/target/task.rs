@@ -14,7 +14,7 @@ use super::state::State;
 use crate::apply::reload::Outcome;
 use crate::backoff::Backoff;
 use crate::config::Reload;
-use crate::log::{Line, Repeats, rounded};
+use crate::log::{Line, Repeats, listed, rounded};
 use crate::registry::Asked;
 use crate::store::Reader;
 
@@ -227,7 +227,7 @@ impl Task {
     fn write_waiting(&mut self) {
         let missing = self.waiting.iter().flat_map(|waiting| &waiting.missing);
         let waiting: Vec<String> = missing.map(|asked| waiting_for(asked, &self.reader)).collect();
-        warn!(target = self.name(), "still waits for {}", waiting.join("; "));
+        warn!(target = self.name(), "still waits for {}", listed(&waiting));
         self.say_waiting = Some(Instant::now() + Duration::from_secs(60));
     }
 

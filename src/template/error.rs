@@ -160,7 +160,7 @@ pub(super) fn undefined(message: impl Into<String>) -> Failure {
 }
 
 /// "did you mean `NAME`?", when one of the names is close to what was written.
-pub(super) fn did_you_mean<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn did_you_mean<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
     names
         .into_iter()
         .map(|name| {

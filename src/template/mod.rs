@@ -41,6 +41,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub(crate) use error::did_you_mean;
 pub use error::{ErrorKind, Note, Snippet, TemplateError};
 pub use load::Templates;
 

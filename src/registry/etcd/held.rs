@@ -47,6 +47,11 @@ impl Item {
 }
 
 impl Held {
+    /// Whether it holds no key.
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// The keys with their items, sorted by the bytes of the keys.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &Item)> {
         self.keys.iter().map(|(key, item)| (key.as_slice(), item))

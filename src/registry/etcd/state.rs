@@ -11,7 +11,7 @@ use super::keys::KeyRange;
 use super::messages::Event;
 use super::read::{Found, Part};
 use super::stream::WatchId;
-use crate::registry::{Answer, Query, QueryError, Reply};
+use crate::registry::{Answer, Query, QueryError, Reply, UnknownService};
 
 /// The ranges that are followed and the queries that they answer.
 pub(super) struct State {
@@ -181,7 +181,6 @@ impl State {
                 Some(user) => format!("permission denied: user `{user}` may not read {range}"),
                 None => format!("permission denied: {range} may not be read without a user"),
             });
-            tracing::warn!(registry = %self.left_out.registry(), %range, user, "etcd denies permission");
             followed.refusal = Some(Refusal { error, not_before });
             self.unanswered.extend(followed.queries.iter().cloned());
         } else if let Some(refusal) = &mut followed.refusal {
@@ -254,9 +253,12 @@ impl State {
                 }
                 None => {
                     let held: Vec<&Held> = followed.iter().map(|followed| &followed.held).collect();
-                    self.answers
-                        .answer(&query, &held, &mut self.left_out)
-                        .map(|data| Answer::new(data, u64::try_from(revision).unwrap_or_default()))
+                    let revision = u64::try_from(revision).unwrap_or_default();
+                    let nothing = matches!(query, Query::Service(_)) && held.iter().all(|held| held.is_empty());
+                    // The names beside it are not held: what may be meant instead is not known.
+                    let unknown = nothing.then(UnknownService::default);
+                    let data = self.answers.answer(&query, &held, &mut self.left_out);
+                    data.map(|data| Answer { unknown, ..Answer::new(data, revision) })
                 }
             };
             replies.push(Reply { query, result });

@@ -8,7 +8,8 @@ use super::source::Document;
 use crate::registry::document::{Content as Tree, Member, Mistake, Node as TreeNode, Place};
 use crate::registry::instance::{self, Fields};
 use crate::registry::keyspace::Keyspace;
-use crate::registry::{Data, Entry, Instance, Node, Path, Query, ServiceName, Text};
+use crate::registry::{Data, Entry, Instance, Node, Path, Query, ServiceName, Text, UnknownService};
+use crate::template::did_you_mean;
 
 /// All that the files say.
 #[derive(Debug, Default)]
@@ -37,6 +38,12 @@ impl Content {
             // `supports` refuses it, so that nobody asks.
             Query::File(_) => Data::Key(None),
         }
+    }
+
+    /// What to say of a service that the files do not name.
+    pub(super) fn unknown(&self, name: &str) -> Option<UnknownService> {
+        let names = self.services.keys().map(String::as_str);
+        (!self.services.contains_key(name)).then(|| UnknownService { hint: did_you_mean(name, names) })
     }
 
     /// Services that have an instance, with the given tag if there is one: a service without any is in no other
