@@ -31,10 +31,6 @@ pub(super) struct Cursor {
     pub(super) sure: bool,
     /// The nodes that the instances of the last answer run on.
     pub(super) nodes: HashSet<String>,
-    /// Why it was refused, as far as that was said.
-    pub(super) refusal: Option<String>,
-    /// Whether it was said that nobody knows the service.
-    pub(super) absent: bool,
     /// What a scout saw last.
     pub(super) seen: Option<Seen>,
     bucket: Bucket,
@@ -53,6 +49,11 @@ impl Failures {
         let before = self.0.filter(|(before, _)| *before == kind).map_or(0, |(_, count)| count);
         self.0 = Some((kind, before.saturating_add(1)));
         before.saturating_add(1)
+    }
+
+    /// Whether there are any.
+    pub(super) fn are_some(&self) -> bool {
+        self.0.is_some()
     }
 
     /// There was an answer.

@@ -35,7 +35,9 @@ pub(super) enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Away(text) | Self::NotConsul(text) | Self::Unreadable(text) => f.write_str(text),
+            Self::Away(text) => write!(f, "{text}{}", meaning(text)),
+            Self::NotConsul(text) => write!(f, "this is no Consul: {text}"),
+            Self::Unreadable(text) => f.write_str(text),
             Self::Leaderless(text) => write!(f, "no leader: {text}"),
             Self::Denied(text) => write!(f, "not allowed: {text}"),
             Self::Filtered => f.write_str(
@@ -50,11 +52,27 @@ impl fmt::Display for Failure {
     }
 }
 
+/// What libraries mean by their errors, for people who only know what they configured.
+fn meaning(error: &str) -> &'static str {
+    if error.contains("InvalidContentType") {
+        " (it speaks no TLS: write the address as `http://`)"
+    } else if error.contains("invalid HTTP") || error.contains("unexpected message") {
+        " (it speaks no HTTP)"
+    } else {
+        ""
+    }
+}
+
+/// What is refused is tried again this much later for each that fails, so that of thousands twenty a second are.
+const AMONG_MANY: Duration = Duration::from_millis(50);
+
 /// What a failure of one read is judged by.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Circumstances {
     /// Failures of this kind in a row, this one included, since the last answer.
     pub(super) failures: u32,
+    /// How many reads fail.
+    pub(super) failing: u32,
     /// Whether any read was answered since we are connected.
     pub(super) answered: bool,
     /// Whether another datacenter than the agent's own may have been asked.
@@ -73,7 +91,7 @@ pub(super) enum Consequence {
 impl Failure {
     /// What follows.
     pub(super) fn consequence(&self, circumstances: Circumstances, clocks: &Clocks) -> Consequence {
-        let Circumstances { failures, answered, elsewhere } = circumstances;
+        let Circumstances { failures, failing, answered, elsewhere } = circumstances;
         let longest = clocks.denied_interval;
         let backoff = |first: u64| (Duration::from_millis(first) * (1 << failures.min(10))).min(longest);
         let (told, pause) = match self {
@@ -90,7 +108,9 @@ impl Failure {
                 return Consequence::Outage;
             }
             Self::Busy { after, everywhere: false } => (true, after.unwrap_or_else(|| backoff(500))),
-            Self::Denied(_) | Self::Filtered | Self::Refused(_) => (true, longest),
+            Self::Denied(_) | Self::Filtered | Self::Refused(_) => {
+                (true, longest.max(AMONG_MANY.saturating_mul(failing)))
+            }
             Self::Broken(_) => (failures > 1, backoff(100)),
             Self::Unreadable(_) => (true, backoff(100)),
         };
@@ -120,13 +140,13 @@ pub(super) fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], is_key
         // An index must be at least 1, and 1 is always safe.
         (200, Some(index)) => Ok(Good { index: index.max(1), missing: false, filtered }),
         (404, Some(index)) if is_key_value => Ok(Good { index: index.max(1), missing: true, filtered }),
-        (200..=299, _) => Err(Failure::NotConsul("the answer has no `X-Consul-Index`: this is no Consul".to_owned())),
+        (200..=299, _) => Err(Failure::NotConsul("the answer has no `X-Consul-Index`".to_owned())),
         (300..=399, _) => Err(Failure::NotConsul(redirect(headers))),
         (400, _) if said.contains("HTTP request to an HTTPS server") => {
             Err(Failure::NotConsul("it speaks TLS: write the address as `https://`".to_owned()))
         }
-        (401 | 403 | 407, _) => Err(Failure::Denied(said)),
-        (404, _) => Err(Failure::NotConsul("there is no Consul API at this address (status 404)".to_owned())),
+        (401 | 403 | 407, _) => Err(denied(said)),
+        (404, _) => Err(Failure::NotConsul("it has no Consul API (status 404)".to_owned())),
         (429, _) => Err(Failure::Busy { after: retry_after(headers), everywhere: false }),
         (503, _) => Err(Failure::Busy { after: retry_after(headers), everywhere: true }),
         // A proxy that gave up on a long poll.
@@ -140,7 +160,7 @@ pub(super) fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], is_key
 fn server_error(said: String) -> Failure {
     let any = |texts: &[&str]| texts.iter().any(|text| said.contains(text));
     if any(&["Permission denied", "ACL not found"]) {
-        Failure::Denied(said)
+        denied(said)
     } else if any(&[
         "No path to datacenter",
         "boolean expression",
@@ -159,6 +179,15 @@ fn server_error(said: String) -> Failure {
         Failure::Leaderless(said)
     } else {
         Failure::Broken(said)
+    }
+}
+
+/// Who may not: the token, or nobody with a token that does not exist.
+fn denied(said: String) -> Failure {
+    if said.contains("ACL not found") {
+        Failure::Denied(format!("Consul does not know the token: {said}"))
+    } else {
+        Failure::Denied(said)
     }
 }
 
@@ -225,7 +254,7 @@ mod tests {
     fn what_concerns_one_read_ends_no_other() {
         let clocks = Clocks::default();
         let follows = |failure: &Failure, failures, answered, elsewhere| {
-            match failure.consequence(Circumstances { failures, answered, elsewhere }, &clocks) {
+            match failure.consequence(Circumstances { failures, failing: 1, answered, elsewhere }, &clocks) {
                 Consequence::Outage => "outage".to_owned(),
                 // The jitter only lengthens, by up to a quarter.
                 Consequence::Again { told, pause } => {
@@ -249,6 +278,11 @@ mod tests {
         assert_eq!(once(Failure::Busy { after: Some(Duration::from_secs(20)), everywhere: false }), "told true");
         assert_eq!(once(Failure::Broken(said())), "silent false");
         assert_eq!(follows(&Failure::Broken(said()), 9, true, false), "told true");
+        let among_many = Circumstances { failures: 1, failing: 2000, answered: true, elsewhere: false };
+        let Consequence::Again { pause, .. } = Failure::Denied(said()).consequence(among_many, &clocks) else {
+            panic!()
+        };
+        assert!(pause >= Duration::from_secs(100), "{pause:?}");
     }
 
     /// Statuses, headers and texts as Consul 1.8.7 gives them, but where said otherwise.
@@ -267,16 +301,17 @@ mod tests {
             (200, &[][..], "<html>", "NotConsul", "X-Consul-Index"),
             (301, &[("location", "https://me:hunter2@other/x?y")], "", "NotConsul", "`https://other`"),
             (301, &[("location", "/ui/")], "", "NotConsul", "redirects"),
-            (404, &[], "", "NotConsul", "no Consul API"),
+            (404, &[], "", "NotConsul", "this is no Consul"),
             (400, &[PLAIN], "Client sent an HTTP request to an HTTPS server.\n", "NotConsul", "https://"),
             (400, &[PLAIN], "Invalid index", "Refused", "`Invalid index` (status 400)"),
-            (403, &[PLAIN], "ACL not found", "Denied", "ACL not found"),
+            (403, &[PLAIN], "ACL not found", "Denied", "not allowed: Consul does not know the token: `ACL not found`"),
             (403, &[("content-type", "text/html")], "<p>hunter2", "Denied", "not allowed: status 403"),
             (500, &[PLAIN, INDEX], "No path to datacenter", "Refused", "No path"),
             (500, &[PLAIN, INDEX], "Failed to create boolean expression evaluator: 1:5 (4)", "Refused", "1:5"),
             (500, &[PLAIN, INDEX], "No cluster leader", "Leaderless", "no leader"),
             (500, &[PLAIN, INDEX], "rpc error making call: EOF", "Leaderless", "EOF"),
             (500, &[PLAIN], "rpc error making call: Permission denied", "Denied", "Permission"),
+            (500, &[PLAIN], "rpc error making call: ACL not found", "Denied", "does not know the token"),
             (500, &[], "what\u{1b}[31m is\nhunter2", "Broken", "`what?[31m is`"),
             (503, &[("retry-after", "3")], "", "Busy { after: Some(3s), everywhere: true }", "503"),
             (429, &[], "Your IP is issuing too many concurrent connections", "Busy { after: None", "429"),

@@ -8,10 +8,12 @@ use reqwest::header::HeaderValue;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::client::Client;
+use super::client::{Client, Reply};
 use super::config::Config;
 use super::failure::{Failure, Good, judge};
+use super::nothing::{self, Names};
 use super::request::{Ask, Contents, Request};
+use crate::registry::UnknownService;
 
 /// What all reads of a connection have in common.
 #[derive(Clone)]
@@ -22,6 +24,8 @@ pub(super) struct Context {
     pub(super) registry: Arc<str>,
     /// For prints that nobody else can foresee.
     pub(super) hasher: RandomState,
+    /// The names of services, for hints.
+    pub(super) names: Names,
 }
 
 /// What to read, and after which pause.
@@ -33,6 +37,10 @@ pub(super) struct Fetch {
     pub(super) pause: Duration,
     /// Whether another token ends the pause.
     pub(super) denied: bool,
+    /// Whether a query wants what is there, and not only a scout when it changes.
+    pub(super) asked: bool,
+    /// Whether it has never been answered: then a service that nobody registered may be misspelt.
+    pub(super) first: bool,
 }
 
 /// What came of it.
@@ -51,9 +59,17 @@ pub(super) enum Body {
     Same,
     New {
         print: u64,
-        contents: Contents,
-        left_out: Vec<String>,
+        reading: Reading,
     },
+}
+
+/// What is in a body.
+pub(super) struct Reading {
+    pub(super) contents: Contents,
+    /// What could not be read, named.
+    pub(super) left_out: Vec<String>,
+    /// The service that was read is in no catalog.
+    pub(super) unknown: Option<UnknownService>,
 }
 
 impl Fetch {
@@ -65,33 +81,74 @@ impl Fetch {
                 Ok(()) = context.token.changed(), if self.denied => {}
             }
         }
-        let start = Instant::now();
-        let mut cost = Duration::ZERO;
-        let result = self.read(&context, &mut cost).await;
-        Fetched { ask: self.ask, took: start.elapsed(), cost, result }
+        let fetched = self.read(self.ask, &context).await;
+        if self.found_nothing(&fetched) { self.make_sure(fetched, &context).await } else { fetched }
     }
 
-    async fn read(&self, context: &Context, cost: &mut Duration) -> Result<(Good, Body), Failure> {
-        let Context { client, config, .. } = context;
-        let target = self.request.target(self.ask, config);
-        let reply = client.get(&target, Request::patience(self.ask, config)).await?;
+    /// Whether it found nothing that a query asks for.
+    fn found_nothing(&self, fetched: &Fetched) -> bool {
+        let Ok((good, Body::New { reading, .. })) = &fetched.result else { return false };
+        self.asked && !good.filtered && nothing::is_nothing(&self.request, &reading.contents)
+    }
+
+    /// Makes sure that what was not found is not there, or gives why that cannot be known.
+    async fn make_sure(&self, fetched: Fetched, context: &Context) -> Fetched {
+        let failed = |failure| Fetched { result: Err(failure), ..fetched };
+        if !context.config.allow_filtered
+            && let Err(failure) = nothing::may_look(&self.request, context).await
+        {
+            return failed(failure);
+        }
+        // The right to look may have come just now, and a server that has yet to catch up says nothing, too.
+        let mut again = self.read(Ask::Consistent, context).await;
+        if self.found_nothing(&again)
+            && let Ok((_, Body::New { reading, .. })) = &mut again.result
+        {
+            match nothing::unknown(&self.request, self.first, context).await {
+                Ok(unknown) => reading.unknown = unknown,
+                Err(failure) => return failed(failure),
+            }
+        }
+        again
+    }
+
+    async fn read(&self, ask: Ask, context: &Context) -> Fetched {
         let start = Instant::now();
-        let good = judge(reply.status, &reply.headers, &reply.body, self.request.is_key_value())?;
+        let mut cost = Duration::ZERO;
+        let result = self.try_read(ask, context, &mut cost).await;
+        Fetched { ask, took: start.elapsed(), cost, result }
+    }
+
+    async fn try_read(&self, ask: Ask, context: &Context, cost: &mut Duration) -> Result<(Good, Body), Failure> {
+        let (good, reply) = send(&self.request, ask, context).await?;
+        let start = Instant::now();
         let print = context.hasher.hash_one((good.missing, &reply.body));
         if self.print == Some(print) {
             *cost = reply.transfer;
             return Ok((good, Body::Same));
         }
-        let mut left_out = Vec::new();
-        let contents = self
-            .request
-            .read(&reply.body, good.missing, &config.prefix, &context.registry, &mut left_out)
-            // What serde says may hold values.
-            .map_err(|error| {
-                let place = format!("line {}, column {}", error.line(), error.column());
-                Failure::Unreadable(format!("the answer is no JSON as Consul gives it, at {place}"))
-            })?;
+        let reading = parse(&self.request, good, &reply, context)?;
         *cost = reply.transfer + start.elapsed();
-        Ok((good, Body::New { print, contents, left_out }))
+        Ok((good, Body::New { print, reading }))
     }
+}
+
+/// Sends a read; gives its answer and what the head says of it.
+pub(super) async fn send(request: &Request, ask: Ask, context: &Context) -> Result<(Good, Reply), Failure> {
+    let Context { client, config, .. } = context;
+    let reply = client.get(&request.target(ask, config), Request::patience(ask, config)).await?;
+    let good = judge(reply.status, &reply.headers, &reply.body, request.is_key_value())?;
+    Ok((good, reply))
+}
+
+/// What is in a good answer.
+pub(super) fn parse(request: &Request, good: Good, reply: &Reply, context: &Context) -> Result<Reading, Failure> {
+    let mut left_out = Vec::new();
+    let contents = request.read(&reply.body, good.missing, &context.config.prefix, &context.registry, &mut left_out);
+    // What serde says may hold values.
+    let contents = contents.map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        Failure::Unreadable(format!("the answer is no JSON as Consul gives it, at {place}"))
+    })?;
+    Ok(Reading { contents, left_out, unknown: None })
 }

@@ -9,12 +9,13 @@
 //! - `cursor` is how far one read has come and when it may be sent again;
 //! - `watch` is what outlives an outage; while connected, a `session` follows all reads, each fetched (`fetch`) by
 //!   a long poll of its own, and publishes; where the `plan` finds too many for that, the `sweep` reads what
-//!   `scout`s have seen to differ.
+//!   `scout`s have seen to differ. Where a read found `nothing`, it is made sure that there is nothing.
 //!
 //! # Invariants
 //!
 //! - An index comes from a successful answer and outlives every error.
 //! - An answer is used if it was read consistently, or if its index is above that of the answer before.
+//! - That nothing is there is an answer only if the token may look there, and if it was read consistently.
 //! - There are never more connections than `max_connections`, and no more are planned with than Consul takes.
 
 mod address;
@@ -29,6 +30,7 @@ mod fetch;
 mod health;
 mod kv;
 mod lanes;
+mod nothing;
 mod plan;
 mod request;
 mod scout;

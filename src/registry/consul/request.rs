@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::config::Config;
 use super::failure::Failure;
-use super::{catalog, health, kv};
+use super::{catalog, health, kv, nothing};
 use crate::registry::instance::select;
 use crate::registry::keyspace::Keyspace;
 use crate::registry::{Data, Entry, Instance, Node, Path, Query, ServiceName, Text};
@@ -106,6 +106,19 @@ impl Request {
 
     /// What follows `/v1/`.
     pub(super) fn target(&self, ask: Ask, config: &Config) -> String {
+        let mut target = self.qualify(self.path(), config);
+        match ask {
+            Ask::Consistent => target.push_str("consistent"),
+            Ask::Now => target.truncate(target.len() - 1),
+            Ask::Above(index) => {
+                let _ = write!(target, "index={index}&wait={}ms", config.clocks.wait.as_millis());
+            }
+        }
+        target
+    }
+
+    /// What it reads, wherever that is; ends in `?` or `&`, so that parameters may follow.
+    pub(super) fn path(&self) -> String {
         let mut target = match self {
             Self::Value(key) => format!("kv/{}?", encode_path(key)),
             Self::Below(folder) => format!("kv/{}?recurse&", encode_path(folder)),
@@ -116,26 +129,18 @@ impl Request {
             Self::Node { name, .. } => format!("catalog/node/{}?", encode(name)),
             Self::Checks { .. } => "health/state/any?".to_owned(),
         };
-        let mut add = |name: &str, value: Option<&str>| {
-            if let Some(value) = value {
-                // Writing to a `String` cannot fail.
-                let _ = write!(target, "{name}={}&", encode(value));
-            }
-        };
         if let Self::Service { near, filter, .. } = self {
-            add("near", near.as_deref());
-            add("filter", filter.as_deref());
-        }
-        add("dc", self.datacenter().or(config.datacenter.as_deref()));
-        add("ns", config.namespace.as_deref());
-        match ask {
-            Ask::Consistent => target.push_str("consistent"),
-            Ask::Now => target.truncate(target.len() - 1),
-            Ask::Above(index) => {
-                let _ = write!(target, "index={index}&wait={}ms", config.clocks.wait.as_millis());
-            }
+            add(&mut target, "near", near.as_deref());
+            add(&mut target, "filter", filter.as_deref());
         }
         target
+    }
+
+    /// A `path` like that of this read, in the datacenter and the namespace of this read.
+    pub(super) fn qualify(&self, mut path: String, config: &Config) -> String {
+        add(&mut path, "dc", self.datacenter().or(config.datacenter.as_deref()));
+        add(&mut path, "ns", config.namespace.as_deref());
+        path
     }
 
     /// How long the head of the answer may take.
@@ -172,13 +177,19 @@ impl Request {
     }
 
     /// What a failure means for it.
-    pub(super) fn explain(&self, failure: &Failure) -> String {
-        match (failure, self.datacenter(), self) {
-            (Failure::Refused(said), Some(datacenter), _) if said.contains("No path to datacenter") => {
+    pub(super) fn explain(&self, failure: &Failure, config: &Config) -> String {
+        match (failure, self) {
+            (Failure::Refused(said), _) if said.contains("No path to datacenter") => {
+                let datacenter = self.datacenter().or(config.datacenter.as_deref()).unwrap_or_default();
                 format!("datacenter `{datacenter}` is unknown to Consul: {said}")
             }
-            (Failure::Refused(said), _, Self::Service { filter: Some(filter), .. }) => {
+            (Failure::Refused(said), Self::Service { filter: Some(filter), .. }) => {
                 format!("the filter `{filter}` is refused: {said}")
+            }
+            (Failure::Denied(said), _) if said.contains("Permission denied") && self.is_key_value() => {
+                // Where `acl.enable_key_list_policy` is set, a folder needs more than a key.
+                let right = if matches!(self, Self::Value(_)) { "key:read" } else { "key:list" };
+                format!("not allowed: {}: {said}", nothing::lacks(right, config))
             }
             _ => failure.to_string(),
         }
@@ -246,7 +257,15 @@ impl Request {
     }
 }
 
-fn encode(text: &str) -> impl std::fmt::Display {
+/// Adds a parameter to the query of a target.
+fn add(target: &mut String, name: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        // Writing to a `String` cannot fail.
+        let _ = write!(target, "{name}={}&", encode(value));
+    }
+}
+
+pub(super) fn encode(text: &str) -> impl std::fmt::Display {
     utf8_percent_encode(text, RESERVED)
 }
 

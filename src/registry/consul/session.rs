@@ -16,8 +16,9 @@ use tracing::{debug, warn};
 use super::client::{Client, TOO_MANY};
 use super::failure::Failure;
 use super::fetch::{Context, Fetch, Fetched};
+use super::nothing::Names;
 use super::plan::Plan;
-use super::request::Request;
+use super::request::{Ask, Request};
 use super::sweep::Sweep;
 use super::watch::ConsulWatch;
 use crate::registry::{Feed, Publication, Query, QueryError, Reply};
@@ -51,6 +52,7 @@ impl<'a> Session<'a> {
             config: watch.config.clone(),
             registry: feed.registry().clone(),
             hasher: watch.hasher.clone(),
+            names: Names::default(),
         };
         let clocks = &watch.config.clocks;
         Self {
@@ -151,7 +153,7 @@ impl<'a> Session<'a> {
             let Some(request) = self.sweep.take(Instant::now(), &self.watch.config.clocks) else { break };
             let Some(cursor) = self.watch.cursors.get(&request) else { continue };
             let ask = cursor.read();
-            self.spawn(Fetch { ask, print: cursor.print, pause: Duration::ZERO, denied: false, request });
+            self.spawn(request, ask, Duration::ZERO, false);
         }
         self.sweep.wake_at().filter(|_| self.sweep.running() < self.plan.sweepers)
     }
@@ -163,14 +165,17 @@ impl<'a> Session<'a> {
 
     fn poll(&mut self, request: &Request, pause: Duration, denied: bool) {
         if let Some(cursor) = self.watch.cursors.get(request) {
-            let (ask, print) = (cursor.poll(), cursor.print);
-            self.spawn(Fetch { request: request.clone(), ask, print, pause, denied });
+            let ask = cursor.poll();
+            self.spawn(request.clone(), ask, pause, denied);
         }
     }
 
-    fn spawn(&mut self, fetch: Fetch) {
-        self.live.insert(fetch.request.clone());
-        self.jobs.spawn(fetch.request.clone(), fetch.run(self.context.clone()));
+    fn spawn(&mut self, request: Request, ask: Ask, pause: Duration, denied: bool) {
+        let Some(cursor) = self.watch.cursors.get(&request) else { return };
+        let (print, asked, first) = (cursor.print, !cursor.queries.is_empty(), cursor.index.is_none());
+        let fetch = Fetch { request: request.clone(), ask, print, pause, denied, asked, first };
+        self.live.insert(request.clone());
+        self.jobs.spawn(request, fetch.run(self.context.clone()));
     }
 
     /// Waits until a read is over. Safe to cancel.

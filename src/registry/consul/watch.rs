@@ -1,10 +1,8 @@
 //! Follows all that is wanted of one Consul and publishes it.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::RandomState;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -19,6 +17,7 @@ use super::failure::Failure;
 use super::request::Request;
 use super::session::Session;
 use super::token::Token;
+use crate::log::listed;
 use crate::registry::{Feed, Outage, Watch};
 
 /// The most entries whose names are kept so that each is told once.
@@ -37,8 +36,8 @@ pub(super) struct ConsulWatch {
     places: Arc<Semaphore>,
     /// When Consul wants to be asked again.
     not_before: Option<Instant>,
-    /// When it was last begun to name reads that are refused, and how many were since.
-    refusals: Option<(Instant, usize)>,
+    /// Scouts that are refused, and what was said of that.
+    pub(super) blindness: HashMap<Request, String>,
     /// Entries of which it was said that they cannot be read.
     told: HashSet<String>,
 }
@@ -52,7 +51,7 @@ impl ConsulWatch {
             hasher: RandomState::new(),
             doubted: None,
             not_before: None,
-            refusals: None,
+            blindness: HashMap::new(),
             told: HashSet::new(),
         }
     }
@@ -110,22 +109,13 @@ impl ConsulWatch {
         }
     }
 
-    /// Names a read that is refused, but no more of them in a minute than anybody wants to read.
-    pub(super) fn tell_refusal(&mut self, registry: &str, request: &Request, reason: &str) {
-        const MOST: usize = 10;
-        const MINUTE: Duration = Duration::from_secs(60);
-        let now = Instant::now();
-        let (begin, lines) = self.refusals.get_or_insert((now, 0));
-        if now - *begin >= MINUTE {
-            (*begin, *lines) = (now, 0);
-        }
-        *lines += 1;
-        match (*lines).cmp(&MOST) {
-            Ordering::Less => {
-                warn!(registry, read = request.name(), reason, "refused by Consul, the last answer stays");
-            }
-            Ordering::Equal => warn!(registry, reason, "refused by Consul, and others are not named for a minute"),
-            Ordering::Greater => {}
+    /// Says, where that is new, that a scout is refused, so that changes are found late.
+    pub(super) fn tell_blindness(&mut self, registry: &str, scout: &Request, failure: &Failure) {
+        let reason = scout.explain(failure, &self.config);
+        if self.blindness.get(scout) != Some(&reason) {
+            self.blindness.insert(scout.clone(), reason.clone());
+            let interval = humantime::format_duration(self.config.clocks.resweep_interval);
+            warn!(registry, read = scout.name(), "changes are found only within {interval}: {reason}");
         }
     }
 
@@ -137,16 +127,6 @@ impl ConsulWatch {
             warn!(registry, count = new.len(), first = listed(&new), "left out entries that cannot be read");
             self.told.extend(new.into_iter().cloned());
         }
-    }
-}
-
-/// The first of what there is to list, and how many more.
-pub(super) fn listed(entries: &[impl AsRef<str>]) -> String {
-    const MOST: usize = 10;
-    let first: Vec<&str> = entries.iter().take(MOST).map(AsRef::as_ref).collect();
-    match entries.len().saturating_sub(MOST) {
-        0 => first.join(", "),
-        more => format!("{} and {more} more", first.join(", ")),
     }
 }
 

@@ -3,37 +3,28 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::{Joined, Session};
 use crate::registry::consul::cursor::Step;
 use crate::registry::consul::failure::{Circumstances, Consequence, Failure};
-use crate::registry::consul::fetch::{Body, Fetched};
-use crate::registry::consul::request::{Contents, Request};
+use crate::registry::consul::fetch::{Body, Fetched, Reading};
+use crate::registry::consul::request::Request;
 use crate::registry::consul::sweep::Group;
-use crate::registry::consul::watch::listed;
 use crate::registry::{Answer, Feed, Publication, QueryError, Reply};
-
-/// What reads brought that were over at a time.
-#[derive(Default)]
-struct News {
-    publication: Publication,
-    /// Services that nobody registered.
-    absent: Vec<String>,
-}
 
 impl Session<'_> {
     /// Takes what one read brought, and what others brought meanwhile, and publishes it together. An error is about
     /// Consul, not about the read.
     pub(in super::super) fn settle(&mut self, first: Joined, feed: &Feed) -> Result<(), Failure> {
-        let mut news = News::default();
+        let mut publication = Publication::new();
         let mut next = Some(first);
         let mut result = Ok(());
         while let Some((request, joined)) = next.filter(|_| result.is_ok()) {
             result = match joined {
                 Ok(fetched) => {
                     self.live.remove(&request);
-                    self.settle_one(&request, fetched, &mut news)
+                    self.settle_one(&request, fetched, &mut publication)
                 }
                 // Ended by us, or by the end of the program.
                 Err(error) if error.is_cancelled() => Ok(()),
@@ -41,27 +32,29 @@ impl Session<'_> {
             };
             next = self.jobs.try_join_next();
         }
-        if !news.absent.is_empty() {
-            let registry = &*self.context.registry;
-            warn!(registry, service = listed(&news.absent), "no such service, or the token may not see it");
-        }
-        if !news.publication.is_empty() {
-            feed.publish(news.publication);
+        if !publication.is_empty() {
+            feed.publish(publication);
         } else if result.is_ok() && self.answered {
             feed.recovered();
         }
         result
     }
 
-    fn settle_one(&mut self, request: &Request, fetched: Fetched, news: &mut News) -> Result<(), Failure> {
+    fn settle_one(
+        &mut self,
+        request: &Request,
+        fetched: Fetched,
+        publication: &mut Publication,
+    ) -> Result<(), Failure> {
         let config = self.watch.config.clone();
         self.scouting.remove(request);
         let Some(cursor) = self.watch.cursors.get_mut(request) else { return Ok(()) };
         let (good, body) = match fetched.result {
             Ok(answer) => answer,
-            Err(failure) => return self.fail(request, &failure, news),
+            Err(failure) => return self.fail(request, &failure, publication),
         };
         self.answered = true;
+        self.watch.blindness.remove(request);
         cursor.failures.clear();
         let last = cursor.index;
         let step = cursor.step(fetched.ask, good.index, fetched.took, &config.clocks);
@@ -75,22 +68,19 @@ impl Session<'_> {
         let filtered = good.filtered && !config.allow_filtered && !cursor.queries.is_empty();
         let is_scout = self.plan.scouts.contains(request);
         if filtered && !is_scout {
-            return self.fail(request, &Failure::Filtered, news);
-        }
-        if !filtered {
-            cursor.refusal = None;
+            return self.fail(request, &Failure::Filtered, publication);
         }
         match body {
-            Body::New { print, mut contents, left_out } => {
+            Body::New { print, mut reading } => {
                 cursor.print = Some(print);
                 if filtered {
                     // It tells a scout enough.
-                    self.refuse(request, &Failure::Filtered, news);
+                    self.refuse(request, &Failure::Filtered, publication);
                 } else {
-                    self.watch.tell(&self.context.registry, &left_out);
-                    self.answer(request, good.index, &mut contents, &left_out, news);
+                    self.watch.tell(&self.context.registry, &reading.left_out);
+                    self.answer(request, good.index, &mut reading, publication);
                 }
-                self.heed(request, contents);
+                self.heed(request, reading.contents);
             }
             // Names stay the same when what they stand for changes.
             Body::Same if last != Some(good.index) && is_scout && request.only_names() => self.look_around(request),
@@ -104,15 +94,10 @@ impl Session<'_> {
     }
 
     /// Answers the queries of a read.
-    fn answer(&mut self, request: &Request, index: u64, contents: &mut Contents, left_out: &[String], news: &mut News) {
+    fn answer(&mut self, request: &Request, index: u64, reading: &mut Reading, publication: &mut Publication) {
+        let Reading { contents, left_out, unknown } = reading;
         let Some(cursor) = self.watch.cursors.get_mut(request) else { return };
         cursor.share(contents);
-        if let (Request::Service { name, filter: None, .. }, Contents::Instances(instances)) = (request, &*contents) {
-            if instances.is_empty() && !cursor.absent {
-                news.absent.push(name.clone());
-            }
-            cursor.absent = instances.is_empty();
-        }
         for query in cursor.queries.keys().cloned().collect::<Vec<_>>() {
             let result = match left_out.first() {
                 Some(first) if self.watch.config.strict => {
@@ -122,20 +107,22 @@ impl Session<'_> {
                 _ => match request.answer(contents, &query, cursor.entries()) {
                     Some(data) => {
                         cursor.keep(&data);
-                        Ok(Answer::new(data, index))
+                        Ok(Answer { unknown: unknown.clone(), ..Answer::new(data, index) })
                     }
                     None => continue,
                 },
             };
-            news.publication.push(Reply { query, result });
+            publication.push(Reply { query, result });
         }
     }
 
     /// Judges a failure of one read: what its queries are told, and when it is sent again.
-    fn fail(&mut self, request: &Request, failure: &Failure, news: &mut News) -> Result<(), Failure> {
+    fn fail(&mut self, request: &Request, failure: &Failure, publication: &mut Publication) -> Result<(), Failure> {
+        let failing = self.watch.cursors.values().filter(|cursor| cursor.failures.are_some()).count();
         let Some(cursor) = self.watch.cursors.get_mut(request) else { return Ok(()) };
         let circumstances = Circumstances {
             failures: cursor.failures.count(failure),
+            failing: u32::try_from(failing).unwrap_or(u32::MAX),
             answered: self.answered,
             elsewhere: request.datacenter().is_some(),
         };
@@ -148,11 +135,14 @@ impl Session<'_> {
         // Being asked to slow down says nothing about the data.
         cursor.sure &= matches!(failure, Failure::Busy { .. });
         if told {
-            self.refuse(request, failure, news);
+            self.refuse(request, failure, publication);
             // Whatever it would have told has to be found without it.
             match Group::of(request) {
                 Group::Nodes(datacenter) => self.sweep.changed(Group::Services(datacenter)),
-                group if self.plan.scouts.contains(request) => self.sweep.changed(group),
+                group if self.plan.scouts.contains(request) => {
+                    self.watch.tell_blindness(&self.context.registry, request, failure);
+                    self.sweep.changed(group);
+                }
                 _ => {}
             }
         }
@@ -161,20 +151,16 @@ impl Session<'_> {
     }
 
     /// Tells the queries of a read why they are not answered.
-    fn refuse(&mut self, request: &Request, failure: &Failure, news: &mut News) {
+    fn refuse(&mut self, request: &Request, failure: &Failure, publication: &mut Publication) {
         let Some(cursor) = self.watch.cursors.get_mut(request) else { return };
         cursor.print = None;
-        let reason = request.explain(failure);
+        let reason = request.explain(failure, &self.watch.config);
         let error = match failure {
             Failure::Denied(_) => QueryError::denied(reason),
             _ => QueryError::new(reason),
         };
         let replies = cursor.queries.keys().map(|query| Reply { query: query.clone(), result: Err(error.clone()) });
-        news.publication.extend(replies);
-        if cursor.refusal.as_ref() != Some(&error.reason) {
-            cursor.refusal = Some(error.reason.clone());
-            self.watch.tell_refusal(&self.context.registry, request, &error.reason);
-        }
+        publication.extend(replies);
     }
 
     /// Sends a read again after a pause, whichever way it is sent.

@@ -1,0 +1,158 @@
+//! What it means that nothing was found.
+//!
+//! Consul answers alike where there is nothing and where the token may not look: 404 for a folder of keys, an empty
+//! list of services, instances and nodes; from 1.11 a header tells, before that nothing does (measured with 1.8.7).
+//! There are other reads that need the same right and that it does refuse: a key by its own name, the defaults of a
+//! service, the coordinates of a node. They are sent where nothing was found. What a token sees only in part cannot be
+//! told from the whole in this way.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::config::Config;
+use super::failure::{Failure, judge};
+use super::fetch::{self, Context};
+use super::kv;
+use super::request::{Ask, Contents, Request, encode};
+use crate::registry::UnknownService;
+use crate::template::did_you_mean;
+
+/// A name that stands for all there are, where the right to them is asked for. Nobody need have it.
+const ANY: &str = "liveconf";
+
+/// Consul's own service, which every catalog has.
+const OWN: &str = "consul";
+
+/// How long the names of all services may be used for hints.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// The names of all services by datacenter, and when they were read.
+pub(super) type Names = Arc<Mutex<BTreeMap<Option<String>, (Instant, Arc<[String]>)>>>;
+
+/// Whether this is what a token without rights would get too.
+pub(super) fn is_nothing(request: &Request, contents: &Contents) -> bool {
+    match (request, contents) {
+        (Request::Below(_), Contents::Below(keys)) => keys.is_empty(),
+        (Request::Names(start), Contents::Names(names)) if is_folder(start) => names.is_empty(),
+        (Request::Names(start), Contents::Names(names)) => !kv::exists(names, start),
+        (Request::Service { .. }, Contents::Instances(instances)) => instances.is_empty(),
+        (Request::Services { .. }, Contents::Services(services)) => services.is_empty(),
+        (Request::Nodes { .. }, Contents::Nodes(nodes)) => nodes.is_empty(),
+        _ => false,
+    }
+}
+
+/// Fails if the token may not look at what this read found nothing of.
+pub(super) async fn may_look(request: &Request, context: &Context) -> Result<(), Failure> {
+    let may = async |target: String| may(&request.qualify(target, &context.config), context).await;
+    let lacks = |right: &str| {
+        let lacks = lacks(right, &context.config);
+        Err(Failure::Denied(format!("{lacks}, and Consul answers as if nothing were there")))
+    };
+    match request {
+        Request::Below(start) | Request::Names(start) => {
+            let key = if start.is_empty() { ANY } else { start };
+            // The key and the folder of that name are two, and whoever may look at one of them is told of it.
+            if may(Request::Value(key.to_owned()).path()).await?
+                || !is_folder(start) && may(Request::Value(format!("{key}/")).path()).await?
+            {
+                return Ok(());
+            }
+            lacks("key:read")
+        }
+        Request::Service { name, .. } => {
+            if !may(defaults(name)).await? {
+                return lacks("service:read");
+            }
+            // Without the right to all nodes there may be one to some. None to any hides every instance.
+            if !may(coordinates()).await? && sees_no_node(request, context).await? {
+                return lacks("node:read");
+            }
+            Ok(())
+        }
+        Request::Services { .. } if !may(defaults(OWN)).await? => lacks("service:read"),
+        Request::Nodes { .. } if !may(coordinates()).await? => lacks("node:read"),
+        _ => Ok(()),
+    }
+}
+
+/// What to say of a service that has no instance at all, if that is because nobody registered it. With `hint` also what
+/// may be meant instead.
+pub(super) async fn unknown(
+    request: &Request,
+    hint: bool,
+    context: &Context,
+) -> Result<Option<UnknownService>, Failure> {
+    let Request::Service { name, datacenter, filter, .. } = request else { return Ok(None) };
+    if filter.is_some() {
+        let all = Request::Service { name: name.clone(), near: None, datacenter: datacenter.clone(), filter: None };
+        if !is_nothing(&all, &read(&all, context).await?) {
+            return Ok(None);
+        }
+    }
+    if !hint {
+        return Ok(Some(UnknownService::default()));
+    }
+    let names = service_names(datacenter.clone(), context).await?;
+    let others = names.iter().map(String::as_str).filter(|other| other != name);
+    Ok(Some(UnknownService { hint: did_you_mean(name, others) }))
+}
+
+/// Who lacks a right.
+pub(super) fn lacks(right: &str, config: &Config) -> String {
+    let has_token = config.token.is_some() || config.token_file.is_some();
+    format!("{} lacks `{right}`", if has_token { "the token" } else { "whoever comes without a token" })
+}
+
+fn is_folder(start: &str) -> bool {
+    start.is_empty() || start.ends_with('/')
+}
+
+fn defaults(service: &str) -> String {
+    format!("config/service-defaults/{}?", encode(service))
+}
+
+fn coordinates() -> String {
+    format!("coordinate/node/{ANY}?")
+}
+
+async fn sees_no_node(request: &Request, context: &Context) -> Result<bool, Failure> {
+    let nodes = Request::Nodes { datacenter: request.datacenter().map(str::to_owned) };
+    Ok(is_nothing(&nodes, &read(&nodes, context).await?))
+}
+
+async fn service_names(datacenter: Option<String>, context: &Context) -> Result<Arc<[String]>, Failure> {
+    let known = context.names.lock().unwrap_or_else(PoisonError::into_inner).get(&datacenter).cloned();
+    if let Some((_, names)) = known.filter(|(at, _)| at.elapsed() < FRESH) {
+        return Ok(names);
+    }
+    let Contents::Services(services) = read(&Request::Services { datacenter: datacenter.clone() }, context).await?
+    else {
+        return Ok(Arc::default());
+    };
+    let names: Arc<[String]> = services.into_iter().map(|service| service.name).collect();
+    let mut known = context.names.lock().unwrap_or_else(PoisonError::into_inner);
+    known.insert(datacenter, (Instant::now(), names.clone()));
+    Ok(names)
+}
+
+/// Whether Consul does not refuse a read for want of a right. Whatever else it says tells nothing of rights, and a proxy
+/// may refuse it for reasons of its own.
+async fn may(target: &str, context: &Context) -> Result<bool, Failure> {
+    let reply = context.client.get(target, context.config.clocks.request_timeout).await?;
+    match judge(reply.status, &reply.headers, &reply.body, true) {
+        Err(Failure::Denied(said)) if said.contains("Permission denied") => Ok(false),
+        Err(failure @ Failure::Denied(_)) if failure.to_string().contains("ACL not found") => Err(failure),
+        Err(failure @ (Failure::Away(_) | Failure::Leaderless(_) | Failure::Busy { .. })) => Err(failure),
+        _ => Ok(true),
+    }
+}
+
+/// Reads without waiting and without a trace in what is followed.
+async fn read(request: &Request, context: &Context) -> Result<Contents, Failure> {
+    let (good, reply) = fetch::send(request, Ask::Now, context).await?;
+    Ok(fetch::parse(request, good, &reply, context)?.contents)
+}
