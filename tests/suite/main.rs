@@ -31,5 +31,7 @@ mod reload;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod scenarios;
 mod servers;
+#[cfg(all(feature = "consul", feature = "etcd"))]
+mod unwell_consul;
 #[cfg(feature = "etcd")]
 mod unwell_etcd;

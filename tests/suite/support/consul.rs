@@ -157,6 +157,11 @@ impl Consul {
         connections::open_to(self.port())
     }
 
+    /// The process id of a member that runs.
+    pub fn id(&self, index: usize) -> u32 {
+        self.members[index].process.as_ref().expect("a member that runs").id()
+    }
+
     // ---- What happens to it ----
 
     /// Ends a member at once.
