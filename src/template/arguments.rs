@@ -84,7 +84,12 @@ impl<'a> Arguments<'a> {
 
     /// The failure of an argument whose content is refused.
     pub(super) fn refused(&self, name: &str, why: &str) -> Stop {
-        Failure::new(format!("`{name}` of `{}` is refused: {why}", self.call)).into()
+        self.refusal(name, why).into()
+    }
+
+    /// The same for whoever has advice to add.
+    pub(super) fn refusal(&self, name: &str, why: &str) -> Failure {
+        Failure::new(format!("`{name}` of `{}` is refused: {why}", self.call))
     }
 
     /// The failure of an argument that must be given.

@@ -1,15 +1,17 @@
 //! What is wrong with a template before it is rendered: every misspelt name, with its place and what was meant.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Environment;
 use super::component;
 use super::error::{ErrorKind, TemplateError, did_you_mean};
 use super::filter::{FILTERS, TERA_FILTERS, TERA_TESTS};
-use super::function::{FUNCTIONS, Function, TERA_FUNCTIONS};
+use super::foreign::translated;
+use super::function::{FUNCTIONS, TERA_FUNCTIONS};
 use super::scan::{Piece, PieceKind, Token, TokenKind};
 use super::source::Source;
-use crate::registry::Path;
+use crate::registry::{Path, Registry};
 
 /// Words that may stand before a bracket and are no functions.
 const KEYWORDS: &[&str] = &["and", "or", "not", "in", "if", "elif", "else", "is", "for", "set", "set_global", "filter"];
@@ -81,22 +83,25 @@ impl<'c> Checker<'c> {
     }
 
     fn function(&mut self, call: &Call<'c>) {
-        let known = || {
-            let ours = FUNCTIONS.iter().map(|function| Known {
-                name: function.name,
-                required: function.required,
-                optional: function.optional,
-            });
-            ours.chain(TERA_FUNCTIONS.iter().map(|(name, optional)| Known { name, required: &[], optional }))
-        };
+        let known = FUNCTIONS.iter().map(|function| Known {
+            name: function.name,
+            required: function.required,
+            optional: function.optional,
+        });
+        let tera = TERA_FUNCTIONS.iter().map(|(name, optional)| Known { name, required: &[], optional });
         let ours = FUNCTIONS.iter().find(|function| function.name == call.name);
-        let extra: &[&str] =
-            if ours.is_some_and(|function| function.registry) { &["registry", "optional"] } else { &[] };
-        if self.known("function", call, known(), extra)
-            && let Some(function) = ours
+        let question = ours.and_then(|function| function.question);
+        let extra: &[&str] = if question.is_some() { &["registry", "optional"] } else { &[] };
+        if self.known("function", call, &known.chain(tera).collect::<Vec<_>>(), extra)
+            && let Some(question) = question
         {
-            self.registry(function, call);
-            self.literals(function, call);
+            if let Some((name, registry)) = self.registry(call)
+                && let Some(query) = question(&|argument| self.written(call, argument))
+                && let Err(refusal) = registry.supports(&query)
+            {
+                self.unsupported(call, name, &refusal);
+            }
+            self.path(call);
         }
     }
 
@@ -104,24 +109,24 @@ impl<'c> Checker<'c> {
         let ours = FILTERS.iter().filter(|filter| !filter.name.starts_with("__"));
         let ours = ours.map(|filter| Known { name: filter.name, required: filter.required, optional: filter.optional });
         let tera = TERA_FILTERS.iter().map(|(name, optional)| Known { name, required: &[], optional });
-        self.known("filter", call, ours.chain(tera), &[]);
+        self.known("filter", call, &ours.chain(tera).collect::<Vec<_>>(), &[]);
     }
 
     fn test(&mut self, call: &Call<'c>) {
         let tests = TERA_TESTS.iter().map(|(name, optional)| Known { name, required: &[], optional });
-        self.known("test", call, tests, &[]);
+        self.known("test", call, &tests.collect::<Vec<_>>(), &[]);
     }
 
     /// Checks the name and the arguments of a call; whether the name is known.
-    fn known<'k>(
-        &mut self,
-        sort: &str,
-        call: &Call<'c>,
-        known: impl Iterator<Item = Known<'k>> + Clone,
-        extra: &[&'static str],
-    ) -> bool {
-        let Some(found) = known.clone().find(|known| known.name == call.name) else {
-            let hint = did_you_mean(call.name, known.map(|known| known.name));
+    fn known(&mut self, sort: &str, call: &Call<'c>, known: &[Known<'_>], extra: &[&'static str]) -> bool {
+        let Some(found) = known.iter().find(|known| known.name == call.name) else {
+            let names = || known.iter().map(|known| known.name);
+            let list = || {
+                let all: Vec<String> = names().map(|name| format!("`{name}`")).collect();
+                // There are too many filters to read through.
+                (all.len() <= 20).then(|| format!("there is {}", all.join(", ")))
+            };
+            let hint = translated(sort, call.name).or_else(|| did_you_mean(call.name, names())).or_else(list);
             self.problem(call.token, format!("unknown {sort} `{}`", call.name), hint);
             return false;
         };
@@ -145,33 +150,54 @@ impl<'c> Checker<'c> {
         true
     }
 
-    fn registry(&mut self, function: &Function, call: &Call<'c>) {
-        if !function.registry {
-            return;
-        }
-        let names = || self.environment.registries.keys().map(|name| &**name);
-        let list = || names().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    /// The registry that a call asks, where that can be told before a render. It complains where none is named and one
+    /// has to be, and where there is none of the name.
+    fn registry(&mut self, call: &Call<'c>) -> Option<(&'c Arc<str>, &'c Arc<dyn Registry>)> {
+        let registries = &self.environment.registries;
+        let list = || registries.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         match self.argument(call, "registry") {
-            None if names().count() > 1 => {
+            None if registries.len() > 1 => {
                 let message = format!("`{}` must say which registry it asks: there are several", call.name);
                 self.problem(call.token, message, Some(format!("add `registry=`, one of {}", list())));
+                None
             }
-            None if names().count() == 0 => {
+            None if registries.is_empty() => {
                 let message = format!("`{}` has no registry to ask", call.name);
                 self.problem(call.token, message, Some("add one under `registries:`".into()));
+                None
             }
-            Some([Token { kind: TokenKind::Text(name), .. }]) if !names().any(|known| known == name) => {
-                let hint = did_you_mean(name, names()).unwrap_or_else(|| format!("there is {}", list()));
-                self.problem(call.token, format!("there is no registry `{name}`"), Some(hint));
+            None => registries.iter().next(),
+            Some([Token { kind: TokenKind::Text(name), .. }]) => {
+                let found = registries.get_key_value(name.as_str());
+                if found.is_none() {
+                    let hint = did_you_mean(name, registries.keys().map(|name| &**name));
+                    let hint = hint.unwrap_or_else(|| format!("there is {}", list()));
+                    self.problem(call.token, format!("there is no registry `{name}`"), Some(hint));
+                }
+                found
             }
-            _ => {}
+            Some(_) => None,
         }
     }
 
-    /// Checks arguments that are written out.
-    fn literals(&mut self, function: &Function, call: &Call<'c>) {
-        let Some([token @ Token { kind: TokenKind::Text(path), .. }]) = self.argument(call, "path") else { return };
-        if function.registry
+    /// An argument as far as it can be told before a render.
+    fn written(&self, call: &Call<'c>, name: &str) -> Option<String> {
+        match self.argument(call, name)? {
+            [Token { kind: TokenKind::Text(text), .. }] => Some(text.clone()),
+            _ => Some("any".to_owned()),
+        }
+    }
+
+    /// Complains that a registry cannot answer a call, at the argument that it does not take if that is the reason.
+    fn unsupported(&mut self, call: &Call<'c>, registry: &str, refusal: &str) {
+        let is_named = |argument: &Token| refusal.contains(&format!("`{}=`", argument.of(&self.source.text)));
+        let named = call.arguments.iter().map(|(argument, _)| *argument).find(|argument| is_named(argument));
+        self.problem(named.unwrap_or(call.token), format!("registry `{registry}` {refusal}"), None);
+    }
+
+    /// Checks the path of a call where it is written out.
+    fn path(&mut self, call: &Call<'c>) {
+        if let Some([token @ Token { kind: TokenKind::Text(path), .. }]) = self.argument(call, "path")
             && let Err(error) = Path::parse(path)
         {
             self.problem(token, format!("`{path}` is no path: {error}"), None);

@@ -10,7 +10,7 @@ use super::record::{Absent, Render};
 use super::scan::{Token, TokenKind};
 use super::source::Source;
 use super::view::FIELDS;
-use crate::registry::Data;
+use crate::registry::{Asked, Data, Query};
 
 /// The beginnings of Tera's messages in which everything comes from the template.
 const PLAIN: &[&str] = &[
@@ -254,8 +254,22 @@ fn name_the_absent(
     let more =
         if meant.len() > names.len() { format!(" and {} more", meant.len() - names.len()) } else { String::new() };
     failure.message = format!("{}; not there: {}{more}", failure.message, names.join(", "));
-    failure.hint.get_or_insert_with(|| "give `default=`, or ask with `if` before using it".to_owned());
+    failure.hint.get_or_insert_with(|| advice_on_absence(&meant, render));
     failure
+}
+
+/// What to do about something that is not there.
+fn advice_on_absence(absent: &[&Absent], render: &Render) -> String {
+    let keys = absent.iter().filter_map(|absent| match absent {
+        Absent::Query(Asked { registry, query: Query::Key(path) }) => Some((registry, path)),
+        Absent::Query(_) | Absent::Variable(_) => None,
+    });
+    let of_folders = "`prefix`, `tree` and `ls` give what is in a folder";
+    if let Some((_, path)) = keys.clone().find(|(registry, path)| render.has_folder(registry, path)) {
+        return format!("`{path}` is a folder: {of_folders}");
+    }
+    let advice = "give `default=`, or ask with `if` before using it";
+    if keys.count() > 0 { format!("{advice}; {of_folders}") } else { advice.to_owned() }
 }
 
 fn span(source: &Source, report: &tera::ReportError) -> std::ops::Range<usize> {

@@ -22,6 +22,7 @@ mod component;
 mod edit;
 mod error;
 mod filter;
+mod foreign;
 mod function;
 mod load;
 mod message;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::Environment;
 use super::error::{ErrorKind, Failure};
-use crate::registry::{Answer, Asked};
+use crate::registry::{Answer, Asked, Data, Path, Query};
 use crate::store::View;
 
 /// What a text argument or value holds that depends on an answer which is not there yet.
@@ -134,6 +134,21 @@ impl Render {
         }
         self.missing.insert(asked.clone());
         Err(Stop::Missing)
+    }
+
+    /// Whether it was seen that there is something below a path.
+    pub(super) fn has_folder(&self, registry: &str, path: &Path) -> bool {
+        self.reads.iter().filter(|asked| *asked.registry == *registry).any(|asked| {
+            let data = self.view.answer(asked).map(|answer| &answer.data);
+            match (&asked.query, data) {
+                (_, Some(Data::Prefix(entries))) => entries.iter().any(|entry| path.relative(&entry.path).is_some()),
+                (Query::Exists(other), Some(Data::Exists(exists))) => other == path && *exists,
+                (Query::Listing(folder), Some(Data::Listing(names))) => {
+                    folder.relative(path.as_str()).is_some_and(|name| names.folders.iter().any(|folder| folder == name))
+                }
+                _ => false,
+            }
+        })
     }
 
     /// Fails when the render has taken too long.

@@ -8,8 +8,13 @@ use super::super::arguments::Arguments;
 use super::super::error::{ErrorKind, Failure};
 use super::super::record::{Absent, Render, Stop};
 use super::super::view;
-use super::{asked, at_least, mismatch};
-use crate::registry::{Answer, Asked, Data, Query, Text};
+use super::{Written, asked, at_least, mismatch};
+use crate::registry::{Answer, Asked, Data, Path, Query, Text};
+
+/// The path of a call as it is written.
+pub(super) fn path(written: &Written<'_>) -> Option<Path> {
+    Path::parse(&written("path")?).ok()
+}
 
 /// `key(path=, default=, required=false, base64=false, optional=false)`: the text of a key.
 pub(super) fn key(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {

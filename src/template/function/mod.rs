@@ -23,12 +23,16 @@ pub(super) struct Function {
     pub(super) required: &'static [&'static str],
     /// The arguments that may be given.
     pub(super) optional: &'static [&'static str],
-    /// Whether it asks a registry, and so takes `registry=` and `optional=`.
-    pub(super) registry: bool,
+    /// The question that it asks a registry, for functions that ask one: these also take `registry=` and `optional=`.
+    pub(super) question: Option<fn(&Written<'_>) -> Option<Query>>,
     /// What stands in while an answer is missing, and where the question is not allowed.
     placeholder: Placeholder,
     call: fn(&mut Render, &Arguments<'_>) -> Result<Value, Stop>,
 }
+
+/// The arguments of a call as far as they can be told before a render: the text of one by its name, with a stand-in for
+/// what only a render can tell, and nothing where it is not given.
+pub(super) type Written<'w> = dyn Fn(&str) -> Option<String> + 'w;
 
 /// What stands in for a value that is not there yet, so that the template goes on asking.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +49,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         name: "key",
         required: &["path"],
         optional: &["default", "required", "base64"],
-        registry: true,
+        question: Some(|written| key::path(written).map(Query::Key)),
         placeholder: Placeholder::Text,
         call: key::key,
     },
@@ -53,7 +57,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         name: "exists",
         required: &["path"],
         optional: &[],
-        registry: true,
+        question: Some(|written| key::path(written).map(Query::Exists)),
         placeholder: Placeholder::False,
         call: key::exists,
     },
@@ -61,7 +65,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         name: "prefix",
         required: &["path"],
         optional: &["min"],
-        registry: true,
+        question: Some(|written| key::path(written).map(Query::Prefix)),
         placeholder: Placeholder::List,
         call: key::prefix,
     },
@@ -69,7 +73,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         name: "tree",
         required: &["path"],
         optional: &[],
-        registry: true,
+        question: Some(|written| key::path(written).map(Query::Prefix)),
         placeholder: Placeholder::Map,
         call: key::tree,
     },
@@ -77,7 +81,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         name: "ls",
         required: &["path"],
         optional: &["kind"],
-        registry: true,
+        question: Some(|written| key::path(written).map(Query::Listing)),
         placeholder: Placeholder::List,
         call: key::ls,
     },
@@ -85,7 +89,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         name: "services",
         required: &[],
         optional: &["tag"],
-        registry: true,
+        question: Some(|written| Some(Query::Services { tag: written("tag") })),
         placeholder: Placeholder::List,
         call: service::services,
     },
@@ -93,7 +97,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         name: "service",
         required: &["name"],
         optional: &["tag", "status", "near", "datacenter", "filter", "min"],
-        registry: true,
+        question: Some(service::question),
         placeholder: Placeholder::List,
         call: service::service,
     },
@@ -101,7 +105,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         name: "nodes",
         required: &[],
         optional: &["datacenter"],
-        registry: true,
+        question: Some(|written| Some(Query::Nodes { datacenter: written("datacenter") })),
         placeholder: Placeholder::List,
         call: service::nodes,
     },
@@ -109,7 +113,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         name: "env",
         required: &["name"],
         optional: &["default", "required"],
-        registry: false,
+        question: None,
         placeholder: Placeholder::Text,
         call: local::env,
     },
@@ -117,7 +121,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         name: "file",
         required: &["path"],
         optional: &["default", "required"],
-        registry: false,
+        question: None,
         placeholder: Placeholder::Text,
         call: local::file,
     },
@@ -125,7 +129,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         name: "throw",
         required: &["message"],
         optional: &[],
-        registry: false,
+        question: None,
         placeholder: Placeholder::False,
         call: local::throw,
     },
@@ -189,16 +193,19 @@ impl Placeholder {
 fn asked(render: &Render, arguments: &Arguments<'_>, query: Query) -> Result<Asked, Stop> {
     let registries = &render.environment.registries;
     let registry = match arguments.text("registry", render)? {
-        Some(name) => match registries.get_key_value(name) {
-            Some((name, _)) => name,
-            None => return Err(arguments.refused("registry", "there is no registry of this name")),
-        },
-        None => match (registries.keys().next(), registries.len()) {
+        Some(name) => registries.get_key_value(name).ok_or_else(|| {
+            // What was written may be a value.
+            let names: Vec<String> = registries.keys().map(|name| format!("`{name}`")).collect();
+            let failure = arguments.refusal("registry", "there is no registry of this name");
+            failure.hint(format!("there is {}", names.join(", ")))
+        })?,
+        None => match (registries.iter().next(), registries.len()) {
             (Some(only), 1) => only,
             (None, _) => return Err(Failure::new("there is no registry to ask").into()),
             _ => return Err(arguments.absent("registry")),
         },
-    };
+    }
+    .0;
     Ok(Asked { registry: registry.clone(), query })
 }
 

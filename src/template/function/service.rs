@@ -7,7 +7,7 @@ use tera::Value;
 use super::super::arguments::Arguments;
 use super::super::record::{Render, Stop};
 use super::super::view;
-use super::{asked, at_least, mismatch};
+use super::{Written, asked, at_least, mismatch};
 use crate::registry::{Data, Query, ServiceQuery, Status, StatusFilter};
 
 /// `services(tag=)`: the services, those with a tag if one is given.
@@ -39,6 +39,16 @@ pub(super) fn service(render: &mut Render, arguments: &Arguments<'_>) -> Result<
     let Data::Service(instances) = &answer.data else { return Err(mismatch(&asked, &answer)) };
     at_least(arguments, &asked, instances.len())?;
     Ok(answer.view.get_or_init(|| view::instances(instances)).clone())
+}
+
+/// What `service()` asks, as far as registries differ in it.
+pub(super) fn question(written: &Written<'_>) -> Option<Query> {
+    Some(Query::Service(ServiceQuery {
+        near: written("near"),
+        datacenter: written("datacenter"),
+        filter: written("filter"),
+        ..ServiceQuery::passing(written("name")?)
+    }))
 }
 
 fn status(render: &Render, arguments: &Arguments<'_>) -> Result<StatusFilter, Stop> {

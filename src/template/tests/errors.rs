@@ -94,3 +94,38 @@ fn fields_are_suggested() {
         Bench::new().prefix("a", &[("host", "x"), ("prt", "y")]).error("{% set t = tree(path=\"a\") %}{{ t.port }}");
     assert_eq!(error.hint.as_deref(), Some("did you mean `prt`?"));
 }
+
+#[test]
+fn a_folder_that_is_asked_for_as_a_key_is_named() {
+    let folder = "`app` is a folder: `prefix`, `tree` and `ls` give what is in a folder";
+    for source in [
+        "{{ key(path=\"app\") }}{{ prefix(path=\"app\") | length }}",
+        "{{ prefix(path=\"app\") | length }}{{ key(path=\"app\") }}",
+        "{% if exists(path=\"app\") %}{{ key(path=\"app\") }}{% endif %}",
+        "{% for name in ls(path=\"/\") %}{{ key(path=name) }}{% endfor %}",
+    ] {
+        let names = Names { keys: Vec::new(), folders: vec!["app".into()] };
+        let bench = Bench::new().no_key("app").prefix("app", &[("port", "80")]);
+        let bench = bench.answer(Query::Exists(path("app")), Data::Exists(true));
+        let error = bench.answer(Query::Listing(Path::root()), Data::Listing(names)).error(source);
+        // What is asked only after the place that fails is not known there.
+        let known = !source.starts_with("{{ key");
+        assert_eq!(error.hint.as_deref() == Some(folder), known, "{source}: {error}");
+        assert!(error.hint.unwrap().contains("`prefix`, `tree` and `ls`"));
+    }
+    let error = Bench::new().error("{{ env(name=\"NONE\") }}");
+    assert_eq!(error.hint.as_deref(), Some("give `default=`, or ask with `if` before using it"));
+}
+
+#[test]
+fn a_registry_that_is_not_there_is_refused_at_its_place_and_not_shown() {
+    let mut bench = Bench::new().key("where", "canary");
+    bench.environment.registries.insert("other".into(), Arc::new(Fake::Full));
+    let source = "{% set name = key(path=\"where\", registry=\"main\") %}\n{{ key(path=\"a\", registry=name) }}";
+    let error = bench.error(source);
+    assert_eq!(
+        (error.line, error.message.as_str()),
+        (2, "`registry` of `key` is refused: there is no registry of this name")
+    );
+    assert_eq!(error.hint.as_deref(), Some("there is `main`, `other`"));
+}

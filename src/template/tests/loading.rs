@@ -88,7 +88,7 @@ fn what_is_right_is_not_refused() {
 #[test]
 fn several_registries_need_a_name() {
     let mut bench = Bench::new();
-    bench.environment.registries.insert("other".into(), Arc::new(Fake));
+    bench.environment.registries.insert("other".into(), Arc::new(Fake::Full));
     let errors = bench.refused("{{ key(path=\"a\") }}{{ services() }}{{ key(path=\"a\", registry=\"other\") }}");
     assert_eq!(errors.len(), 2);
     assert_eq!(errors[0].message, "`key` must say which registry it asks: there are several");
@@ -96,6 +96,41 @@ fn several_registries_need_a_name() {
     bench.environment.registries.clear();
     assert_eq!(bench.refused("{{ key(path=\"a\") }}")[0].message, "`key` has no registry to ask");
     assert!(bench.load(&[inline("{{ env(name=\"A\", default=\"\") }}")]).is_ok());
+}
+
+#[test]
+fn what_a_registry_cannot_be_asked_is_told_before_a_render() {
+    let mut bench = Bench::new();
+    bench.environment.registries.insert("other".into(), Arc::new(Fake::Limited));
+    let nodes = |more: &str| format!("{{% if false %}}{{{{ nodes({more}) }}}}{{% endif %}}");
+    let errors = bench.refused(&nodes("registry=\"other\""));
+    assert_eq!((errors[0].column, errors[0].message.as_str()), (18, "registry `other` has no nodes"));
+    let errors = bench.refused("{{ service(name=\"a\" ~ \"b\", near=1, registry=\"other\") }}");
+    assert_eq!((errors[0].column, errors[0].message.as_str()), (28, "registry `other` has no `near=`"));
+    for fine in ["registry=\"main\"", "registry=\"oth\" ~ \"er\""] {
+        assert!(bench.load(&[inline(&nodes(fine))]).is_ok(), "{fine}");
+    }
+    let error = bench.error("{% for name in [\"other\"] %}{{ nodes(registry=name) }}{% endfor %}");
+    assert_eq!((error.column, error.message.as_str()), (31, "registry `other` has no nodes"));
+
+    let mut alone = Bench::new();
+    alone.environment.registries = BTreeMap::from([("other".into(), Arc::new(Fake::Limited) as Arc<dyn Registry>)]);
+    assert_eq!(alone.refused(&nodes("")).len(), 1);
+}
+
+#[test]
+fn names_of_other_languages_are_translated() {
+    for (source, hint) in [
+        ("{{ getv(path=\"a\") }}", "it is `key(path=..., default=...)` here"),
+        ("{{ toUpper(path=\"a\") }}", "it is a filter here: `... |` `upper`"),
+        ("{{ \"a\" | upcase }}", "it is `upper` here"),
+        ("{{ \"a\" | uper }}", "did you mean `upper`?"),
+    ] {
+        let errors = Bench::new().refused(source);
+        assert_eq!(errors[0].hint.as_deref(), Some(hint), "{source}");
+    }
+    let errors = Bench::new().refused("{{ zookeeper() }}");
+    assert!(errors[0].hint.as_deref().unwrap().starts_with("there is `key`, `exists`,"), "{}", errors[0]);
 }
 
 #[test]

@@ -22,14 +22,18 @@ use crate::registry::{
 };
 use crate::store::View;
 
-/// A registry that supports everything but nodes.
+/// A registry that supports everything, or everything but nodes and nearness.
 #[derive(Debug)]
-struct Fake;
+enum Fake {
+    Full,
+    Limited,
+}
 
 impl Registry for Fake {
     fn supports(&self, query: &Query) -> Result<(), String> {
-        match query {
-            Query::Nodes { .. } => Err("has no nodes".into()),
+        match (self, query) {
+            (Self::Limited, Query::Nodes { .. }) => Err("has no nodes".into()),
+            (Self::Limited, Query::Service(ServiceQuery { near: Some(_), .. })) => Err("has no `near=`".into()),
             _ => Ok(()),
         }
     }
@@ -49,7 +53,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let registries = BTreeMap::from([("main".into(), Arc::new(Fake) as Arc<dyn Registry>)]);
+        let registries = BTreeMap::from([("main".into(), Arc::new(Fake::Full) as Arc<dyn Registry>)]);
         let environment = Environment { registries, base: "/base".into(), ..Environment::default() };
         Self { environment, answers: Vec::new(), timeout: Duration::from_secs(5), trim: true }
     }
