@@ -92,7 +92,7 @@ impl Daemon {
         let signals =
             Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
         let store = Store::new();
-        let registries = Registries::start(&plan.config, &store);
+        let registries = Registries::start(&plan.config.registries, &store).await;
         let mut sources = FileWatch::new(POLL_INTERVAL);
         sources.follow(plan.sources()).await;
         info!(
@@ -201,21 +201,30 @@ impl Daemon {
         for dropped in self.plan.destinations().filter(|destination| !kept.contains(destination)) {
             warn!("`{}` is not kept any more; remove it if it is not wanted", dropped.display());
         }
+        for warning in plan.config.warnings.iter().filter(|_| reading.is_asked_for()) {
+            warn!("{warning}");
+        }
         info!("loaded {}", reading.what("the new"));
-        self.registries.follow(&plan.config);
         self.sources.follow(plan.sources()).await;
+        // Old templates never see what the new registries say.
+        self.end_targets();
+        self.registries.follow(&plan.config.registries).await;
         self.plan = Arc::new(plan);
         self.start_targets();
     }
 
-    /// Starts a task for each target; each begins when those that wrote the same files before have ended their
-    /// transaction.
-    fn start_targets(&mut self) {
+    /// Lets the task of each target end; the transaction that it is in may finish.
+    fn end_targets(&mut self) {
         self.ending.retain(|running| !running.task.is_finished());
         for (_, running) in std::mem::take(&mut self.targets) {
             running.stop.cancel();
             self.ending.push(running);
         }
+    }
+
+    /// Starts a task for each target; each begins when those that wrote the same files before have ended their
+    /// transaction.
+    fn start_targets(&mut self) {
         for index in 0..self.plan.targets.len() {
             let (plan, records, store) = (self.plan.clone(), self.records.clone(), self.store.clone());
             let target = plan.targets[index].0.clone();

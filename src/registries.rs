@@ -1,11 +1,11 @@
 //! The registries at work: one driver task each, kept over a reload of the configuration where nothing changed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::config::Config;
+use crate::config::NamedRegistry;
 use crate::registry::{Registry, driver, local};
 use crate::store::Store;
 use crate::template::LOCAL_FILES;
@@ -21,32 +21,37 @@ pub struct Registries {
 #[derive(Debug)]
 struct Running {
     fingerprint: [u8; 32],
-    _driver: AbortOnDropHandle<()>,
+    driver: AbortOnDropHandle<()>,
 }
 
+/// Registries as they are configured, by name.
+pub type Configured = BTreeMap<Arc<str>, NamedRegistry>;
+
 impl Registries {
-    /// Starts a driver for each registry of `config`, and one for the files that templates read.
-    pub fn start(config: &Config, store: &Arc<Store>) -> Self {
+    /// Starts a driver for each registry, and one for the files that templates read.
+    pub async fn start(configured: &Configured, store: &Arc<Store>) -> Self {
         let local_files = drive(&LOCAL_FILES.into(), Arc::new(local::LocalFiles::default()), store);
         let mut registries = Self { store: store.clone(), running: HashMap::new(), _local_files: local_files };
-        registries.follow(config);
+        registries.follow(configured).await;
         registries
     }
 
-    /// Makes the running drivers those of `config`. A registry that is configured as before keeps its connection and
-    /// its answers; the answers of one that is configured differently are forgotten, since they are another's.
-    pub fn follow(&mut self, config: &Config) {
-        self.running.retain(|name, running| {
-            let same = config.registries.get(name).is_some_and(|registry| registry.fingerprint == running.fingerprint);
-            if !same {
-                self.store.remove_registry(name);
-            }
-            same
-        });
-        for (name, configured) in &config.registries {
+    /// Makes the running drivers those of `configured`. A registry that is configured as before keeps its connection
+    /// and its answers; the answers of one that is configured differently are forgotten, since they are another's.
+    pub async fn follow(&mut self, configured: &Configured) {
+        let is_same = |name: &Arc<str>, running: &mut Running| {
+            configured.get(name).is_some_and(|registry| registry.fingerprint == running.fingerprint)
+        };
+        for (name, running) in self.running.extract_if(|name, running| !is_same(name, running)) {
+            running.driver.abort();
+            // Only when it has ended it cannot publish any more under a name that another one takes over.
+            let _ = running.driver.await;
+            self.store.remove_registry(&name);
+        }
+        for (name, registry) in configured {
             self.running.entry(name.clone()).or_insert_with(|| Running {
-                fingerprint: configured.fingerprint,
-                _driver: drive(name, configured.registry.clone(), &self.store),
+                fingerprint: registry.fingerprint,
+                driver: drive(name, registry.registry.clone(), &self.store),
             });
         }
     }
@@ -54,4 +59,88 @@ impl Registries {
 
 fn drive(name: &Arc<str>, registry: Arc<dyn Registry>, store: &Arc<Store>) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(driver::drive(name.clone(), registry, store.clone())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::registry::{Answer, Asked, Data, Feed, Outage, Path, Query, Reply, Text, Watch};
+
+    /// Answers everything with its own text, again and again; what it is about to say, an abort does not stop.
+    #[derive(Debug, Clone, Copy)]
+    struct Loud(&'static str);
+
+    impl Registry for Loud {
+        fn supports(&self, _: &Query) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn watch(&self) -> Box<dyn Watch> {
+            Box::new(*self)
+        }
+    }
+
+    impl Loud {
+        async fn follow(self, feed: &mut Feed) -> Infallible {
+            loop {
+                let reply = |query: &Query| Reply { query: query.clone(), result: Ok(Answer::new(self.says(), 1)) };
+                let replies = feed.wanted().keys().map(reply).collect();
+                std::thread::sleep(Duration::from_millis(2));
+                feed.publish(replies);
+                tokio::task::yield_now().await;
+            }
+        }
+
+        fn says(self) -> Data {
+            Data::Key(Some(Text(self.0.into())))
+        }
+    }
+
+    impl Watch for Loud {
+        fn run<'a>(&'a mut self, feed: &'a mut Feed) -> BoxFuture<'a, Outage> {
+            Box::pin(async move { match self.follow(feed).await {} })
+        }
+    }
+
+    fn configured(text: &'static str) -> Configured {
+        let named = |(name, text): (&str, &'static str)| {
+            let (name, mut fingerprint): (Arc<str>, _) = (name.into(), [0; 32]);
+            fingerprint[..text.len()].copy_from_slice(text.as_bytes());
+            (name.clone(), NamedRegistry { name, kind: "loud", registry: Arc::new(Loud(text)), fingerprint })
+        };
+        [("changes", text), ("stays", "same")].into_iter().map(named).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_registry_says_nothing_in_the_name_of_its_successor() {
+        let asked = |registry: &str| Asked { registry: registry.into(), query: Query::Key(Path::parse("k").unwrap()) };
+        let (changes, stays) = (asked("changes"), asked("stays"));
+        let store = Store::new();
+        let mut registries = Registries::start(&configured("one"), &store).await;
+        for text in ["two", "one"].into_iter().cycle().take(10) {
+            let reader = store.reader();
+            let ask = || reader.has_read(&reader.view(), [changes.clone(), stays.clone()].into());
+            let answer = async |asked| {
+                loop {
+                    if let Some(answer) = reader.view().answer(asked) {
+                        return answer.data.clone();
+                    }
+                    let _ = reader.changed().await;
+                }
+            };
+            ask();
+            answer(&changes).await;
+            answer(&stays).await;
+            registries.follow(&configured(text)).await;
+            ask();
+            assert!(reader.view().answer(&stays).is_some(), "what stays keeps its answers");
+            let first = tokio::time::timeout(Duration::from_secs(30), answer(&changes)).await.unwrap();
+            assert_eq!(first, Loud(text).says());
+        }
+    }
 }

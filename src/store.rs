@@ -120,12 +120,17 @@ impl Store {
         receiver
     }
 
-    /// Forgets a registry and its answers, before another one takes its name.
+    /// Forgets a registry, its answers and what it was asked, before another one takes its name: that may be of another
+    /// kind, and nobody has asked it anything yet.
     pub fn remove_registry(&self, name: &str) {
         let mut state = self.lock();
+        let stays = |asked: &Asked| &*asked.registry != name;
         state.wanted.remove(name);
         state.outages.remove(name);
-        Arc::make_mut(&mut state.slots).retain(|asked, _| &*asked.registry != name);
+        Arc::make_mut(&mut state.slots).retain(|asked, _| stays(asked));
+        state.unread.retain(|asked, _| stays(asked));
+        state.readers_of.retain(|asked, _| stays(asked));
+        state.readers.values_mut().for_each(|reader| reader.reads.retain(&stays));
     }
 
     /// Makes all replies of a registry visible in one step and wakes whoever read one of those that changed.
@@ -394,6 +399,25 @@ mod tests {
         assert!(reader.take_changes().is_none());
         reader.has_read(&view, [asked("a")].into());
         assert!(reader.take_changes().is_some());
+    }
+
+    #[test]
+    fn the_successor_of_a_registry_is_asked_nothing_that_it_was_not_asked_itself() {
+        let store = Store::new();
+        let main: Arc<str> = "main".into();
+        let _wanted = store.add_registry(&main);
+        let (one, two) = (store.reader(), store.reader());
+        read(&one, &["a"]);
+        read(&two, &["b"]);
+        read(&two, &[]);
+        store.publish(&main, vec![reply("a", "1")]);
+        store.remove_registry("main");
+        let wanted = store.add_registry(&main);
+        assert!(wanted.borrow().is_empty() && one.view().answer(&asked("a")).is_none());
+        drop(one);
+        assert!(wanted.borrow().is_empty());
+        read(&two, &["b"]);
+        assert!(wanted.borrow().keys().eq(&[key("b")]));
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(super) async fn run(common: &Common, options: &Check) -> Exit {
     let (targets, registries) = (plan.targets.len(), plan.config.registries.len());
     if options.connect {
         let store = Store::new();
-        let _registries = Registries::start(&plan.config, &store);
+        let _registries = Registries::start(&plan.config.registries, &store).await;
         // Any answer will do, also that there is no such key.
         let probes: BTreeSet<Asked> = plan.config.registries.keys().map(probe).collect();
         let reader = store.reader();

@@ -30,7 +30,7 @@ pub(super) async fn run(common: &Common, options: &Once) -> Exit {
         Err(exit) => return exit,
     };
     let store = Store::new();
-    let _registries = Registries::start(&plan.config, &store);
+    let _registries = Registries::start(&plan.config.registries, &store).await;
     let patience = Patience::new(options.ready.timeout);
     let stop = CancellationToken::new();
     let choices = Options { no_check: options.no_check, no_reload: options.no_reload };

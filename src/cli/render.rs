@@ -26,7 +26,7 @@ pub(super) async fn rendered(common: &Common, options: &Ready) -> Result<(Plan, 
     let mut plan = load::plan(common, &variables)?;
     load::only(&mut plan, &options.targets)?;
     let store = Store::new();
-    let _registries = Registries::start(&plan.config, &store);
+    let _registries = Registries::start(&plan.config.registries, &store).await;
     let patience = Patience::new(options.timeout);
     let all = join_all(plan.targets.iter().map(|(target, templates)| {
         let mut renderer = Renderer::new(target.clone(), templates.clone());

@@ -109,11 +109,19 @@ pub(super) struct Reading<'a> {
     pub(super) kinds: &'a [Kind],
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
+    /// Variables of the ecosystem that filled something, with their values.
+    filled: RefCell<BTreeMap<String, String>>,
 }
 
 impl<'a> Reading<'a> {
     pub(super) fn new(environment: &'a BTreeMap<String, String>, kinds: &'a [Kind]) -> Self {
-        Self { environment, kinds, problems: RefCell::default(), warnings: RefCell::default() }
+        Self {
+            environment,
+            kinds,
+            problems: RefCell::default(),
+            warnings: RefCell::default(),
+            filled: RefCell::default(),
+        }
     }
 
     pub(super) fn problem(&self, problem: Problem) {
@@ -122,6 +130,21 @@ impl<'a> Reading<'a> {
 
     pub(super) fn warning(&self, warning: Problem) {
         note(&self.warnings, warning);
+    }
+
+    /// Whether such a warning was noted, wherever it stands.
+    pub(super) fn has_warned(&self, message: &str) -> bool {
+        self.warnings.borrow().iter().any(|warning| warning.message == message)
+    }
+
+    /// Notes that a variable of the ecosystem filled something.
+    pub(super) fn fill(&self, variable: &str, value: &str) {
+        self.filled.borrow_mut().insert(variable.to_owned(), value.to_owned());
+    }
+
+    /// The variables that filled something since the last call, with their values.
+    pub(super) fn take_filled(&self) -> BTreeMap<String, String> {
+        self.filled.take()
     }
 
     /// How many problems there are.

@@ -55,12 +55,17 @@ fn written(value: Field<'_>) -> Option<Written<'_>> {
 fn decode(written: &Written<'_>, alone: bool) -> Option<NamedRegistry> {
     let Written { name, kind, body } = written;
     let before = body.reading.count();
+    body.reading.take_filled();
     let registry = (kind.decode)(&mut body.section()?.alone(alone));
     if registry.is_none() && body.reading.count() == before {
         body.note(Complaint::new(format!("registry `{name}` is not complete")));
     }
     let mut hash = Sha256::new();
-    hash.update([u8::from(alone)]);
+    // Another registry of the kind beside it changes this one only where a variable had filled something.
+    for (variable, value) in body.reading.take_filled() {
+        update(&mut hash, &variable);
+        update(&mut hash, &value);
+    }
     update(&mut hash, kind.name);
     fingerprint(&mut hash, *body, body.node);
     Some(NamedRegistry {

@@ -120,8 +120,17 @@ impl<'a> Section<'a> {
     /// A variable of the environment that the ecosystem knows (`ETCDCTL_ENDPOINTS`), when this is the only registry
     /// of its kind and the variable is not empty; the file goes before it, so ask only for what the file leaves out.
     pub fn ecosystem(&self, variable: &str) -> Option<String> {
-        let value = self.field.reading.environment.get(variable).filter(|_| self.alone)?;
-        (!value.is_empty()).then(|| value.clone())
+        let reading = self.field.reading;
+        let value = reading.environment.get(variable).filter(|value| !value.is_empty())?;
+        if self.alone {
+            reading.fill(variable, value);
+            return Some(value.clone());
+        }
+        let message = format!("`{variable}` is set and fills nothing: there are several registries of this kind");
+        if !reading.has_warned(&message) {
+            self.field.warn(Complaint::new(message).hint(format!("write `${{{variable}}}` where it is meant")));
+        }
+        None
     }
 
     /// Notes a problem at the value of `key`, or at the section itself when the key is absent.

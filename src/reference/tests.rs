@@ -314,7 +314,7 @@ async fn rendered(example: &Example) -> String {
     let plan = Plan::load(configuration(folder.path()), &BTreeMap::new());
     let plan = plan.unwrap_or_else(|errors| panic!("line {}: {}", example.line, errors[0]));
     let store = Store::new();
-    let _registries = Registries::start(&plan.config, &store);
+    let _registries = Registries::start(&plan.config.registries, &store).await;
     let (target, templates) = plan.targets[0].clone();
     let (mut renderer, reader) = (Renderer::new(target, templates), store.reader());
     let output = async {

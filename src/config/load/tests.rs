@@ -53,7 +53,7 @@ pub(in crate::config) const FAKES: &[Kind] = &[
             let endpoints = section.texts("endpoints");
             let endpoints = endpoints.or_else(|| Some(vec![section.ecosystem("ETCDCTL_ENDPOINTS")?]));
             section.secret("password");
-            section.path("ca_file");
+            section.path("ca_file").or_else(|| section.ecosystem("ETCDCTL_CACERT").map(PathBuf::from));
             Some(Arc::new(Fake(endpoints?.join(","))) as Arc<dyn Registry>)
         },
         from_address: |address| format!("{{endpoints: [{address:?}]}}"),
@@ -360,6 +360,29 @@ fn the_ecosystem_fills_in_for_a_single_registry() {
     let text = format!("registries: {{r: {{etcd: }}, s: {{etcd: {{endpoints: x}}}}}}\n{}", target(""));
     let found = problems(&[("liveconf.yaml", &text)]);
     assert_eq!(found, ["liveconf.yaml:1:22: registry `r` is not complete"]);
+}
+
+#[test]
+fn a_second_registry_of_a_kind_takes_away_what_a_variable_filled() {
+    let load = |authority: &str, registries: &str| {
+        let mut setup = Setup::new(&[("liveconf.yaml", &format!("registries:\n{registries}{}", target("")))]);
+        setup.environment.insert("ETCDCTL_CACERT".into(), authority.into());
+        setup.load().unwrap()
+    };
+    let (one, more) = ("  r: {etcd: {endpoints: x}}\n", "  s: {etcd: {endpoints: y}}\n  t: {etcd: {endpoints: z}}\n");
+    let (alone, among) = (load("/ca", one), load("/ca", &format!("{one}{more}")));
+    let fingerprint = |config: &Config| config.registries["r"].fingerprint;
+    assert_ne!(fingerprint(&alone), fingerprint(&among));
+    assert_eq!(fingerprint(&load("", one)), fingerprint(&among), "an empty variable is none");
+    assert!(alone.warnings.is_empty());
+    let warnings: Vec<_> = among.warnings.iter().map(ToString::to_string).collect();
+    let told = "liveconf.yaml:2:13: `ETCDCTL_CACERT` is set and fills nothing: there are several registries of this kind \
+                (write `${ETCDCTL_CACERT}` where it is meant)";
+    assert_eq!(warnings, [told]);
+
+    // What the file says itself, nothing fills: beside others it stays the registry that it was.
+    let written = |more: &str| load("/ca", &format!("  r: {{etcd: {{endpoints: x, ca_file: /own}}}}\n{more}"));
+    assert_eq!(fingerprint(&written("")), fingerprint(&written("  s: {etcd: {endpoints: y, ca_file: /own}}\n")));
 }
 
 #[test]
