@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::apply::{Claims, Records};
 use crate::file_watch::{FileWatch, POLL_INTERVAL};
-use crate::log::{Line, Repeats, rounded};
+use crate::log::{self, Line, Repeats, rounded};
 use crate::plan::Plan;
 use crate::registries::Registries;
 use crate::store::Store;
@@ -193,6 +193,7 @@ impl Daemon {
             }
         };
         self.wrong_templates = None;
+        log::follow(&plan.config.log);
         let _ = self.repeats.recovered(Instant::now());
         if plan.config.state_dir != self.plan.config.state_dir {
             warn!("`state_dir` changed: that takes effect at the next start");

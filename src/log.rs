@@ -2,27 +2,68 @@
 
 use std::collections::VecDeque;
 use std::io::IsTerminal as _;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
+use tracing_subscriber::layer::{Layered, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::config::{LogConfig, LogFormat};
 
-/// Sends log lines to standard error. Called once, at the start of the program.
-pub fn init(config: &LogConfig) {
-    let filter = EnvFilter::new(format!("warn,liveconf={}", config.level.to_string().to_lowercase()));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+/// What stands below the layer that writes.
+type Filtered = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
+
+/// What can be changed while the program runs.
+struct Log {
+    filter: reload::Handle<EnvFilter, Registry>,
+    form: reload::Handle<Box<dyn Layer<Filtered> + Send + Sync>, Filtered>,
+    is_json: AtomicBool,
+}
+
+static LOG: OnceLock<Log> = OnceLock::new();
+
+/// Sends log lines to standard error, as `config` says; called again, it says how from then on.
+pub fn follow(config: &LogConfig) {
+    let log = LOG.get_or_init(|| {
+        let (filter, filter_handle) = reload::Layer::new(filter(config));
+        let (form, form_handle) = reload::Layer::new(form(config));
+        // A program that links the library may have a log of its own, which then stays.
+        let _ = tracing_subscriber::registry().with(filter).with(form).try_init();
+        Log { filter: filter_handle, form: form_handle, is_json: AtomicBool::new(config.format == LogFormat::Json) }
+    });
+    // The handles fail only where the subscriber is gone, and then nobody reads.
+    let _ = log.filter.reload(filter(config));
+    let is_json = config.format == LogFormat::Json;
+    if log.is_json.swap(is_json, Ordering::Relaxed) != is_json {
+        let _ = log.form.reload(form(config));
+    }
+}
+
+/// Whether log lines are JSON, so that whatever else goes to standard error has to be JSON as well.
+pub fn is_json() -> bool {
+    LOG.get().is_some_and(|log| log.is_json.load(Ordering::Relaxed))
+}
+
+fn filter(config: &LogConfig) -> EnvFilter {
+    EnvFilter::new(format!("warn,liveconf={}", config.level.to_string().to_lowercase()))
+}
+
+fn form(config: &LogConfig) -> Box<dyn Layer<Filtered> + Send + Sync> {
     // Nobody may be reading any more, which must not end the work.
-    let builder = builder.log_internal_errors(false).with_timer(SystemTime);
+    let layer = fmt::layer().with_writer(std::io::stderr).log_internal_errors(false).with_timer(SystemTime);
     // https://no-color.org
     let in_colour =
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    // A second call in one process, as in tests, keeps the first subscriber.
-    let _ = match config.format {
-        LogFormat::Text => builder.with_target(false).with_ansi(in_colour).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_target(false).try_init(),
-    };
+    match config.format {
+        LogFormat::Text => Box::new(layer.with_target(false).with_ansi(in_colour)),
+        // Without spans, whose fields would be kept in the form that was in force when they began.
+        LogFormat::Json => {
+            Box::new(layer.json().flatten_event(true).with_target(false).with_current_span(false).with_span_list(false))
+        }
+    }
 }
 
 /// What to write about a failure that goes on.

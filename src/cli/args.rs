@@ -1,12 +1,13 @@
 //! What can be written on the command line.
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use tracing::Level;
 
-use crate::config::Job;
+use crate::config::{self, Job, LogConfig, LogFormat};
 
 /// Keeps configuration files true to a registry: renders templates when something changes, checks the result,
 /// replaces the files atomically, and reloads the program that reads them.
@@ -17,6 +18,19 @@ pub(super) struct Args {
     pub common: Common,
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+impl Args {
+    /// Reads the command line. A variable that is set to nothing counts as one that is not set.
+    pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let is_empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
+        let mut command = Self::command().mut_args(|argument| match argument.get_env() {
+            Some(variable) if is_empty(variable) => argument.env(None::<&'static str>),
+            _ => argument,
+        });
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -35,6 +49,17 @@ pub(super) struct Common {
     pub state_dir: Option<PathBuf>,
     #[command(flatten)]
     pub job: JobArgs,
+}
+
+impl Common {
+    /// The log settings of a configuration, with what the command line says in their place.
+    pub(super) fn log(&self, configured: LogConfig) -> LogConfig {
+        let format = self.log_format.map(|format| match format {
+            Format::Text => LogFormat::Text,
+            Format::Json => LogFormat::Json,
+        });
+        LogConfig { level: self.log_level.unwrap_or(configured.level), format: format.unwrap_or(configured.format) }
+    }
 }
 
 /// A small job that needs no configuration file.
@@ -119,7 +144,7 @@ pub(super) struct Ready {
     #[arg(long = "target", value_name = "NAME", action = ArgAction::Append)]
     pub targets: Vec<String>,
     /// How long to wait for all answers
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     pub timeout: Duration,
     /// Wait for keys that are not there, instead of failing at once
     #[arg(long)]
@@ -132,15 +157,21 @@ pub(super) struct Check {
     #[arg(long)]
     pub connect: bool,
     /// How long `--connect` waits
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub timeout: Duration,
+}
+
+/// A duration is written as in the configuration.
+fn duration(text: &str) -> Result<Duration, String> {
+    config::duration(text).map_err(|hint| match hint {
+        Some(hint) => format!("it takes {}; {hint}", config::DURATION),
+        None => format!("it takes {}", config::DURATION),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-
-    use clap::CommandFactory;
 
     use super::*;
     use crate::reference::page::{OPERATION, rows, terms};

@@ -38,7 +38,7 @@ pub(super) async fn run(common: &Common, options: &Check) -> Exit {
     }
     let connected = if options.connect { ", and every registry answers" } else { "" };
     let (targets, registries) = (count(targets, "target", "targets"), count(registries, "registry", "registries"));
-    say::line(format_args!("ok: {targets}, {registries}{connected}"));
+    say::well(format_args!("ok: {targets}, {registries}{connected}"));
     Exit::Done
 }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::args::{Common, Format};
+use super::args::Common;
 use super::say;
 use crate::apply::{Claims, Lock, Records, sweep};
-use crate::config::{self, Config, LoadOptions, LogFormat, Problem};
+use crate::config::{self, Config, LoadOptions, Problem};
 use crate::exit::Exit;
 use crate::log;
 use crate::plan::Plan;
@@ -39,7 +39,7 @@ impl Unusable {
     /// All that is wrong, for people: each with its place, its source line and a hint.
     fn report(&self) {
         match self {
-            Self::Configuration(problems) => say::text(config::describe(problems)),
+            Self::Configuration(problems) => say::problems(problems),
             Self::Templates(_) | Self::WorkingFolder(_) => {
                 for line in self.lines() {
                     say::error(format_args!("{line}"));
@@ -61,25 +61,14 @@ fn read_config(common: &Common, variables: &BTreeMap<String, String>) -> Result<
     let job = &common.job;
     let loaded = if job.is_empty() { config::load(&options) } else { config::from_job(&job.describe(), &options) };
     let mut config = loaded.map_err(Unusable::Configuration)?;
-    if let Some(level) = common.log_level {
-        config.log.level = level;
-    }
-    if let Some(format) = common.log_format {
-        config.log.format = match format {
-            Format::Text => LogFormat::Text,
-            Format::Json => LogFormat::Json,
-        };
-    }
+    config.log = common.log(config.log);
     Ok(config)
-}
-
-fn read_plan(common: &Common, variables: &BTreeMap<String, String>) -> Result<Plan, Unusable> {
-    Plan::load(read_config(common, variables)?, variables).map_err(Unusable::Templates)
 }
 
 /// Reads configuration and templates again, with what is wrong as lines for the log.
 pub(super) fn reread(common: &Common, variables: &BTreeMap<String, String>) -> Result<Plan, Vec<String>> {
-    read_plan(common, variables).map_err(|unusable| unusable.lines())
+    let config = read_config(common, variables).map_err(|unusable| unusable.lines())?;
+    Plan::load(config, variables).map_err(|errors| Unusable::Templates(errors).lines())
 }
 
 /// Reads the templates of a plan again, with what is wrong as lines for the log.
@@ -88,18 +77,16 @@ pub(super) fn reread_templates(plan: &Plan, variables: &BTreeMap<String, String>
     Plan::load(plan.config.clone(), variables).map_err(wrong)
 }
 
-/// Reads configuration and templates and starts the log; what is wrong is written to standard error.
+/// Reads configuration and templates and lets the log follow; what is wrong is written to standard error.
 pub(super) fn plan(common: &Common, variables: &BTreeMap<String, String>) -> Result<Plan, Exit> {
-    let plan = read_plan(common, variables).map_err(|unusable| {
+    let refused = |unusable: Unusable| {
         unusable.report();
         Exit::Usage
-    })?;
-    log::init(&plan.config.log);
-    match plan.config.log.format {
-        LogFormat::Text => say::text(config::describe_as("warning", &plan.config.warnings)),
-        LogFormat::Json => plan.config.warnings.iter().for_each(|warning| tracing::warn!("{warning}")),
-    }
-    Ok(plan)
+    };
+    let config = read_config(common, variables).map_err(refused)?;
+    log::follow(&config.log);
+    say::warnings(&config.warnings);
+    Plan::load(config, variables).map_err(|errors| refused(Unusable::Templates(errors)))
 }
 
 /// Keeps of the plan only the targets with these names; all when there are none.

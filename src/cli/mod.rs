@@ -12,9 +12,9 @@ mod say;
 
 use std::ffi::OsString;
 
-use clap::Parser;
-
+use crate::config::LogConfig;
 use crate::exit::Exit;
+use crate::log;
 use args::{Args, Verb};
 
 /// Threads that wait for registries and clocks. Renders and file work have threads of their own, so more of these would
@@ -23,7 +23,7 @@ const WORKERS: usize = 2;
 
 /// Runs the program with these arguments, the first of them its name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    let args = match Args::try_parse_from(arguments) {
+    let args = match Args::read(arguments) {
         Ok(args) => args,
         Err(error) => {
             let usage = error.use_stderr();
@@ -32,6 +32,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             return if usage { Exit::Usage } else { Exit::Done };
         }
     };
+    // So that an error of the configuration itself is written as asked for.
+    log::follow(&args.common.log(LogConfig::default()));
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

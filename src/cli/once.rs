@@ -86,7 +86,7 @@ impl Job<'_> {
                     }
                 }
                 Attempt::Failed(failure) => {
-                    say::error(format_args!("target `{name}`: {failure}"));
+                    say::error_of(&name, format_args!("{failure}"));
                     return Exit::Failed;
                 }
                 Attempt::Stopped => return Exit::Failed,
@@ -120,14 +120,14 @@ impl Job<'_> {
                     return Exit::Done;
                 }
                 Some(Outcome::Rejected(reason)) => {
-                    say::error(format_args!("target `{name}`: the process refuses the new files: {reason}"));
+                    say::error_of(name, format_args!("the process refuses the new files: {reason}"));
                     return Exit::Failed;
                 }
                 Some(Outcome::Failed(reason)) => reason,
             };
             let again = tokio::time::Instant::now() + backoff.next_pause();
             if again >= self.patience.deadline() {
-                say::error(format_args!("target `{name}`: reload failed, it stays owed: {reason}"));
+                say::error_of(name, format_args!("reload failed, it stays owed: {reason}"));
                 return Exit::Failed;
             }
             warn!(target = name, "reload failed and is tried again: {reason}");

@@ -75,10 +75,7 @@ impl Patience {
         let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         for (target, names) in missing.iter().filter(|(_, names)| !names.is_empty()) {
             let waited = rounded(self.started.elapsed());
-            say::error(format_args!("{target} is not ready after {waited}; it waits for"));
-            for name in names {
-                say::line(format_args!("  {name}"));
-            }
+            say::error_with(format_args!("{target} is not ready after {waited}; it waits for"), names.iter());
         }
     }
 

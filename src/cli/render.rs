@@ -67,7 +67,7 @@ async fn complete(
                 patience.change(&quoted(target), reader, &failure.to_string()).await
             }
             Render::Failed(failure) => {
-                say::error(format_args!("target `{target}`: {failure}"));
+                say::error_of(target, format_args!("{failure}"));
                 return Err(Exit::Failed);
             }
         };

@@ -1,19 +1,71 @@
-//! What the program says to people on standard error. Nobody may be listening, which is no reason to fail.
+//! What the program says to people on standard error, or to machines where the log is JSON. Nobody may be listening,
+//! which is no reason to fail.
 
-use std::fmt::{Arguments, Display};
+use std::fmt::Arguments;
 use std::io::Write as _;
 
-/// Text as it stands.
-pub(super) fn text(text: impl Display) {
-    let _ = write!(std::io::stderr(), "{text}");
-}
+use tracing::{error, info, warn};
 
-/// A line.
-pub(super) fn line(line: Arguments<'_>) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+use crate::config::{self, Problem};
+use crate::log;
+
+/// That all is well.
+pub(super) fn well(news: Arguments<'_>) {
+    if log::is_json() { info!("{news}") } else { line(news) }
 }
 
 /// An error.
 pub(super) fn error(error: Arguments<'_>) {
-    line(format_args!("error: {error}"));
+    if log::is_json() { error!("{error}") } else { line(format_args!("error: {error}")) }
+}
+
+/// An error of one target.
+pub(super) fn error_of(target: &str, error: Arguments<'_>) {
+    if log::is_json() { error!(target, "{error}") } else { line(format_args!("error: target `{target}`: {error}")) }
+}
+
+/// An error with the things that it is about: a line for each, or all in one record.
+pub(super) fn error_with<'a>(error: Arguments<'_>, things: impl Iterator<Item = &'a String>) {
+    if log::is_json() {
+        let things: Vec<&str> = things.map(String::as_str).collect();
+        error!("{error} {}", things.join("; "));
+    } else {
+        line(format_args!("error: {error}"));
+        things.for_each(|thing| line(format_args!("  {thing}")));
+    }
+}
+
+/// What is allowed and most likely not meant.
+pub(super) fn warning(warning: Arguments<'_>) {
+    if log::is_json() { warn!("{warning}") } else { line(format_args!("warning: {warning}")) }
+}
+
+/// What is wrong with the configuration, each with its place.
+pub(super) fn problems(problems: &[Problem]) {
+    if log::is_json() {
+        for problem in problems {
+            error!("{problem}");
+        }
+    } else {
+        text(&config::describe(problems));
+    }
+}
+
+/// What is doubtful in the configuration, each with its place.
+pub(super) fn warnings(warnings: &[Problem]) {
+    if log::is_json() {
+        for warning in warnings {
+            warn!("{warning}");
+        }
+    } else {
+        text(&config::describe_as("warning", warnings));
+    }
+}
+
+fn line(line: Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+fn text(text: &str) {
+    let _ = write!(std::io::stderr(), "{text}");
 }

@@ -74,7 +74,7 @@ impl<'a> Field<'a> {
 
     /// A duration with its unit.
     pub(super) fn duration(self) -> Option<Duration> {
-        self.measure("a duration such as `100ms`, `2s` or `1h30m`", units::duration)
+        self.measure(units::DURATION, units::duration)
     }
 
     /// A duration with its unit, longer than nothing.

@@ -41,3 +41,4 @@ pub use model::{
 pub use options::LoadOptions;
 pub use problem::{Problem, describe, describe_as};
 pub use section::Section;
+pub(crate) use units::{DURATION, duration};

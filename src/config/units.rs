@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 /// What is not a value of its kind; the text is a hint, when there is one.
-pub(super) type Misfit = Option<String>;
+pub(crate) type Misfit = Option<String>;
 
 /// Longer than anything that is meant, and short enough for arithmetic with instants.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
+/// What a duration is, for whoever wrote something else.
+pub(crate) const DURATION: &str = "a duration such as `100ms`, `2s` or `1h30m`";
+
 /// A duration such as `100ms`, `2s`, `1h30m`, or `0`.
-pub(super) fn duration(text: &str) -> Result<Duration, Misfit> {
+pub(crate) fn duration(text: &str) -> Result<Duration, Misfit> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }

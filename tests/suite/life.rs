@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::liveconf::Job;
+use crate::support::liveconf::{Daemon, Job};
 use crate::support::{SOON, poll_until};
 
 const CONFIG: &str = "registries: {local: {file: {path: registry.yaml}}}
@@ -86,6 +86,48 @@ fn hangup_with_a_bad_configuration_changes_nothing() {
     daemon.wait_for_log("`splay`");
     job.write("registry.yaml", "x: 2\n");
     job.wait_for("out.conf", "old 2\n");
+    daemon.stop();
+}
+
+#[test]
+fn hangup_takes_a_new_log() {
+    let job = job();
+    let mut daemon = job.start(&["run"]);
+    job.wait_for("out.conf", "old 1\n");
+    let change = |log: &str, daemon: &mut Daemon, loaded: usize| {
+        job.write("liveconf.yaml", format!("{CONFIG}{log}"));
+        daemon.signal(Signal::SIGHUP);
+        poll_until(SOON, || {
+            let lines = daemon.logged("loaded the new configuration");
+            if lines.len() == loaded { Ok(lines[loaded - 1].clone()) } else { Err(format!("{:#?}", daemon.log())) }
+        })
+    };
+    let is_json = |line: &String| line.starts_with('{');
+    assert!(is_json(&change("log: {format: json}\n", &mut daemon, 1)));
+    assert!(!is_json(&change("log: {level: debug}\n", &mut daemon, 2)));
+    assert!(is_json(&change("log: {format: json, level: info}\n", &mut daemon, 3)));
+    // With less, the worse is still told.
+    let second = "  second:\n    templates: [{content: '2', dest: second.conf}]\n";
+    job.write("liveconf.yaml", format!("{CONFIG}{second}log: {{level: error}}\n"));
+    daemon.signal(Signal::SIGHUP);
+    job.wait_for("second.conf", "2");
+    job.write("liveconf.yaml", "nothing");
+    daemon.signal(Signal::SIGHUP);
+    let line = daemon.wait_for_log("not loaded");
+    assert!(line.contains("ERROR") && !is_json(&line), "{line}");
+    assert_eq!(daemon.logged("loaded the new configuration").len(), 3, "{:#?}", daemon.log());
+    daemon.stop();
+}
+
+#[test]
+fn a_flag_of_the_log_goes_before_a_new_configuration() {
+    let job = job();
+    let mut daemon = job.start(&["run", "--log-format", "json"]);
+    job.wait_for("out.conf", "old 1\n");
+    job.write("liveconf.yaml", format!("{CONFIG}log: {{format: text}}\n"));
+    daemon.signal(Signal::SIGHUP);
+    let line = daemon.wait_for_log("loaded the new configuration");
+    assert!(line.starts_with('{'), "{line}");
     daemon.stop();
 }
 
