@@ -223,6 +223,11 @@ fn selinux_enforces() -> bool {
     fs::read_to_string("/sys/fs/selinux/enforce").is_ok_and(|text| text.trim() == "1")
 }
 
+/// Whether there are the user and the group that a template is to be given to.
+pub fn look_up_owner(template: &Template) -> Result<(), ApplyError> {
+    Metadata::of(template, None).map(drop)
+}
+
 fn user(template: &Template, name: &str) -> Result<u32, ApplyError> {
     number(template, "user", name, |name| Ok(User::from_name(name)?.map(|user| user.uid.as_raw())))
 }

@@ -37,6 +37,7 @@ use std::path::PathBuf;
 
 pub use claim::{Claims, Taken};
 pub use error::{ApplyError, ErrorKind};
+pub use metadata::look_up_owner;
 pub use record::{Held, Lock, Owed, Records};
 pub use sweep::sweep;
 pub use transaction::{Checked, Committed, Staged};

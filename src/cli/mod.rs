@@ -9,6 +9,7 @@ mod ready;
 mod render;
 mod run;
 mod say;
+mod surroundings;
 
 use std::ffi::OsString;
 

@@ -1,6 +1,9 @@
 //! What a command sees of our environment.
 
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use rustix::fs::Access;
 
 /// Variables that a command sees. A list of what is let through, not of what is held back: tokens and passwords that
 /// we are given as variables (`CONSUL_HTTP_TOKEN`, `ETCDCTL_PASSWORD`) never reach a checker by oversight.
@@ -34,6 +37,16 @@ pub(super) fn seen(
     seen
 }
 
+/// Where the program of a command lies: a name with a `/` is a path from the working folder, any other is looked for in
+/// `PATH`. None where there is nothing that we may run.
+pub fn find_program(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+    let folders = std::env::split_paths(&path).filter(|_| !program.contains('/'));
+    let mut candidates =
+        folders.map(|folder| folder.join(program)).chain(program.contains('/').then(|| program.into()));
+    candidates.find(|path| path.is_file() && rustix::fs::access(path, Access::EXEC_OK).is_ok())
+}
+
 fn is_seen(name: &OsStr, allowed: &[String]) -> bool {
     let Some(name) = name.to_str() else { return false };
     SEEN.contains(&name) || name.starts_with("LC_") || allowed.iter().any(|allowed| allowed == name)
@@ -62,6 +75,15 @@ mod tests {
             crate::reference::page::terms(crate::reference::page::OPERATION, "What commands see", "variable");
         for name in SEEN {
             assert!(explained.iter().any(|term| term == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn programs_are_found_where_commands_find_them() {
+        assert!(find_program("sh").is_some_and(|path| path.is_absolute()));
+        assert_eq!(find_program("/bin/sh"), Some("/bin/sh".into()));
+        for none in ["no-such-program", "/bin", "/etc/passwd", "./sh", "", "/"] {
+            assert_eq!(find_program(none), None, "{none}");
         }
     }
 

@@ -9,4 +9,5 @@ pub mod signal;
 
 pub use boot_time::BootTime;
 pub use command::{Context, End, Finished, Invocation};
+pub use environment::find_program;
 pub use output::Output;

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 
 use crate::support::SOON;
-use crate::support::liveconf::Job;
+use crate::support::liveconf::{Job, Output};
 
 const CONFIG: &str = "registries: {local: {file: {path: registry.yaml}}}
 targets:
@@ -181,6 +181,127 @@ fn logs_as_json_hold_one_object_a_line() {
         assert!(record["level"].is_string() && record["timestamp"].is_string(), "{line}");
     }
     daemon.stop();
+}
+
+/// Standard error as records: fails where a line is anything but JSON with a level, a time and a message.
+#[track_caller]
+fn records(output: &Output) -> Vec<serde_json::Value> {
+    let record = |line: &str| -> serde_json::Value {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+        assert!(["level", "timestamp", "message"].iter().all(|name| record[*name].is_string()), "{line}");
+        record
+    };
+    output.stderr.lines().map(record).collect()
+}
+
+/// Runs the program with JSON as its log; it must end with this code, and with a record of this level that says this.
+#[track_caller]
+fn tells_as_json(job: &Job, arguments: &[&str], code: i32, level: &str, says: &[&str]) {
+    let output = job.run(&[arguments, &["--log-format", "json"]].concat());
+    output.assert_code(code);
+    let is_told = |record: &serde_json::Value| {
+        let whole =
+            format!("{} {}", record["message"].as_str().unwrap(), record["target"].as_str().unwrap_or_default());
+        record["level"] == level && says.iter().all(|fragment| whole.contains(fragment))
+    };
+    assert!(records(&output).iter().any(is_told), "{}", output.stderr);
+}
+
+#[test]
+fn what_ends_a_command_is_json_as_well_where_the_log_is() {
+    let job = job();
+    tells_as_json(&job, &["check"], 0, "INFO", &["ok: 2 targets, 1 registry"]);
+    tells_as_json(&job, &["once", "--target", "wno"], 2, "ERROR", &["no target `wno`"]);
+    job.write("registry.yaml", "y: 1\n");
+    tells_as_json(&job, &["once"], 1, "ERROR", &["in.tera:1:", "`x`", "one"]);
+    tells_as_json(&job, &["render"], 1, "ERROR", &["in.tera:1:", "`x`", "one"]);
+    let waiting = ["once", "--wait-for-keys", "--timeout", "200ms"];
+    tells_as_json(&job, &waiting, 3, "ERROR", &["target `one` is not ready after", "`x`"]);
+    job.write("in.tera", "{{ kye(path=\"x\") }}");
+    tells_as_json(&job, &["check"], 2, "ERROR", &["in.tera:1:4", "unknown function `kye`", "did you mean `key`?"]);
+    job.write("liveconf.yaml", CONFIG.replace("  two:", "    wiat: 0\n  two:"));
+    tells_as_json(&job, &["check"], 2, "ERROR", &["liveconf.yaml:6:5", "unknown key `wiat`"]);
+    // The file may say so as well, as long as it can be read.
+    job.write("liveconf.yaml", format!("{CONFIG}log: {{format: json}}\n"));
+    let output = job.run(&["check"]);
+    output.assert_code(2);
+    assert!(!records(&output).is_empty());
+}
+
+#[test]
+fn empty_variables_are_none() {
+    let job = job();
+    let names = ["LIVECONF_LOG_LEVEL", "LIVECONF_LOG_FORMAT", "LIVECONF_STATE_DIR", "LIVECONF_CONFIG"];
+    let run = |set: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = job.command(arguments);
+        command.envs(names.map(|name| (name, ""))).envs(set.iter().copied());
+        crate::support::liveconf::run_to_end(command)
+    };
+    run(&[], &["check"]).assert_code(0);
+    run(&[("LIVECONF_LOG_FORMAT", "jsn")], &["check"]).assert_code(2).assert_says(&["jsn"]);
+    run(&[("LIVECONF_LOG_LEVEL", "loud")], &["check"]).assert_code(2).assert_says(&["loud"]);
+    let output = run(&[("LIVECONF_LOG_FORMAT", "json")], &["check"]);
+    assert_eq!(records(&output).len(), 1);
+    // A flag that says nothing is a mistake.
+    run(&[], &["check", "--log-level", ""]).assert_code(2);
+}
+
+#[test]
+fn a_job_of_flags_needs_no_file_and_takes_none() {
+    let job = job();
+    let flags = ["render", "--registry", "file:registry.yaml", "--template", "in.tera:other.conf"];
+    let both = job.run(&[&flags[..], &["--config", "liveconf.yaml"]].concat());
+    both.assert_code(2).assert_says(&["--config", "cannot be used with"]);
+    // A variable is for whoever says nothing: it may be set for the whole machine.
+    let mut command = job.command(&flags);
+    command.env("LIVECONF_CONFIG", "nowhere.yaml");
+    let output = crate::support::liveconf::run_to_end(command);
+    output.assert_code(0);
+    assert_eq!(output.stdout, "x = 1\n");
+}
+
+#[test]
+fn durations_are_those_of_the_configuration() {
+    let job = job();
+    for (timeout, hint) in [
+        ("5M", "a minute is `m`"),
+        ("5", "`5s` or `5ms`"),
+        ("soon", "such as `100ms`"),
+        ("2y", "a year is the longest"),
+    ] {
+        let output = job.run(&["once", "--timeout", timeout]);
+        output.assert_code(2).assert_says(&["--timeout", timeout, hint]);
+        job.run(&["check", "--timeout", timeout]).assert_code(2).assert_says(&[hint]);
+    }
+    job.run(&["once", "--timeout", "1m30s"]).assert_code(0);
+}
+
+#[test]
+fn check_looks_around_and_warns() {
+    let job = job();
+    let config = CONFIG
+        .replace(
+            "    reload: {shell: 'echo one >> reloads'}",
+            "    check: [no-such-checker, '{staged}']\n    reload: {command: [./reload]}",
+        )
+        .replace("mode: 640", "owner: 'nobody-at-all:root', check: [test, -s, '{staged}']");
+    job.write("liveconf.yaml", &config);
+    let output = job.run(&["check"]);
+    output.assert_code(0).assert_says(&[
+        "warning: target `one`: the program `no-such-checker` of its check is not there\n  hint: install it",
+        "warning: target `one`: the program `./reload` of its reload is not there",
+        "warning: target `two`: ",
+        "there is no user `nobody-at-all`",
+        "ok: 2 targets, 1 registry",
+    ]);
+    assert_eq!(output.stderr.matches("warning:").count(), 3, "{}", output.stderr);
+    tells_as_json(&job, &["check"], 0, "WARN", &["`no-such-checker`"]);
+    // A file that cannot be run is as good as none.
+    job.write("reload", "#!/bin/sh\n");
+    job.run(&["check"]).assert_says(&["`./reload` of its reload"]);
+    let path = job.folder().path("reload");
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    assert!(!job.run(&["check"]).stderr.contains("./reload"));
 }
 
 #[test]

@@ -1,0 +1,50 @@
+//! What the configuration names and this machine does not have. It may be there by the time it is needed, or the
+//! configuration may be for another machine, so these are warnings.
+
+use crate::apply::look_up_owner;
+use crate::config::{Command, Placeholder, Program, Reload};
+use crate::plan::Plan;
+use crate::process::find_program;
+
+/// A line for each thing that is not there. Looks and touches nothing.
+pub(super) fn missing(plan: &Plan) -> Vec<String> {
+    let mut missing = Vec::new();
+    for (target, _) in &plan.targets {
+        let mut note = |what: String| missing.push(format!("target `{}`: {what}", target.name));
+        let mut commands: Vec<(String, &Command)> = Vec::new();
+        for template in &target.templates {
+            if let Err(error) = look_up_owner(template) {
+                note(error.to_string());
+            }
+            commands
+                .extend(template.check.iter().map(|check| (format!("check of `{}`", template.name), &check.command)));
+        }
+        commands.extend(target.check.iter().map(|check| ("check".to_owned(), &check.command)));
+        if let Reload::Command(command) = &target.reload {
+            commands.push(("reload".to_owned(), command));
+        }
+        for (name, command) in commands {
+            if let Some(program) = absent(command) {
+                note(format!("the program `{program}` of its {name} is not there\n  hint: {}", advice(program)));
+            }
+        }
+    }
+    missing
+}
+
+/// The program of a command, if it is known by now and not there. What a script runs is not looked into.
+fn absent(command: &Command) -> Option<&str> {
+    let Program::Arguments(arguments) = &command.program else { return None };
+    match arguments.first()?.as_slice() {
+        [Placeholder::Text(program)] if find_program(program).is_none() => Some(program),
+        _ => None,
+    }
+}
+
+fn advice(program: &str) -> &'static str {
+    if program.contains('/') {
+        "install it, make it executable, or mend its path"
+    } else {
+        "install it, give its absolute path, or see that `PATH` holds its folder"
+    }
+}
