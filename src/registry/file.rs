@@ -213,7 +213,7 @@ impl FileRegistryWatch {
         };
         if left_out != self.left_out && left_out.count > 0 {
             let (count, first) = (left_out.count, left_out.first.join("; "));
-            tracing::warn!(registry = %name, count, first, "left out service instances that cannot be read");
+            tracing::warn!(registry = &**name, count, first, "left out service instances that cannot be read");
         }
         self.left_out = left_out;
         Ok(content)

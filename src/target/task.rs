@@ -61,6 +61,14 @@ impl Retries {
         self.at.is_some_and(|at| at <= now)
     }
 
+    /// Whether the log is told of a reload that was not taken. A process that does not run is told of once.
+    fn tells(&mut self, outcome: &Outcome, reason: &str, now: Instant) -> bool {
+        match outcome {
+            Outcome::NotRunning(_) => self.repeats.failed(now, "not running") == Line::First,
+            _ => self.repeats.failed(now, reason) != Line::Silent,
+        }
+    }
+
     /// It works; if that is news, gives for how long it did not.
     fn succeeded(&mut self) -> Option<Duration> {
         self.backoff.reset();
@@ -191,7 +199,7 @@ impl Task {
         };
         self.reload.at = pause.map(|pause| at + pause);
         self.state.send_replace(State::Owed(reason.clone()));
-        if self.reload.repeats.failed(at, reason) == Line::Silent {
+        if !self.reload.tells(outcome, reason, at) {
             return;
         }
         let target = self.name();
@@ -248,5 +256,28 @@ async fn until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_does_not_run_is_told_of_once() {
+        let mut retries = Retries::new((Duration::from_secs(1), Duration::from_secs(1)));
+        let start = Instant::now();
+        let mut told = |reason: &str, seconds: std::ops::Range<u64>| {
+            let outcome = Outcome::NotRunning(reason.to_owned());
+            seconds.filter(|second| retries.tells(&outcome, reason, start + Duration::from_secs(*second))).count()
+        };
+        assert_eq!(told("there is no pid file", 0..200), 1);
+        assert_eq!(told("there is no process 12", 200..400), 0);
+        let failed = Outcome::Failed("not allowed".to_owned());
+        assert!(retries.tells(&failed, "not allowed", start + Duration::from_secs(400)));
+        assert!(retries.tells(&failed, "not allowed", start + Duration::from_secs(500)));
+        retries.succeeded();
+        let gone = Outcome::NotRunning("gone".to_owned());
+        assert!(retries.tells(&gone, "gone", start + Duration::from_secs(600)), "it ran meanwhile");
     }
 }

@@ -43,11 +43,11 @@ impl LeftOut {
         if self.keys.len() > Self::MOST || !self.keys.insert(key.to_vec()) {
             return;
         }
-        let (registry, number) = (&self.registry, self.keys.len());
+        let (registry, number) = (&*self.registry, self.keys.len());
         if number > Self::MOST {
-            tracing::warn!(%registry, number, "more keys are left out and no longer named");
+            tracing::warn!(registry, number, "more keys are left out and no longer named");
         } else {
-            tracing::warn!(%registry, key = %key.escape_ascii(), %why, number, "key is left out");
+            tracing::warn!(registry, key = %key.escape_ascii(), %why, number, "key is left out");
         }
     }
 }

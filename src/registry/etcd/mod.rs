@@ -110,7 +110,7 @@ impl EtcdWatch {
             let failure = match session::run(state, &self.config, endpoint, feed).await {
                 End::Idle => continue,
                 End::Renew(why, after) => {
-                    tracing::debug!(registry = %feed.registry(), %endpoint, %why, "etcd is connected to anew");
+                    tracing::debug!(registry = &**feed.registry(), %endpoint, %why, "etcd is connected to anew");
                     failures.clear();
                     if after >= STEADY {
                         self.renewals.reset();
@@ -142,10 +142,10 @@ impl EtcdWatch {
 
 /// A member is lost and another try follows: at most one line a minute, for whatever reasons.
 fn say_lost(losses: &mut Repeats, feed: &Feed, endpoint: &Endpoint, why: &str) {
-    let registry = feed.registry();
+    let registry = &**feed.registry();
     match losses.failed(Instant::now(), "lost") {
-        Line::Silent => tracing::debug!(%registry, %endpoint, %why, "etcd is lost, connecting anew"),
-        Line::First | Line::Still(_) => tracing::info!(%registry, %endpoint, %why, "etcd is lost, connecting anew"),
+        Line::Silent => tracing::debug!(registry, %endpoint, %why, "etcd is lost, connecting anew"),
+        Line::First | Line::Still(_) => tracing::info!(registry, %endpoint, %why, "etcd is lost, connecting anew"),
     }
 }
 

@@ -100,7 +100,7 @@ pub(super) async fn run(state: &mut State, config: &Config, endpoint: &Endpoint,
         Err(Stop::Renew(why) | Stop::Lost(why)) => return End::Failed(why),
     }
     tracing::debug!(
-        registry = %session.feed.registry(),
+        registry = &**session.feed.registry(),
         %endpoint,
         version = session.connection.version,
         revision = session.revision,
@@ -318,7 +318,7 @@ impl Session<'_> {
             && (old_cluster != cluster || revision < old_revision)
         {
             tracing::warn!(
-                registry = %self.feed.registry(),
+                registry = &**self.feed.registry(),
                 revision,
                 old_revision,
                 same_cluster = old_cluster == cluster,

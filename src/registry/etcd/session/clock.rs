@@ -176,7 +176,7 @@ impl Session<'_> {
         }
         for (range, found) in &suspicion.ranges {
             if self.state.audit(range, found, suspicion.revision) {
-                tracing::warn!(registry = %self.feed.registry(), %range, "etcd has lost events of a watch, reading again");
+                tracing::warn!(registry = &**self.feed.registry(), %range, "etcd has lost events of a watch, reading again");
                 return Err(Stop::Renew(format!("it has lost events of {range}")));
             }
         }

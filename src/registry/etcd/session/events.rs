@@ -49,7 +49,7 @@ impl Session<'_> {
         let Some(range) = self.watches.remove(&id) else { return Ok(()) };
         match why {
             Ending::Compacted => {
-                tracing::info!(registry = %self.feed.registry(), %range, "events were compacted, reading again");
+                tracing::info!(registry = &**self.feed.registry(), %range, "events were compacted, reading again");
                 self.state.forget(&range);
                 self.stale = true;
                 Ok(())

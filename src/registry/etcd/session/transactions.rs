@@ -92,7 +92,11 @@ impl Session<'_> {
         if self.watches.len() <= 1 {
             self.commit(i64::MAX);
         } else if now >= self.patience_ends() {
-            tracing::debug!(registry = %self.feed.registry(), answers = self.answers, "no proof that events are whole");
+            tracing::debug!(
+                registry = &**self.feed.registry(),
+                answers = self.answers,
+                "no proof that events are whole"
+            );
             self.answers = false;
             self.commit(i64::MAX);
         } else if self.next_question().is_some_and(|at| now >= at) {
