@@ -32,6 +32,8 @@ mod reload;
 mod scenarios;
 mod servers;
 #[cfg(all(feature = "consul", feature = "etcd"))]
+mod several;
+#[cfg(all(feature = "consul", feature = "etcd"))]
 mod unwell_consul;
 #[cfg(feature = "etcd")]
 mod unwell_etcd;
