@@ -233,8 +233,10 @@ impl Task {
     }
 
     fn write_waiting(&mut self) {
+        let view = self.reader.view();
         let missing = self.waiting.iter().flat_map(|waiting| &waiting.missing);
-        let waiting: Vec<String> = missing.map(|asked| waiting_for(asked, &self.reader)).collect();
+        let absent = missing.filter(|asked| view.answer(asked).is_none());
+        let waiting: Vec<String> = absent.map(|asked| waiting_for(asked, &self.reader)).collect();
         warn!(target = self.name(), "still waits for {}", listed(&waiting));
         self.say_waiting = Some(Instant::now() + Duration::from_secs(60));
     }

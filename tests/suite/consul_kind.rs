@@ -1,7 +1,6 @@
 //! The Consul registry by itself: what it publishes, beside real servers and beside one that says what it is told.
 
 mod access;
-mod churn;
 mod cluster;
 mod fake;
 mod keys;

@@ -150,6 +150,16 @@ pub struct Daemon {
     log: Arc<Mutex<Vec<String>>>,
 }
 
+impl Drop for Daemon {
+    /// A test that failed shows what the program said.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            println!("the log of the program, its last lines:\n{}", log[log.len().saturating_sub(50)..].join("\n"));
+        }
+    }
+}
+
 impl Daemon {
     /// Its process id.
     pub fn id(&self) -> u32 {

@@ -252,7 +252,9 @@ fn churn(seconds: u32, nodes: usize, within: Duration) {
     assert!(most <= MAX_CONNECTIONS + 2, "{most}");
     // A look takes as long as the kernel's list of all connections is; those of liveconf stay.
     assert!(most > 3 && looks > usize::try_from(seconds).unwrap(), "{most} connections in {looks} looks");
-    let others: Vec<_> = complaints(&daemon).into_iter().filter(|line| !line.contains("no such service")).collect();
+    // On a busy machine the first answers take a while.
+    let expected = |line: &String| line.contains("no such service") || line.contains("still waits for");
+    let others: Vec<_> = complaints(&daemon).into_iter().filter(|line| !expected(line)).collect();
     assert_eq!(others, [""; 0]);
     daemon.stop();
 }
