@@ -61,6 +61,16 @@ pub(super) struct Reply {
     pub(super) transfer: Duration,
 }
 
+/// Why there is no answer.
+enum Lost {
+    /// Nothing was sent: the connection of the lane was closed while nobody read from it.
+    Spent,
+    /// Nothing came, or no more, in time.
+    Silent(Failure),
+    /// There is no connection any more, or what came over it is of no use.
+    Refused(Failure),
+}
+
 impl Reply {
     /// Whether the server takes us. One that does not may be one of several, and another connection may lead to another.
     fn is_served(&self) -> bool {
@@ -121,48 +131,48 @@ impl Client {
     pub(super) async fn get(&self, target: &str, within: Duration) -> Result<Reply, Failure> {
         loop {
             let turn = self.lanes.turn().await.map_err(|error| Failure::Away(causes(&error)))?;
-            if let Some(result) = self.send(turn, target, within).await {
-                return result;
+            match self.send(turn, target, within).await {
+                Ok(reply) => return Ok(reply),
+                Err(Lost::Spent) => {}
+                Err(Lost::Silent(failure) | Lost::Refused(failure)) => return Err(failure),
             }
         }
     }
 
-    /// Sends one read over a lane; none if nothing was sent, as its connection was closed while nobody read from it.
-    async fn send(&self, turn: Turn<'_>, target: &str, within: Duration) -> Option<Result<Reply, Failure>> {
+    /// Sends one read over a lane.
+    async fn send(&self, turn: Turn<'_>, target: &str, within: Duration) -> Result<Reply, Lost> {
         let result = self.exchange(&turn, target, within).await;
-        turn.end(matches!(&result, Some(Ok(reply)) if reply.is_served() && !reply.is_last()));
+        turn.end(result.as_ref().is_ok_and(|reply| reply.is_served() && !reply.is_last()));
         result
     }
 
-    async fn exchange(&self, turn: &Turn<'_>, target: &str, within: Duration) -> Option<Result<Reply, Failure>> {
-        let url = match Url::parse(&format!("{}{target}", self.base)) {
-            Ok(url) => url,
-            Err(error) => return Some(Err(Failure::Refused(error.to_string()))),
-        };
+    async fn exchange(&self, turn: &Turn<'_>, target: &str, within: Duration) -> Result<Reply, Lost> {
+        let url = Url::parse(&format!("{}{target}", self.base))
+            .map_err(|error| Lost::Refused(Failure::Refused(error.to_string())))?;
         let mut request = Request::new(Method::GET, url);
         if let Some(token) = &*self.token.borrow() {
             request.headers_mut().insert("x-consul-token", token.clone());
         }
-        match timeout(within, turn.send(request)).await {
-            Ok(Ok(response)) => Some(self.receive(response).await),
-            Ok(Err(error)) if is_spent(&error) => None,
-            Ok(Err(error)) => Some(Err(self.explain(&error, turn))),
-            Err(_) => Some(Err(Failure::Away(format!("no answer within {}", humantime::format_duration(within))))),
-        }
+        let silence = || silent(format!("no answer within {}", humantime::format_duration(within)));
+        let sent = timeout(within, turn.send(request)).await.map_err(|_| silence())?;
+        self.receive(sent.map_err(|error| self.explain(&error, turn))?).await
     }
 
     /// Opens the connections that so many `reads` at a time need, to learn whether Consul takes them before polls hold
     /// them all: it closes without a word what is beyond its limit, and counts the polls that were given up, also by a
     /// program that has ended, until their wait is over. Gives how many we now make do with, if that is news.
     pub(super) async fn widen(&self, reads: usize) -> Option<usize> {
-        let start = Instant::now();
         let turns = self.lanes.add(reads.div_ceil(self.lanes.streams()));
         let tries = turns.into_iter().map(|turn| self.send(turn, LEADER, self.clocks.request_timeout));
-        let took_all = join_all(tries).await.iter().all(|tried| matches!(tried, Some(Ok(reply)) if reply.is_served()));
+        // Silence says nothing of the kind, and whoever watches over Consul finds it out.
+        let says_no = |tried: &Result<Reply, Lost>| match tried {
+            Ok(reply) => !reply.is_served(),
+            Err(lost) => !matches!(lost, Lost::Silent(_)),
+        };
+        let refused = join_all(tries).await.iter().any(says_no);
         let (now, open) = (Instant::now(), self.lanes.len());
         let mut narrow = self.narrow();
-        // One that is silent says nothing of the kind, and whoever watches over it finds it out.
-        if took_all || start.elapsed() > self.clocks.request_timeout / 2 {
+        if !refused {
             narrow.take_if(|narrow| narrow.until <= now);
             return None;
         }
@@ -220,16 +230,19 @@ impl Client {
     }
 
     /// Why a read was not answered.
-    fn explain(&self, error: &reqwest::Error, turn: &Turn<'_>) -> Failure {
+    fn explain(&self, error: &reqwest::Error, turn: &Turn<'_>) -> Lost {
+        if chain(error).any(<dyn Error>::is::<Spent>) {
+            return Lost::Spent;
+        }
+        if error.is_timeout() {
+            return silent(format!("no connection within {}", humantime::format_duration(self.clocks.dial_timeout)));
+        }
         let reason = causes(error);
-        Failure::Away(match self.suspicion(turn) {
-            _ if error.is_connect() && error.is_timeout() => {
-                format!("no connection within {}", humantime::format_duration(self.clocks.dial_timeout))
-            }
-            _ if error.is_connect() && self.is_tls && is_of_tls(error) => format!("no TLS connection: {reason}"),
+        Lost::Refused(Failure::Away(match self.suspicion(turn) {
             Some(suspicion) if !error.is_connect() => format!("{reason} ({suspicion})"),
+            _ if self.is_tls && is_of_tls(error) => format!("no TLS connection: {reason}"),
             _ => reason,
-        })
+        }))
     }
 
     /// What may be wrong when a connection ends before its first answer.
@@ -249,17 +262,19 @@ impl Client {
     }
 
     /// Reads the body.
-    async fn receive(&self, mut response: Response) -> Result<Reply, Failure> {
+    async fn receive(&self, mut response: Response) -> Result<Reply, Lost> {
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let start = Instant::now();
         let mut body = BytesMut::new();
         loop {
             let chunk = timeout(self.clocks.request_timeout, response.chunk())
                 .await
-                .map_err(|_| Failure::Away("the answer stopped before its end".to_owned()))?;
-            let Some(data) = chunk.map_err(|error| Failure::Away(causes(&error)))? else { break };
+                .map_err(|_| silent("the answer stopped before its end".to_owned()))?;
+            let chunk = chunk.map_err(|error| Lost::Refused(Failure::Away(causes(&error))))?;
+            let Some(data) = chunk else { break };
             if body.len() + data.len() > LARGEST_BODY {
-                return Err(Failure::Unreadable(format!("the answer is larger than {} MiB", LARGEST_BODY >> 20)));
+                let reason = format!("the answer is larger than {} MiB", LARGEST_BODY >> 20);
+                return Err(Lost::Refused(Failure::Unreadable(reason)));
             }
             body.extend_from_slice(&data);
         }
@@ -268,16 +283,15 @@ impl Client {
     }
 }
 
+fn silent(reason: String) -> Lost {
+    Lost::Silent(Failure::Away(reason))
+}
+
 /// What a read failed of, without what reqwest and its pool say before, which is no more than that it did.
 fn causes(error: &reqwest::Error) -> String {
     let wrapped = if error.is_request() { 2 } else { 1 };
     let cause = chain(error).take(wrapped + 1).last();
     cause.map(with_causes).unwrap_or_default()
-}
-
-/// Whether a read was not sent because its lane has no connection any more.
-fn is_spent(error: &reqwest::Error) -> bool {
-    chain(error).any(<dyn Error>::is::<Spent>)
 }
 
 /// Whether there was a connection, but no TLS over it.

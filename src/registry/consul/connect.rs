@@ -106,7 +106,7 @@ struct OnlyOne {
 impl OnlyOne {
     /// How long the pool may take to get a connection back. Whoever waits longer is given another client, so it costs
     /// a connection and no answer if this is too short.
-    const RETURN: Duration = Duration::from_millis(50);
+    const RETURN: Duration = Duration::from_millis(100);
 }
 
 impl<S> Layer<S> for OnlyOne {

@@ -19,7 +19,7 @@ use super::connect::Connector;
 const STREAMS: usize = 100;
 
 /// How long a connection may take to be closed after its lane is gone. It takes microseconds, and nobody tells.
-const CLOSING: Duration = Duration::from_millis(50);
+const CLOSING: Duration = Duration::from_millis(200);
 
 /// The connections to one Consul.
 pub(super) struct Lanes {
