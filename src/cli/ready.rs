@@ -75,7 +75,8 @@ impl Patience {
         let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         for (target, names) in missing.iter().filter(|(_, names)| !names.is_empty()) {
             let waited = rounded(self.started.elapsed());
-            say::error_with(format_args!("{target} is not ready after {waited}; it waits for"), names.iter());
+            let names: Vec<String> = names.iter().cloned().collect();
+            say::error_with(format_args!("{target} is not ready after {waited}; it waits for"), &names);
         }
     }
 

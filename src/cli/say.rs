@@ -7,7 +7,7 @@ use std::io::Write as _;
 use tracing::{error, info, warn};
 
 use crate::config::{self, Problem};
-use crate::log;
+use crate::log::{self, listed};
 
 /// That all is well.
 pub(super) fn well(news: Arguments<'_>) {
@@ -25,13 +25,19 @@ pub(super) fn error_of(target: &str, error: Arguments<'_>) {
 }
 
 /// An error with the things that it is about: a line for each, or all in one record.
-pub(super) fn error_with<'a>(error: Arguments<'_>, things: impl Iterator<Item = &'a String>) {
+pub(super) fn error_with(error: Arguments<'_>, things: &[String]) {
+    /// A registry that is away may leave thousands of questions open, for one reason.
+    const MOST: usize = 20;
     if log::is_json() {
-        let things: Vec<&str> = things.map(String::as_str).collect();
-        error!("{error} {}", things.join("; "));
-    } else {
-        line(format_args!("error: {error}"));
-        things.for_each(|thing| line(format_args!("  {thing}")));
+        error!("{error} {}", listed(things));
+        return;
+    }
+    line(format_args!("error: {error}"));
+    for thing in things.iter().take(MOST) {
+        line(format_args!("  {thing}"));
+    }
+    if things.len() > MOST {
+        line(format_args!("  and {} more", things.len() - MOST));
     }
 }
 

@@ -285,6 +285,7 @@ fn an_outage_is_told_once_and_its_end_too() {
     etcd.restart(0);
     etcd.client().put("/app/a", "2");
     job.wait_for_within(RECOVERY, "list.conf", "a=2\n");
+    daemon.wait_for_log("answers again");
     assert_eq!(daemon.logged("answers again").len(), 1, "{:#?}", daemon.log());
     daemon.stop();
 }

@@ -147,7 +147,7 @@ fn once_names_what_is_away_and_does_the_rest() {
         .with("near.yaml", "k: near 1\n")
         .with("web.tera", "{{ service(name=\"web\", registry=\"catalog\") | map(attribute=\"endpoint\") }}\n");
     let job = TEMPLATES.into_iter().fold(job, |job, (name, text)| job.with(name, text));
-    let output = job.run(&["once", "--timeout", "3s"]);
+    let output = job.run(&["once", "--timeout", "5s"]);
     output.assert_code(3).assert_says(&[
         "error: target `alone` is not ready after",
         "error: target `both` is not ready after",
@@ -204,7 +204,7 @@ fn check_connects_to_every_registry_when_told_to() {
     job.write("liveconf.yaml", job.read("liveconf.yaml").unwrap().replace("targets:", &consul));
     job.run(&["check"]).assert_code(0);
     assert_eq!(trap.caught(), [] as [&str; 0], "without `--connect` nobody is asked");
-    let output = job.run(&["check", "--connect", "--timeout", "2s"]);
-    output.assert_code(3).assert_says(&["error: registry `idle` has not answered after 2s: "]);
+    let output = job.run(&["check", "--connect", "--timeout", "5s"]);
+    output.assert_code(3).assert_says(&["error: registry `idle` has not answered after 5s: "]);
     assert_eq!(output.stderr.matches("error: registry").count(), 1, "{}", output.stderr);
 }

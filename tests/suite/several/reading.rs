@@ -174,7 +174,7 @@ fn flags_may_name_several() {
 
 /// Runs `once` where Consul's own variables say everything about a registry.
 fn once_with_variables(job: &Job, trap: &Trap) -> Output {
-    let mut command = job.command(&["once", "--timeout", "2s"]);
+    let mut command = job.command(&["once", "--timeout", "4s"]);
     command.env("CONSUL_HTTP_ADDR", trap.url()).env("CONSUL_HTTP_TOKEN", "canary");
     run_to_end(command)
 }
