@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::follow;
-use super::many::{name_of, shown};
+use super::many::{ARRIVES, name_of, shown};
+use super::{connections, follow};
 use crate::support::consul::Consul;
 use crate::support::consul_client::{Client, Health, instance};
 use crate::support::follower::{Seen, any};
@@ -67,8 +67,8 @@ fn change(client: &Client, round: usize, node: &str, name: &str, before: &str) -
     }
 }
 
-/// Twenty changes a second for so long; then all must be right within two seconds.
-fn churn(seconds: usize, nodes: usize) {
+/// Twenty changes a second for so long; then all must be right `within` this time.
+fn churn(seconds: usize, nodes: usize, within: Duration) {
     let node = |number: usize| format!("node-{}", number % nodes);
     let consul = Consul::start();
     let client = consul.client();
@@ -87,7 +87,7 @@ fn churn(seconds: usize, nodes: usize) {
         let number = (round * 7919) % SERVICES;
         expected[number] = change(&client, round, &node(number), &name_of(number), &expected[number]);
         if round % CHANGES_A_SECOND == 0 {
-            most = most.max(consul.connections());
+            most = most.max(connections(&consul));
             requests.look(&client);
         }
         let next = start + Duration::from_secs(1) * u32::try_from(round + 1).unwrap() / 20;
@@ -108,24 +108,25 @@ fn churn(seconds: usize, nodes: usize) {
          at most {most} connections, requests/s in tens of seconds {:?}",
         requests.each_second()
     );
-    assert!(right < Duration::from_secs(2), "right only {right:?} after the end");
+    assert!(right < within, "right only {right:?} after the end");
     assert!(most <= 128, "{most}");
     follower.assert_no_outage();
 }
 
 #[test]
 fn churn_is_followed() {
-    churn(5, 50);
+    // The machine may be busy.
+    churn(5, 50, SOON);
 }
 
 #[test]
 #[ignore = "takes two minutes on a machine at rest; cargo test --test suite -- --ignored churn_is_followed"]
 fn churn_is_followed_for_two_minutes() {
-    churn(120, 50);
+    churn(120, 50, ARRIVES);
 }
 
 #[test]
 #[ignore = "takes two minutes on a machine at rest; cargo test --test suite -- --ignored churn_is_followed"]
 fn churn_is_followed_on_as_many_nodes_as_services() {
-    churn(120, SERVICES);
+    churn(120, SERVICES, ARRIVES);
 }
