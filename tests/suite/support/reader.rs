@@ -26,12 +26,13 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Fails unless every read was of a whole file, and there were at least a thousand of them a second.
+    /// Fails unless every read was of a whole file, and there were many of them: some thousand a second on a machine at
+    /// rest, hundreds on one that has ten times as much to do as it can.
     #[track_caller]
     pub fn assert_always_whole(&self) {
         assert_eq!((self.partial, self.empty, self.missing), (0, 0, 0), "{self:?}");
         let each_second = self.reads / self.elapsed.as_secs().max(1);
-        assert!(each_second >= 1000, "only {each_second} reads a second: {self:?}");
+        assert!(each_second >= 200, "only {each_second} reads a second: {self:?}");
     }
 }
 
