@@ -48,8 +48,9 @@ mod tests {
 
         let mut process = Command::new("sleep").arg("60").spawn().unwrap();
         std::fs::write(&pid_file, process.id().to_string()).unwrap();
-        assert_eq!(reload(Signal::SIGHUP, &pid_file, Some(BootTime::now())), Outcome::Taken);
-        assert_eq!(process.wait().unwrap().signal(), Some(Signal::SIGHUP as i32));
+        // Not SIGHUP, which a process ignores that was started under `nohup`.
+        assert_eq!(reload(Signal::SIGUSR1, &pid_file, Some(BootTime::now())), Outcome::Taken);
+        assert_eq!(process.wait().unwrap().signal(), Some(Signal::SIGUSR1 as i32));
         let ended = reload(Signal::SIGHUP, &pid_file, None);
         assert!(matches!(&ended, Outcome::NotRunning(why) if why.contains("has ended")), "{ended:?}");
     }
