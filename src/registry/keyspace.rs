@@ -13,11 +13,13 @@ pub(crate) struct Keyspace {
 }
 
 impl Keyspace {
-    /// Puts a value; gives back the one that it replaces.
+    /// Whether there is no key at all.
+    #[cfg(feature = "consul")]
     pub(crate) fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
+    /// Puts a value; gives back the one that it replaces.
     pub(crate) fn insert(&mut self, path: &Path, value: Text) -> Option<Text> {
         self.keys.insert(path.as_str().to_owned(), value)
     }
