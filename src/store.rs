@@ -24,6 +24,8 @@ struct Slot {
     error: Option<QueryError>,
     /// The publication that last changed the answer, or the error while there is no answer.
     changed: u64,
+    /// The number of the question that the answer belongs to; see [`Reader::read_again`].
+    serial: u64,
 }
 
 /// All answers at one moment, immutable; taken in constant time.
@@ -31,6 +33,8 @@ struct Slot {
 pub struct View {
     slots: Arc<HashMap<Asked, Slot>>,
     publication: u64,
+    /// Answers that are shown instead of those of the registry.
+    instead: Arc<HashMap<Asked, Arc<Answer>>>,
 }
 
 impl View {
@@ -38,14 +42,26 @@ impl View {
     pub fn of(answers: impl IntoIterator<Item = (Asked, Answer)>) -> Self {
         let slots = answers
             .into_iter()
-            .map(|(asked, answer)| (asked, Slot { answer: Some(Arc::new(answer)), error: None, changed: 1 }))
+            .map(|(asked, answer)| (asked, Slot { answer: Some(Arc::new(answer)), error: None, changed: 1, serial: 1 }))
             .collect();
-        Self { slots: Arc::new(slots), publication: 1 }
+        Self { slots: Arc::new(slots), publication: 1, instead: Arc::default() }
+    }
+
+    /// The same view with these answers in the place of what the registries say, such as those that a guard holds on to.
+    #[must_use]
+    pub fn showing(self, instead: HashMap<Asked, Arc<Answer>>) -> Self {
+        Self { instead: Arc::new(instead), ..self }
     }
 
     /// The answer to a query; none while it was never answered.
     pub fn answer(&self, asked: &Asked) -> Option<&Arc<Answer>> {
-        self.slots.get(asked)?.answer.as_ref()
+        self.instead.get(asked).or_else(|| self.slots.get(asked)?.answer.as_ref())
+    }
+
+    /// The number of the question that the answer of the registry belongs to: an answer was read after
+    /// [`Reader::read_again`] gave a number if its own is no less.
+    pub fn serial(&self, asked: &Asked) -> u64 {
+        self.slots.get(asked).map_or(0, |slot| slot.serial)
     }
 
     /// Why a query has no new answer, if that is so.
@@ -133,8 +149,9 @@ impl Store {
         state.readers.values_mut().for_each(|reader| reader.reads.retain(&stays));
     }
 
-    /// Makes all replies of a registry visible in one step and wakes whoever read one of those that changed.
-    pub fn publish(&self, registry: &Arc<str>, publication: Publication) {
+    /// Makes all replies of a registry visible in one step and wakes whoever read one of those that changed, or that
+    /// were read again. `seen` is what the registry knew to be wanted when it answered.
+    pub fn publish_as_of(&self, registry: &Arc<str>, publication: Publication, seen: &Wanted) {
         let now = Instant::now();
         let mut state = self.lock();
         let state = &mut *state;
@@ -146,8 +163,10 @@ impl Store {
             if !wanted.contains_key(&reply.query) {
                 continue;
             }
+            let serial = seen.get(&reply.query).copied().unwrap_or_default();
             let asked = Asked { registry: registry.clone(), query: reply.query };
             let slot = slots.entry(asked.clone()).or_default();
+            let mut confirmed = false;
             let changed = match reply.result {
                 Err(error) => {
                     let news = slot.answer.is_none() && slot.error.as_ref() != Some(&error);
@@ -156,6 +175,8 @@ impl Store {
                 }
                 Ok(answer) => {
                     slot.error = None;
+                    confirmed = serial > slot.serial;
+                    slot.serial = slot.serial.max(serial);
                     let news = slot.answer.as_deref() != Some(&answer);
                     if news {
                         slot.answer = Some(Arc::new(answer));
@@ -165,6 +186,8 @@ impl Store {
             };
             if changed {
                 slot.changed = state.publication;
+            }
+            if changed || confirmed {
                 woken.extend(state.readers_of.get(&asked).into_iter().flatten());
             }
         }
@@ -173,6 +196,13 @@ impl Store {
                 subscription.note(now);
             }
         }
+    }
+
+    /// The same by a registry that knows all that is wanted.
+    #[cfg(test)]
+    pub(crate) fn publish(&self, registry: &Arc<str>, publication: Publication) {
+        let wanted = self.lock().wanted.get(registry).map(|sender| sender.borrow().clone());
+        self.publish_as_of(registry, publication, &wanted.unwrap_or_default());
     }
 
     /// Notes that a registry is away, or that it is back.
@@ -255,6 +285,27 @@ impl State {
         }
     }
 
+    /// Gives queries another number, under which their registries read them again.
+    fn read_again<'a>(&mut self, all: impl IntoIterator<Item = &'a Asked>) -> u64 {
+        self.serial += 1;
+        let mut queries: HashMap<&Arc<str>, Vec<&Query>> = HashMap::new();
+        for asked in all {
+            queries.entry(&asked.registry).or_default().push(&asked.query);
+        }
+        for (registry, queries) in queries {
+            let Some(sender) = self.wanted.get(registry) else { continue };
+            sender.send_modify(|wanted| {
+                let wanted = Arc::make_mut(wanted);
+                for query in queries {
+                    if let Some(serial) = wanted.get_mut(query) {
+                        *serial = self.serial;
+                    }
+                }
+            });
+        }
+        self.serial
+    }
+
     /// Makes `reads` all that this reader has read.
     fn set_reads(&mut self, reader: u64, reads: BTreeSet<Asked>) {
         let Some(subscription) = self.readers.get_mut(&reader) else { return };
@@ -297,7 +348,14 @@ impl Reader {
     /// All answers as they are now.
     pub fn view(&self) -> View {
         let state = self.store.lock();
-        View { slots: state.slots.clone(), publication: state.publication }
+        View { slots: state.slots.clone(), publication: state.publication, instead: Arc::default() }
+    }
+
+    /// Has the registries read these queries again, as surely as they can. Gives a number: an answer whose
+    /// [`View::serial`] is no less was read after this call by a consistent read, also one that is equal to the answer
+    /// before, and wakes this reader. While a registry is away there is no such answer.
+    pub fn read_again<'a>(&self, all: impl IntoIterator<Item = &'a Asked>) -> u64 {
+        self.store.lock().read_again(all)
     }
 
     /// Says what a render from `view` asked: what comes of the next one depends on this alone. New queries are followed
@@ -305,7 +363,7 @@ impl Reader {
     /// taken, that counts as a change.
     pub fn has_read(&self, view: &View, reads: BTreeSet<Asked>) {
         let mut state = self.store.lock();
-        let now = View { slots: state.slots.clone(), publication: state.publication };
+        let now = View { slots: state.slots.clone(), publication: state.publication, instead: Arc::default() };
         let is_outdated = now.changed_since(view.publication, &reads);
         state.set_reads(self.id, reads);
         if is_outdated && let Some(subscription) = state.readers.get_mut(&self.id) {
@@ -434,6 +492,36 @@ mod tests {
         assert!(after.answer(&asked("a")).is_some());
         assert_eq!(after.error(&asked("a")), Some(&QueryError::denied("denied")));
         assert_eq!(before.error(&asked("a")), None);
+    }
+
+    #[test]
+    fn a_query_that_is_read_again_tells_what_was_read_since() {
+        let store = Store::new();
+        let main: Arc<str> = "main".into();
+        let wanted = store.add_registry(&main);
+        let (reader, other) = (store.reader(), store.reader());
+        read(&reader, &["a", "b"]);
+        read(&other, &["b"]);
+        store.publish(&main, vec![reply("a", "1"), reply("b", "1")]);
+        let (_, _) = (reader.take_changes(), other.take_changes());
+        let before = wanted.borrow().clone();
+
+        let number = reader.read_again([&asked("a")]);
+        assert_eq!(wanted.borrow()[&key("a")], number);
+        assert_eq!(wanted.borrow()[&key("b")], before[&key("b")]);
+        store.publish_as_of(&main, vec![reply("a", "1"), reply("b", "1")], &before);
+        assert!(reader.take_changes().is_none(), "it may have been read before");
+        assert!(reader.view().serial(&asked("a")) < number);
+        store.publish(&main, vec![Reply { query: key("a"), result: Err(QueryError::new("no leader")) }]);
+        assert!(reader.view().serial(&asked("a")) < number, "an error confirms nothing");
+
+        let publication = reader.view().publication();
+        store.publish(&main, vec![reply("a", "1"), reply("b", "1")]);
+        assert!(reader.view().serial(&asked("a")) >= number);
+        assert!(reader.take_changes().is_some() && other.take_changes().is_none());
+        assert!(!reader.view().changed_since(publication, &[asked("a")]), "nothing is rendered anew for it");
+        store.publish(&main, vec![reply("a", "1")]);
+        assert!(reader.take_changes().is_none());
     }
 
     #[test]

@@ -155,9 +155,9 @@ impl Health {
 }
 
 impl Sink for Health {
-    fn publish(&self, _registry: &str, publication: Publication) {
+    fn publish(&self, _registry: &str, publication: Publication, wanted: &Wanted) {
         self.write_queries(&publication);
-        self.store.publish(&self.registry, publication);
+        self.store.publish_as_of(&self.registry, publication, wanted);
     }
 
     fn recovered(&self, _registry: &str) {

@@ -102,6 +102,10 @@ impl Registry for FileRegistry {
             left_out: LeftOut::default(),
         })
     }
+
+    fn is_guarded(&self) -> bool {
+        false
+    }
 }
 
 struct FileRegistryWatch {

@@ -69,6 +69,12 @@ pub trait Registry: Send + Sync + fmt::Debug {
 
     /// A watch that is not connected yet. No I/O.
     fn watch(&self) -> Box<dyn Watch>;
+
+    /// Whether an answer that lacks much may be a fault of the registry, so that guards look at it. A file is what
+    /// somebody made of it.
+    fn is_guarded(&self) -> bool {
+        true
+    }
 }
 
 /// A connection to a registry that follows queries.
@@ -115,8 +121,10 @@ pub struct Reply {
     pub result: Result<Answer, QueryError>,
 }
 
-/// The queries that are wanted of a registry, each with a serial number. A query that was dropped and is wanted again has
-/// another number, so that it is answered again even by a watch that did not look in between.
+/// The queries that are wanted of a registry, each with a serial number. A query that is wanted under another number than
+/// before is to be read again, in the way that shows the newest state for certain (a linearizable or consistent read,
+/// never what is held), and answered even if nothing has changed. Either it was dropped and is wanted again, maybe
+/// unseen by a watch that did not look in between, or somebody wants an answer confirmed.
 pub type Wanted = Arc<BTreeMap<Query, u64>>;
 
 /// Replies that describe one state of the registry and become visible in one step.
@@ -124,8 +132,9 @@ pub type Publication = Vec<Reply>;
 
 /// Where a [`Feed`] publishes to. The store implements it; a test may.
 pub trait Sink: Send + Sync {
-    /// Makes all replies visible in one step. An answer that equals the one before wakes nobody.
-    fn publish(&self, registry: &str, publication: Publication);
+    /// Makes all replies visible in one step. An answer that equals the one before wakes nobody. Each belongs to its
+    /// query under the number that it has in `wanted`, which is what the watch saw when it last looked.
+    fn publish(&self, registry: &str, publication: Publication, wanted: &Wanted);
 
     /// The registry answers: an outage, if there was one, is over.
     fn recovered(&self, registry: &str);
@@ -135,13 +144,15 @@ pub trait Sink: Send + Sync {
 pub struct Feed {
     registry: Arc<str>,
     wanted: tokio::sync::watch::Receiver<Wanted>,
+    /// What the watch saw when it last looked: it cannot answer a question that was put since.
+    seen: Wanted,
     sink: Arc<dyn Sink>,
 }
 
 impl Feed {
     /// A feed for the registry called `registry`.
     pub fn new(registry: Arc<str>, wanted: tokio::sync::watch::Receiver<Wanted>, sink: Arc<dyn Sink>) -> Self {
-        Self { registry, wanted, sink }
+        Self { registry, wanted, seen: Wanted::default(), sink }
     }
 
     /// The configured name of the registry, for log lines and for [`Instance::registry`].
@@ -151,7 +162,8 @@ impl Feed {
 
     /// The queries that are wanted now; [`Feed::changed`] then waits for another set.
     pub fn wanted(&mut self) -> Wanted {
-        self.wanted.borrow_and_update().clone()
+        self.seen = self.wanted.borrow_and_update().clone();
+        self.seen.clone()
     }
 
     /// Waits until other queries are wanted than the last [`Feed::wanted`] gave. Safe to cancel.
@@ -166,7 +178,7 @@ impl Feed {
     pub fn publish(&self, publication: Publication) {
         self.recovered();
         if !publication.is_empty() {
-            self.sink.publish(&self.registry, publication);
+            self.sink.publish(&self.registry, publication, &self.seen);
         }
     }
 

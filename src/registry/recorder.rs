@@ -27,7 +27,7 @@ pub(crate) struct Running {
 struct Recorder(mpsc::UnboundedSender<Event>);
 
 impl Sink for Recorder {
-    fn publish(&self, _: &str, publication: Publication) {
+    fn publish(&self, _: &str, publication: Publication, _: &Wanted) {
         let _ = self.0.send(Event::Publication(publication));
     }
 

@@ -27,7 +27,7 @@ pub(super) struct State {
 
 /// A query that is wanted.
 struct Question {
-    /// As the store numbers it: another number is another question, which is answered even if nothing has changed.
+    /// As the store numbers it: under another number it is read again, and answered even if nothing has changed.
     serial: u64,
     ranges: Vec<KeyRange>,
 }
@@ -101,7 +101,14 @@ impl State {
         for (query, &serial) in wanted {
             match self.queries.get_mut(query) {
                 Some(question) if question.serial == serial => continue,
-                Some(question) => question.serial = serial,
+                Some(question) => {
+                    question.serial = serial;
+                    for range in &question.ranges {
+                        if let Some(followed) = self.ranges.get_mut(range) {
+                            followed.known = false;
+                        }
+                    }
+                }
                 None => {
                     let ranges = self.answers.ranges(query);
                     for range in &ranges {
@@ -343,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_with_another_number_is_answered_again_from_what_is_held() {
+    fn a_query_with_another_number_is_read_again_and_answered() {
         let queries = [Query::Key(path("a")), Query::Prefix(path("b"))];
         let mut state = state(&queries);
         assert!(state.has_unread());
@@ -352,7 +359,11 @@ mod tests {
         let mut wanted = numbered(&queries, 0);
         wanted.insert(queries[0].clone(), 1);
         assert!(state.want(&wanted).is_empty());
-        assert!(!state.has_unread());
+        assert!(state.has_unread() && state.unwatched(false).len() == 2);
+        assert!(state.replies(5).is_empty(), "what is held may be old");
+        let parts: Vec<Part> = state.wishes(false).into_iter().map(|(_, part)| part).collect();
+        assert_eq!(parts, [Part::All, Part::After(5)]);
+        read_all(&mut state, &[]);
         assert_eq!(state.replies(5).iter().map(|reply| &reply.query).collect::<Vec<_>>(), [&queries[0]]);
         state.want(&wanted);
         assert!(state.replies(5).is_empty());

@@ -124,6 +124,29 @@ fn a_token_goes_into_a_header_only() {
 }
 
 #[test]
+fn a_query_that_is_asked_anew_is_read_consistently_and_answered_again() {
+    let fake = Fake::start(|target, _| match target {
+        target if target.contains("index=") => silence(),
+        _ => reply(200, "X-Consul-Index: 5\r\n", r#"[{"Key": "a", "Value": "MQ=="}]"#),
+    });
+    let follower = follow_at(&fake.address, "", [key("a")]);
+    follower.expect(&key("a"), "1");
+    let asked = |what: &str| fake.requests().iter().filter(|request| request.target().contains(what)).count();
+    for number in 1..=3 {
+        // Its poll is under way, and would be for long.
+        poll_until(
+            SOON,
+            || if asked("index=5") == number { Ok(()) } else { Err(format!("{} polls", asked("index="))) },
+        );
+        let before = follower.published();
+        follower.want_as(number as u64, [key("a")]);
+        follower.wait_for("published", |seen| (seen.publications.len() > before).then_some(()));
+        assert_eq!(asked("consistent"), 1 + number);
+    }
+    follower.assert_no_outage();
+}
+
+#[test]
 fn few_connections_are_used_where_few_are_allowed() {
     let consul = Consul::with(json!({"limits": {"http_max_conns_per_client": 5}}));
     let follower = follow_with(&consul, "probe_interval: 50ms", [key("a"), key("b")]);

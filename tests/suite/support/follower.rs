@@ -57,7 +57,7 @@ impl Record {
 }
 
 impl Sink for Record {
-    fn publish(&self, registry: &str, publication: Publication) {
+    fn publish(&self, registry: &str, publication: Publication, _wanted: &Wanted) {
         assert_eq!(registry, "main");
         self.note(|seen| {
             for reply in &publication {

@@ -9,7 +9,7 @@ use super::{Joined, Session};
 use crate::registry::consul::cursor::Step;
 use crate::registry::consul::failure::{Circumstances, Consequence, Failure};
 use crate::registry::consul::fetch::{Body, Fetched, Reading};
-use crate::registry::consul::request::Request;
+use crate::registry::consul::request::{Ask, Request};
 use crate::registry::consul::sweep::Group;
 use crate::registry::{Answer, Feed, Publication, QueryError, Reply};
 
@@ -56,6 +56,11 @@ impl Session<'_> {
         self.answered = true;
         self.watch.blindness.remove(request);
         cursor.failures.clear();
+        if !cursor.sure && fetched.ask != Ask::Consistent {
+            // A read of the sweep that was sent before its queries were asked anew.
+            self.again(request, Duration::ZERO, false);
+            return Ok(());
+        }
         let last = cursor.index;
         let step = cursor.step(fetched.ask, good.index, fetched.took, &config.clocks);
         let pause = cursor.pause(Instant::now(), fetched.cost, &config.clocks);
