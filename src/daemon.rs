@@ -15,11 +15,12 @@ use tracing::{error, info, warn};
 
 use crate::apply::{Claims, Records};
 use crate::file_watch::{FileWatch, POLL_INTERVAL};
+use crate::guard::{Held, Memory};
 use crate::log::{self, Line, Repeats, rounded};
 use crate::plan::Plan;
 use crate::registries::Registries;
 use crate::store::Store;
-use crate::target::{Options, State, Task};
+use crate::target::{Options, Phase, State, Task};
 
 /// How often queries that nobody reads any more are looked for.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -57,6 +58,8 @@ pub struct Daemon {
     records: Arc<Records>,
     claims: Claims,
     targets: BTreeMap<Arc<str>, Running>,
+    /// What the guards know, by target: it outlives a task, and ends with its target or guard.
+    memories: BTreeMap<Arc<str>, Memory>,
     /// Tasks of targets that were replaced or removed and have not ended their transaction yet.
     ending: Vec<Running>,
     sources: FileWatch,
@@ -110,6 +113,7 @@ impl Daemon {
             records,
             claims,
             targets: BTreeMap::new(),
+            memories: BTreeMap::new(),
             ending: Vec::new(),
             sources,
             wrong_templates: None,
@@ -164,10 +168,15 @@ impl Daemon {
             () = self.signals.stop_again(since) => warn!("stopped at once by a second signal"),
         }
         for running in self.targets.values() {
-            match &*running.state.borrow() {
-                State::Settled { .. } | State::Waiting(_) => {}
-                State::Owed(reason) => warn!(target = &*running.name, "stopped with a reload owed: {reason}"),
-                State::Failed(reason) => warn!(target = &*running.name, "stopped with older files: {reason}"),
+            let (target, state) = (&*running.name, running.state.borrow());
+            match &state.phase {
+                Phase::Settled { .. } | Phase::Waiting(_) | Phase::Held => {}
+                Phase::Owed(reason) => warn!(target, "stopped with a reload owed: {reason}"),
+                Phase::Failed(reason) => warn!(target, "stopped with older files: {reason}"),
+            }
+            if let Some(Held { asked, .. }) = state.held.first() {
+                let more = state.held.len() - 1;
+                warn!(target, query = %asked, more, "stopped with an older answer, which the next start knows nothing of");
             }
         }
     }
@@ -226,6 +235,7 @@ impl Daemon {
     /// Starts a task for each target; each begins when those that wrote the same files before have ended their
     /// transaction.
     fn start_targets(&mut self) {
+        let memories = std::mem::take(&mut self.memories);
         for index in 0..self.plan.targets.len() {
             let (plan, records, store) = (self.plan.clone(), self.records.clone(), self.store.clone());
             let target = plan.targets[index].0.clone();
@@ -236,7 +246,14 @@ impl Daemon {
             let before: Vec<_> = self.ending.iter().filter(is_before).map(|before| before.ended.clone()).collect();
             let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
             let (stopped, end) = (stop.clone(), ended.clone().drop_guard());
-            let new_task = move || Task::new(plan.applier(index, &records, Options::default()), store.reader());
+            let memory = memories.get(&target.name).cloned().unwrap_or_default();
+            if !target.guard.is_off() {
+                self.memories.insert(target.name.clone(), memory.clone());
+            }
+            let new_task = move || {
+                let applier = plan.applier(index, &records, Options::default());
+                Task::new(applier.guarded_by(plan.guard(index, &memory)), store.reader())
+            };
             let first = new_task();
             let state = first.state();
             let name = target.name.clone();

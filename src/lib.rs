@@ -32,6 +32,7 @@
 //! | [`registries`], [`registry`] | where data come from: the driver around every kind, and one file a kind |
 //! | [`store`] | the answers, and who read them |
 //! | [`template`] | from a view to bytes; Tera stays behind it |
+//! | [`guard`] | which answers are held back, since they would empty or gut an upstream |
 //! | [`target`] | when to apply: quiet period, retries, what is owed |
 //! | [`apply`] | stage, check, commit, reload; the only writer of destinations |
 //! | [`process`] | child processes and signals |
@@ -40,7 +41,7 @@
 //! # Who owns what
 //!
 //! State has one owner each: a registry's watch its connection and cursor, the store its answers, a target task its
-//! files, its owed reload and its retry times, the daemon the signals and the shutdown. Readers get immutable
+//! files, its holds, its owed reload and its retry times, the daemon the signals and the shutdown. Readers get immutable
 //! snapshots. No lock is held across an await, and nothing is global but the log.
 //!
 //! # Invariants
@@ -53,6 +54,7 @@
 //! - No commit before its check, where one is given, has passed.
 //! - A commit ends confirmed, restored, or visibly owed.
 //! - Who polls a destination never sees a partial, empty or missing file.
+//! - An answer that loses too much reaches no file before its hold is over.
 //! - Secrets never leave through logs, errors, diffs, arguments or file modes.
 //!
 //! What users write and see, key by key, is in the [reference](mod@reference).
@@ -84,6 +86,7 @@ pub mod registries;
 pub mod registry;
 pub mod store;
 pub mod template;
+pub mod guard;
 pub mod target;
 pub mod apply;
 pub mod process;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::apply::Records;
 use crate::config::{Config, Target};
+use crate::guard::{Guard, Memory};
 use crate::process::Context;
 use crate::target::{Applier, Options};
 use crate::template::{Environment, TemplateError, Templates};
@@ -59,6 +60,19 @@ impl Plan {
     /// Every file that is written.
     pub fn destinations(&self) -> impl Iterator<Item = PathBuf> {
         self.targets.iter().flat_map(|(target, _)| &target.templates).map(|template| template.dest.clone())
+    }
+
+    /// The guard of the target at this index, unless it is turned off; `memory` is what is known of its queries.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such target.
+    pub fn guard(&self, index: usize, memory: &Memory) -> Option<Guard> {
+        let (target, _) = &self.targets[index];
+        let registries = self.config.registries.iter().filter(|(_, registry)| registry.registry.is_guarded());
+        let registries = registries.map(|(name, _)| name.clone());
+        let guard = || Guard::new(target.name.clone(), target.guard.clone(), registries, memory.clone());
+        (!target.guard.is_off()).then(guard)
     }
 
     /// An applier for the target at this index.

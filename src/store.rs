@@ -58,10 +58,11 @@ impl View {
         self.instead.get(asked).or_else(|| self.slots.get(asked)?.answer.as_ref())
     }
 
-    /// The number of the question that the answer of the registry belongs to: an answer was read after
-    /// [`Reader::read_again`] gave a number if its own is no less.
-    pub fn serial(&self, asked: &Asked) -> u64 {
-        self.slots.get(asked).map_or(0, |slot| slot.serial)
+    /// The answer of the registry, whatever is shown instead, and the number of the question that it belongs to: it was
+    /// read after [`Reader::read_again`] gave a number if its own is no less.
+    pub fn latest(&self, asked: &Asked) -> Option<(&Arc<Answer>, u64)> {
+        let slot = self.slots.get(asked)?;
+        Some((slot.answer.as_ref()?, slot.serial))
     }
 
     /// Why a query has no new answer, if that is so.
@@ -72,6 +73,11 @@ impl View {
     /// The number of the last publication that this view shows.
     pub fn publication(&self) -> u64 {
         self.publication
+    }
+
+    /// The queries whose answers changed after the publication with this number.
+    pub fn changed_after(&self, publication: u64) -> impl Iterator<Item = &Asked> {
+        self.slots.iter().filter(move |(_, slot)| slot.changed > publication).map(|(asked, _)| asked)
     }
 
     /// Whether one of these answers changed after the publication with this number.
@@ -352,7 +358,7 @@ impl Reader {
     }
 
     /// Has the registries read these queries again, as surely as they can. Gives a number: an answer whose
-    /// [`View::serial`] is no less was read after this call by a consistent read, also one that is equal to the answer
+    /// number ([`View::latest`]) is no less was read after this call by a consistent read, also one that is equal to the answer
     /// before, and wakes this reader. While a registry is away there is no such answer.
     pub fn read_again<'a>(&self, all: impl IntoIterator<Item = &'a Asked>) -> u64 {
         self.store.lock().read_again(all)
@@ -506,18 +512,19 @@ mod tests {
         let (_, _) = (reader.take_changes(), other.take_changes());
         let before = wanted.borrow().clone();
 
+        let serial = |reader: &Reader| reader.view().latest(&asked("a")).map(|(_, serial)| serial).unwrap();
         let number = reader.read_again([&asked("a")]);
         assert_eq!(wanted.borrow()[&key("a")], number);
         assert_eq!(wanted.borrow()[&key("b")], before[&key("b")]);
         store.publish_as_of(&main, vec![reply("a", "1"), reply("b", "1")], &before);
         assert!(reader.take_changes().is_none(), "it may have been read before");
-        assert!(reader.view().serial(&asked("a")) < number);
+        assert!(serial(&reader) < number);
         store.publish(&main, vec![Reply { query: key("a"), result: Err(QueryError::new("no leader")) }]);
-        assert!(reader.view().serial(&asked("a")) < number, "an error confirms nothing");
+        assert!(serial(&reader) < number, "an error confirms nothing");
 
         let publication = reader.view().publication();
         store.publish(&main, vec![reply("a", "1"), reply("b", "1")]);
-        assert!(reader.view().serial(&asked("a")) >= number);
+        assert!(serial(&reader) >= number);
         assert!(reader.take_changes().is_some() && other.take_changes().is_none());
         assert!(!reader.view().changed_since(publication, &[asked("a")]), "nothing is rendered anew for it");
         store.publish(&main, vec![reply("a", "1")]);

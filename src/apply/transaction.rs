@@ -84,6 +84,11 @@ impl Staged {
         self.files.iter().all(|file| file.new.is_none())
     }
 
+    /// Whether a file that is there already would get other bytes, by the index of its template.
+    pub fn replaces(&self, index: usize) -> bool {
+        self.files.get(index).is_some_and(|file| file.new.is_some() && file.destination.existing.is_some())
+    }
+
     /// The hash of what each destination holds after a commit.
     pub fn hashes(&self) -> Hashes {
         self.files.iter().map(|file| (file.configured.clone(), file.hash.clone())).collect()

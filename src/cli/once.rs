@@ -89,7 +89,8 @@ impl Job<'_> {
                     say::error_of(&name, format_args!("{failure}"));
                     return Exit::Failed;
                 }
-                Attempt::Stopped => return Exit::Failed,
+                // Without a guard nothing is held back.
+                Attempt::Stopped | Attempt::Held => return Exit::Failed,
                 Attempt::Applied(applied) => return self.finish(&name, applied).await,
             };
             if !go_on {

@@ -92,6 +92,11 @@ impl<'a> Field<'a> {
         self.measure("a size such as `64KiB` or `8MB`", units::size)
     }
 
+    /// A share of a hundred with its sign.
+    pub(super) fn percent(self) -> Option<u64> {
+        self.measure("a share such as `50%`", units::percent)
+    }
+
     /// A password or token.
     pub(super) fn secret(self) -> Option<Secret> {
         self.text().map(Secret::new)
@@ -200,7 +205,8 @@ impl<'a> Field<'a> {
         if self.document.expands() { expand(text, self.reading.environment) } else { Ok(Cow::Borrowed(text)) }
     }
 
-    fn measure<T>(self, expected: &str, read: impl Fn(&str) -> Result<T, Misfit>) -> Option<T> {
+    /// What `read` makes of the text; a hint is not told where the text may be a secret.
+    pub(super) fn measure<T>(self, expected: &str, read: impl Fn(&str) -> Result<T, Misfit>) -> Option<T> {
         match read(&self.expanded(expected)?) {
             Ok(value) => Some(value),
             Err(hint) => self.misfit(expected, hint.filter(|_| !self.is_variable())),

@@ -6,7 +6,7 @@
 //!
 //! `locate` says which files there are and `load` reads them; `job` makes the same of flags. Each becomes a
 //! `document`: a [tree of nodes](crate::yaml) with its places. `decode` reads documents together, with a file for
-//! each thing that is configured: `registries`, `target`, `template`, `command` (with `placeholder` and `shell`),
+//! each thing that is configured: `registries`, `target`, `guard`, `template`, `command` (with `placeholder` and `shell`),
 //! `state`. They read through [`Section`], a mapping, and `field`, a value, which note what is wrong as [`Problem`]s
 //! with their places and go on. What comes out is a [`Config`] (`model`), complete and checked.
 
@@ -16,6 +16,7 @@ mod options;
 mod command;
 mod decode;
 mod document;
+mod guard;
 mod job;
 mod load;
 mod locate;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::problem::Problem;
-use crate::registry::Registry;
+use crate::registry::{Path, Registry};
 
 /// A whole configuration.
 #[derive(Debug, Clone)]
@@ -235,9 +235,36 @@ pub enum Gather {
     Always,
 }
 
-/// The rule that refuses answers that would gut an upstream. Its fields come with the guards themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Guard {}
+/// The rule that holds back answers that would empty or gut an upstream: SEMANTICS "Guards".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    /// The share of the instances, in percent, that may be lost at once; a larger loss is held back for `hold`, from
+    /// four instances up. Default 50.
+    pub max_drop: u64,
+    /// How long a large loss is held back before it is confirmed. Default 30 s.
+    pub hold: Duration,
+    /// How long an answer of nothing is held back before it is confirmed; none for without limit, which is the default.
+    /// Zero turns the guard off.
+    pub empty_after: Option<Duration>,
+    /// Fewer instances of a service than this are held back without limit. Default 0.
+    pub min_instances: u64,
+    /// Keys below these are guarded as the instances of services are. Default none.
+    pub prefixes: Vec<Path>,
+}
+
+impl Guard {
+    /// Whether nothing is held back.
+    pub fn is_off(&self) -> bool {
+        self.empty_after == Some(Duration::ZERO)
+    }
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        let hold = Duration::from_secs(30);
+        Self { max_drop: 50, hold, empty_after: None, min_instances: 0, prefixes: Vec::new() }
+    }
+}
 
 /// Bounds on what registry values may make of us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::command;
 use super::field::Field;
+use super::guard;
 use super::model::{Check, Gather, Guard, Reload, Target, Template, Wait};
 use super::placeholder::Scope;
 use super::problem::Complaint;
@@ -60,7 +61,7 @@ pub(super) fn read<'a>(name: &str, section: &mut Section<'a>, additions: &mut [S
             section.problem(key, format!("`{key}` is not supported by this version yet"), None);
         }
     }
-    let guard = section.or("guard", Guard::default(), guard);
+    let guard = section.or("guard", Guard::default(), guard::read);
     let gather = section
         .or("gather", Gather::Burst, |field| field.choice(&[("burst", Gather::Burst), ("always", Gather::Always)]));
     let seconds = Duration::from_secs;
@@ -121,14 +122,6 @@ fn refuse_equal_names(drafts: &[Option<Draft<'_>>]) {
             seen.push((name, field));
         }
     }
-}
-
-/// `guard: {}`; the fields come with the guards.
-fn guard(field: Field<'_>) -> Option<Guard> {
-    if field.entries()?.is_empty() {
-        return Some(Guard::default());
-    }
-    field.complain(Complaint::new("`guard` is not supported by this version yet"))
 }
 
 /// `100ms..2s`; a single duration is the shortest, and ten times it the longest; `0` is no wait.

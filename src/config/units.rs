@@ -73,6 +73,16 @@ pub(super) fn integer(text: &str) -> Result<u64, Misfit> {
     if plain { text.parse().map_err(|_| Some("it is too large".into())) } else { Err(None) }
 }
 
+/// A share such as `50%`, up to `100%`.
+pub(super) fn percent(text: &str) -> Result<u64, Misfit> {
+    match text.strip_suffix('%').map(integer) {
+        Some(Ok(share)) if share <= 100 => Ok(share),
+        Some(Ok(_)) => Err(Some("`100%` is all there is".into())),
+        None if integer(text).is_ok() => Err(Some(format!("it needs its sign: `{text}%`"))),
+        Some(Err(_)) | None => Err(None),
+    }
+}
+
 /// Permission bits in octal digits: `644`, `0644` and `0o644` are one.
 pub(super) fn mode(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("0o").unwrap_or(text);
@@ -148,6 +158,17 @@ mod tests {
         for text in ["", "010", "0x10", "1_000", "+1", "-1", "1.0", "99999999999999999999"] {
             assert!(integer(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn shares_have_their_sign() {
+        for (text, expected) in [("0%", 0), ("50%", 50), ("100%", 100)] {
+            assert_eq!(percent(text), Ok(expected), "{text}");
+        }
+        for text in ["", "%", "101%", "-1%", "1.5%", "05%", "50 %", "half", "50%%", "99999999999999999999%"] {
+            assert!(percent(text).is_err(), "{text}");
+        }
+        assert_eq!(percent("50").unwrap_err().as_deref(), Some("it needs its sign: `50%`"));
     }
 
     #[test]

@@ -29,6 +29,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("delimiters", "`delimiters`"),
     ("check", "`check`"),
     ("reload", "`reload`"),
+    ("guard", "`guard`"),
 ];
 
 fn write(folder: &Path, name: &str, text: &str) {
@@ -104,11 +105,12 @@ fn with(section: &str, line: &str) -> String {
     format!(
         "{base}\n{nested}\nregistries: {{main: {{{registry}}}}}\ntargets:\n  nginx:\n    {}\n    templates: \
          [{{src: in, dest: /out, {} {delimiters}}}]\n    check: {{command: [a, '{{staged}}'], {}}}\n    reload: \
-         {{command: [b], {}}}\n",
+         {{command: [b], {}}}\n    guard: {{{}}}\n",
         own("nginx"),
         own("templates"),
         own("check"),
         own("reload"),
+        own("guard"),
     )
 }
 
@@ -135,7 +137,8 @@ fn every_default_is_what_stands_in_for_the_key() {
         let section = section_of(row.heading);
         let is_value = row.cells[2].starts_with('`') && row.cells[2].ends_with('`') && row.codes(2).len() == 1;
         // A reload of its own stands in the frame, and no registry at all would be another frame.
-        let in_the_frame = matches!((section, row.code(0)), ("", "registries" | "template_dirs") | ("nginx", "reload"));
+        let in_the_frame =
+            matches!((section, row.code(0)), ("", "registries" | "template_dirs") | ("nginx", "reload" | "guard"));
         if is_value && !in_the_frame {
             let given = with(section, &format!("{}: {}", row.code(0), row.code(2)));
             assert_eq!(meaning(&given), meaning(&with(section, "")), "{row:?}");
@@ -263,7 +266,7 @@ fn every_line_of_the_log_that_is_named_is_written() {
 fn what_is_not_there_yet_is_refused_or_named() {
     let rows = rows(OPERATION);
     let missing: Vec<&Row<'_>> = rows.iter().filter(|row| row.heading == "Not there yet").collect();
-    for key in ["verify", "confirm", "guard"] {
+    for key in ["verify", "confirm"] {
         let target = format!("{{templates: [{{src: in, dest: /out}}], {key}: {{command: [a]}}}}");
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), "liveconf.yaml", &format!("targets: {{t: {target}}}"));

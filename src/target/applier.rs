@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -10,6 +11,7 @@ use super::render::{Complete, Render, RenderFailure, Renderer, Waiting};
 use crate::apply::reload::{Outcome, reload};
 use crate::apply::{ApplyError, ErrorKind, Hashes, Owed, Records, Staged};
 use crate::config::{Reload, Target};
+use crate::guard::Guard;
 use crate::process::{BootTime, Context};
 use crate::store::Reader;
 use crate::template::{self, Templates};
@@ -23,7 +25,19 @@ pub enum Attempt {
     Failed(Failure),
     /// The files are those of the newest answers.
     Applied(Applied),
+    /// The guard holds back a first answer, which would replace a file by less; nothing was touched.
+    Held,
     /// A stop was asked for before the files were replaced: nothing was touched.
+    Stopped,
+}
+
+/// How far the files of a target came.
+enum Written {
+    /// They are in place; these were replaced.
+    Placed(Vec<PathBuf>),
+    /// See [`Attempt::Held`].
+    Held,
+    /// See [`Attempt::Stopped`].
     Stopped,
 }
 
@@ -124,6 +138,18 @@ impl Applier {
         Self { target, renderer, records, context, options, committed: None, owed: false }
     }
 
+    /// Has answers held back that lose too much; without this nothing is.
+    #[must_use]
+    pub fn guarded_by(mut self, guard: Option<Guard>) -> Self {
+        self.renderer.set_guard(guard);
+        self
+    }
+
+    /// The guard, where there is one.
+    pub fn guard(&mut self) -> Option<&mut Guard> {
+        self.renderer.guard()
+    }
+
     /// The target.
     pub fn target(&self) -> &Arc<Target> {
         &self.target
@@ -138,8 +164,9 @@ impl Applier {
         };
         let revision = complete.revision;
         let changed = match self.write(complete, stop).await {
-            Ok(Some(changed)) => changed,
-            Ok(None) => return Attempt::Stopped,
+            Ok(Written::Placed(changed)) => changed,
+            Ok(Written::Held) => return Attempt::Held,
+            Ok(Written::Stopped) => return Attempt::Stopped,
             Err(failure) => return Attempt::Failed(failure),
         };
         let reload = if self.owed && !self.options.no_reload { Some(self.pay().await) } else { None };
@@ -166,28 +193,35 @@ impl Applier {
         outcome
     }
 
-    /// Stages, checks and commits; gives the destinations that were replaced, or none when a stop came before.
-    async fn write(&mut self, complete: Complete, stop: &CancellationToken) -> Result<Option<Vec<PathBuf>>, Failure> {
-        let (target, revision) = (self.target.clone(), complete.revision);
+    /// Stages, checks and commits.
+    async fn write(&mut self, complete: Complete, stop: &CancellationToken) -> Result<Written, Failure> {
+        let (target, revision, unproven) = (self.target.clone(), complete.revision, complete.unproven.clone());
         let staged = blocking(move || Staged::stage(&target, &complete.files)).await?;
+        if let Some(guard) = self.renderer.guard() {
+            if unproven.into_iter().enumerate().any(|(index, unproven)| unproven && staged.replaces(index)) {
+                guard.hold_unproven(Instant::now());
+                return Ok(Written::Held);
+            }
+            guard.prove();
+        }
         let hashes = staged.hashes();
         if self.records.is_refused(&self.target.name, &hashes) {
             return Err(Failure::Refused);
         }
         if staged.is_unchanged() {
             self.found_in_place(hashes);
-            return Ok(Some(Vec::new()));
+            return Ok(Written::Placed(Vec::new()));
         }
         let checked = if self.options.no_check {
             staged.skip_check()
         } else {
             tokio::select! {
                 checked = staged.check(&self.target, &self.context, self.target.reload != Reload::None) => checked?,
-                () = stop.cancelled() => return Ok(None),
+                () = stop.cancelled() => return Ok(Written::Stopped),
             }
         };
         if stop.is_cancelled() {
-            return Ok(None);
+            return Ok(Written::Stopped);
         }
         self.mark_first(&hashes);
         let committed = blocking(move || checked.commit()).await?;
@@ -195,7 +229,7 @@ impl Applier {
         self.committed = Some(Committed { hashes, at: committed.at() });
         let changed = committed.changed().to_vec();
         info!(target = &*self.target.name, revision, "wrote {}", paths(&changed));
-        Ok(Some(changed))
+        Ok(Written::Placed(changed))
     }
 
     /// From the first commit on a crash must leave a reload that is owed, also where there was no record before.

@@ -5,9 +5,11 @@ mod render;
 mod schedule;
 mod state;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub use applier::{Applied, Applier, Attempt, Failure, Options, Retry};
 pub use render::{Complete, Render, RenderFailure, Renderer, Waiting};
 pub use schedule::Schedule;
-pub use state::State;
+pub use state::{Phase, State};
 pub use task::{RETRY_JITTER, Task, waiting_for};

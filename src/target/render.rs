@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
 use crate::config::Target;
+use crate::guard::Guard;
 use crate::registry::Asked;
 use crate::store::{Reader, View};
 use crate::template::{ErrorKind, TemplateError, Templates};
@@ -82,6 +83,9 @@ pub struct Complete {
     pub files: Vec<Bytes>,
     /// The newest revision of an answer that was read.
     pub revision: u64,
+    /// For each file whether its guard does not know yet whether it lacks what an earlier run has put into it: such a
+    /// file may be created, and replaces none.
+    pub unproven: Vec<bool>,
 }
 
 /// Renders one target, and keeps what did not change.
@@ -89,6 +93,8 @@ pub struct Renderer {
     target: Arc<Target>,
     templates: Arc<Templates>,
     kept: Vec<Option<Kept>>,
+    /// None where nothing is held back.
+    guard: Option<Guard>,
     /// A render that went past its time and cannot be ended from outside.
     stuck: Option<JoinHandle<Pass>>,
 }
@@ -115,7 +121,17 @@ impl Renderer {
     /// A renderer that has rendered nothing yet.
     pub fn new(target: Arc<Target>, templates: Arc<Templates>) -> Self {
         let kept = vec![None; target.templates.len()];
-        Self { target, templates, kept, stuck: None }
+        Self { target, templates, kept, guard: None, stuck: None }
+    }
+
+    /// Has answers held back that lose too much.
+    pub fn set_guard(&mut self, guard: Option<Guard>) {
+        self.guard = guard;
+    }
+
+    /// The guard, where there is one.
+    pub fn guard(&mut self) -> Option<&mut Guard> {
+        self.guard.as_mut()
     }
 
     /// Renders from the newest view, and tells the store what was read.
@@ -125,7 +141,14 @@ impl Renderer {
         if self.stuck.is_some() {
             return Render::Failed(RenderFailure::TimedOut(timeout));
         }
-        let view = reader.view();
+        let mut view = reader.view();
+        if let Some(guard) = &mut self.guard {
+            view = guard.apply(view, Instant::now());
+            let turned = guard.take_turned();
+            for kept in &mut self.kept {
+                kept.take_if(|kept| !kept.reads.is_disjoint(&turned));
+            }
+        }
         let (templates, kept, from) = (self.templates.clone(), self.kept.clone(), view.clone());
         let mut thread = tokio::task::spawn_blocking(move || pass(&templates, kept, &from));
         let pass = match tokio::time::timeout(timeout + NOTICED_WITHIN, &mut thread).await {
@@ -143,6 +166,10 @@ impl Renderer {
             missing: pass.missing,
             publication: view.publication(),
         });
+        let is_whole = waiting.is_none() && pass.error.is_none();
+        if let Some(guard) = self.guard.as_mut().filter(|_| is_whole) {
+            guard.note_reads(&view, &pass.reads, Instant::now());
+        }
         reader.has_read(&view, pass.reads);
         if let Some(waiting) = waiting {
             return Render::Waiting(waiting);
@@ -150,8 +177,13 @@ impl Renderer {
         if let Some(error) = pass.error {
             return Render::Failed(error.into());
         }
-        let files = self.kept.iter().flatten().map(|kept| kept.bytes.clone()).collect();
-        Render::Complete(Complete { files, revision })
+        let kept = || self.kept.iter().flatten();
+        let is_unproven = |kept: &Kept| self.guard.as_ref().is_some_and(|guard| guard.is_unproven(&kept.reads));
+        Render::Complete(Complete {
+            files: kept().map(|kept| kept.bytes.clone()).collect(),
+            revision,
+            unproven: kept().map(is_unproven).collect(),
+        })
     }
 }
 

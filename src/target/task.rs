@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use super::applier::{Applied, Applier, Attempt, Failure, Retry};
 use super::render::Waiting;
 use super::schedule::Schedule;
-use super::state::State;
+use super::state::{Phase, State};
 use crate::apply::reload::Outcome;
 use crate::backoff::Backoff;
 use crate::config::Reload;
@@ -85,7 +85,7 @@ impl Task {
             schedule: Schedule::new(target),
             apply: Retries::new(target.retry),
             reload: Retries::new(target.retry),
-            state: watch::Sender::new(State::Waiting(BTreeSet::new())),
+            state: watch::Sender::new(State { phase: Phase::Waiting(BTreeSet::new()), held: Vec::new() }),
             waiting: Some(Waiting::default()),
             say_waiting: Some(Instant::now() + SAY_WAITING),
             revision: 0,
@@ -105,8 +105,9 @@ impl Task {
             self.apply(&stop).await;
         }
         while !stop.is_cancelled() {
-            let due =
-                [self.schedule.due(), self.apply.at, self.reload.at, self.say_waiting].into_iter().flatten().min();
+            let hold = self.applier.guard().and_then(|guard| guard.due());
+            let due = [self.schedule.due(), self.apply.at, self.reload.at, self.say_waiting, hold];
+            let due = due.into_iter().flatten().min();
             tokio::select! {
                 () = stop.cancelled() => return,
                 changes = self.reader.changed() => {
@@ -122,6 +123,10 @@ impl Task {
 
     /// Does what is due.
     async fn act(&mut self, now: Instant, stop: &CancellationToken) {
+        if let Some(guard) = self.applier.guard() {
+            // What then is read comes as a change, which ends the hold.
+            guard.confirm(now, |due| self.reader.read_again(due));
+        }
         let apply = match &self.waiting {
             Some(waiting) => waiting.is_over(&self.reader.view()),
             None => self.schedule.due().is_some_and(|due| due <= now) || self.apply.is_due(now),
@@ -154,7 +159,7 @@ impl Task {
             };
             let over = waiting.is_over(&self.reader.view());
             self.say_waiting.get_or_insert_with(|| Instant::now() + SAY_WAITING);
-            self.state.send_replace(State::Waiting(waiting.missing.clone()));
+            self.enter(Phase::Waiting(waiting.missing.clone()));
             self.waiting = Some(waiting);
             if !over || stop.is_cancelled() {
                 return;
@@ -164,7 +169,13 @@ impl Task {
 
     fn note(&mut self, attempt: Attempt) {
         match attempt {
-            Attempt::Waiting(_) | Attempt::Stopped => {}
+            Attempt::Waiting(_) => {}
+            // What is held back by now stands in the last state too.
+            Attempt::Stopped => {
+                let phase = self.state.borrow().phase.clone();
+                self.enter(phase);
+            }
+            Attempt::Held => self.enter(Phase::Held),
             Attempt::Failed(failure) => self.note_failure(&failure),
             Attempt::Applied(Applied { revision, reload, .. }) => {
                 self.revision = revision;
@@ -198,7 +209,7 @@ impl Task {
             Outcome::Rejected(reason) => (reason, None),
         };
         self.reload.at = pause.map(|pause| at + pause);
-        self.state.send_replace(State::Owed(reason.clone()));
+        self.enter(Phase::Owed(reason.clone()));
         if !self.reload.tells(outcome, reason, at) {
             return;
         }
@@ -224,12 +235,17 @@ impl Task {
             Line::Still(lasted) => error!(target = self.name(), "not applied for {}: {reason}", rounded(lasted)),
             Line::Silent => {}
         }
-        self.state.send_replace(State::Failed(reason));
+        self.enter(Phase::Failed(reason));
     }
 
     /// The process runs what the newest answers say.
     fn note_settled(&mut self) {
-        self.state.send_replace(State::Settled { revision: self.revision });
+        self.enter(Phase::Settled { revision: self.revision });
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        let held = self.applier.guard().map(|guard| guard.held()).unwrap_or_default();
+        self.state.send_replace(State { phase, held });
     }
 
     fn write_waiting(&mut self) {

@@ -67,6 +67,7 @@ impl<O: Origin> Scene<O> {
 targets:
   all:
     templates: [{{src: all.tera, dest: all.conf}}]
+    guard: {{empty_after: 0s}}
     wait: 1ms..50ms
     reload_interval: 0
 ",

@@ -26,6 +26,8 @@ mod contract;
 mod documentation;
 #[cfg(feature = "etcd")]
 mod etcd_kind;
+#[cfg(all(feature = "consul", feature = "etcd"))]
+mod guards;
 mod life;
 mod reload;
 #[cfg(all(feature = "consul", feature = "etcd"))]

@@ -52,7 +52,7 @@ fn target(templates: impl Into<Vec<Template>>) -> Target {
         splay: Duration::ZERO,
         retry: (Duration::from_secs(1), Duration::from_secs(60)),
         render_timeout: Duration::from_secs(5),
-        guard: Guard {},
+        guard: Guard::default(),
     }
 }
 

@@ -10,7 +10,9 @@ use futures_util::future::BoxFuture;
 use nix::sys::signal::Signal;
 
 use super::*;
-use crate::config::{Command, Gather, LogFormat, Placeholder, Program, Reload, TemplateSource, Wait, When, describe};
+use crate::config::{
+    Command, Gather, Guard, LogFormat, Placeholder, Program, Reload, TemplateSource, Wait, When, describe,
+};
 use crate::registry::{Feed, Outage, Query, Registry, Watch};
 
 /// A registry that shows what its section said.
@@ -166,7 +168,7 @@ targets:
     splay: 1m
     retry: 2s..30s
     render_timeout: 1s
-    guard: {}
+    guard: {max_drop: 30%, hold: 1m, empty_after: 10m, min_instances: 2, prefixes: [/app/up/, plain]}
   haproxy:
     templates: [{src: h.tera, dest: /etc/haproxy/haproxy.cfg}]
     check: {shell: 'haproxy -c -f {staged}'}
@@ -235,6 +237,14 @@ fn a_full_configuration_is_read() {
     assert_eq!((nginx.reload_interval, nginx.splay), (Duration::from_secs(5), Duration::from_mins(1)));
     assert_eq!(nginx.retry, (Duration::from_secs(2), Duration::from_secs(30)));
     assert_eq!(nginx.render_timeout, Duration::from_secs(1));
+    let guard = Guard {
+        max_drop: 30,
+        hold: Duration::from_mins(1),
+        empty_after: Some(Duration::from_mins(10)),
+        min_instances: 2,
+        prefixes: ["app/up", "plain"].map(|path| crate::registry::Path::parse(path).unwrap()).into(),
+    };
+    assert_eq!(nginx.guard, guard);
 
     let Program::Shell { script, variables } = &haproxy.check.as_ref().unwrap().command.program else { panic!() };
     assert_eq!(script, "haproxy -c -f \"$LIVECONF_STAGED\"");
@@ -246,6 +256,9 @@ fn a_full_configuration_is_read() {
     assert_eq!((haproxy.reload_interval, haproxy.splay), (Duration::from_secs(1), Duration::ZERO));
     assert_eq!(haproxy.retry, (Duration::from_secs(1), Duration::from_mins(1)));
     assert_eq!(haproxy.render_timeout, Duration::from_secs(5));
+    let guard =
+        Guard { max_drop: 50, hold: Duration::from_secs(30), empty_after: None, min_instances: 0, prefixes: vec![] };
+    assert_eq!(haproxy.guard, guard);
 
     assert_eq!((plain.wait.min, plain.wait.max), (Duration::ZERO, Duration::ZERO));
     assert_eq!(plain.reload, Reload::None);
@@ -339,6 +352,7 @@ fn what_is_most_likely_not_meant_is_a_warning() {
   d:
     templates: [{src: d, dest: /d}]
     reload: {shell: 'touch {dest}'}
+    guard: {empty_after: 0s, max_drop: 30%}
 ",
     );
     let warnings: Vec<String> =
@@ -349,6 +363,7 @@ fn what_is_most_likely_not_meant_is_a_warning() {
             "liveconf.yaml:3:43: this check never looks at the new files: it runs before they are put in place",
             "liveconf.yaml:4:12: this check never looks at the new files: it runs before they are put in place",
             "liveconf.yaml:9:13: target `a` at liveconf.yaml:5:13 has the same reload",
+            "liveconf.yaml:16:40: `max_drop` has no effect: `empty_after: 0s` turns the whole guard off",
         ]
     );
 }

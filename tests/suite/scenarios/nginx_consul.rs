@@ -38,7 +38,7 @@ fn weights_and_nobody_are_as_people_know_them() {
     assert_eq!(http::get(front, "/").unwrap().0, 502);
     assert_eq!(http::get(front, "/health").unwrap(), (200, "healthy\n".into()));
 
-    let daemon = scene.start();
+    let mut daemon = scene.start();
     client.register(&instance("heavy", heavy.port(), &json!({"weight": "5"})));
     client.register(&instance("light", light.port(), &json!({})));
     scene.wait_for_servers(FILE, &[line(heavy.port(), "weight=5"), line(light.port(), "weight=1")]);
@@ -66,12 +66,18 @@ fn weights_and_nobody_are_as_people_know_them() {
         assert!(head.contains(&format!("{header}\r\n")), "{head}");
     }
 
+    // The last one stays until somebody says that it is to go.
     client.deregister("light");
+    scene.wait_for_servers(FILE, &[line(heavy.port(), "weight=5")]);
     client.deregister("heavy");
+    daemon.wait_for_log("the last accepted answer stays");
+    scene.wait_for_servers(FILE, &[line(heavy.port(), "weight=5")]);
+    assert_eq!(http::get(front, "/").unwrap().0, 200);
+    daemon.stop();
+    scene.run(&["once"]).assert_code(0);
     scene.wait_for_servers(FILE, &[NOBODY.into()]);
     wait_for_answer(front, "/", 502, "");
     assert_eq!(http::get(front, "/health").unwrap(), (200, "healthy\n".into()));
-    daemon.stop();
 }
 
 #[test]

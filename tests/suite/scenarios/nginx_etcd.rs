@@ -47,9 +47,13 @@ fn nginx_serves_what_etcd_says() {
     served("blue");
     client.put("/services/web/green", instance(&green));
     client.revoke(lease);
+    scene.wait_for_servers("conf.d/web.conf", &[format!("server 127.0.0.1:{} weight=1;", green.port())]);
     served("green");
     client.delete("/services/web/green");
+    daemon.wait_for_log("the last accepted answer stays");
+    served("green");
+    daemon.stop();
+    scene.run(&["once"]).assert_code(0);
     wait_for_answer(front, "/", 502, "");
     assert!(scene.job.read("conf.d/web.conf").unwrap().contains("    server 127.0.0.1:65535; # force a 502\n"));
-    daemon.stop();
 }

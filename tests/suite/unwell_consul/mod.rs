@@ -31,7 +31,8 @@ fn configuration(registries: &[(&str, String)], targets: &[(&str, &str)]) -> Str
     for (name, template) in targets {
         writeln!(text, "  {name}:").unwrap();
         writeln!(text, "    templates: [{{content: {}, dest: {name}.conf}}]", Value::from(*template)).unwrap();
-        text.push_str("    wait: 1ms..20ms\n    reload_interval: 0\n");
+        // What a registry says is in the file at once: guards have tests of their own.
+        text.push_str("    guard: {empty_after: 0s}\n    wait: 1ms..20ms\n    reload_interval: 0\n");
     }
     text
 }
