@@ -1,4 +1,7 @@
-//! Text that must never be shown.
+//! Text that must never be shown, and files that hold it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 /// A password or a token: it has neither `Debug` with its content nor `Display`, so it cannot reach a log,
 /// an error or a status by accident. [`Secret::reveal`] is the one way to its text.
@@ -20,5 +23,38 @@ impl Secret {
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("[secret]")
+    }
+}
+
+/// Those of the files that everybody on this machine may read, as far as their own mode says.
+pub async fn open_to_all(files: Vec<PathBuf>) -> Vec<PathBuf> {
+    const OTHERS_READ: u32 = 0o004;
+    let mut open = Vec::new();
+    for file in files {
+        let mode = tokio::fs::metadata(&file).await.map(|metadata| metadata.permissions().mode());
+        // One that is missing is named by whoever reads it.
+        if mode.is_ok_and(|mode| mode & OTHERS_READ != 0) {
+            open.push(file);
+        }
+    }
+    open
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, Permissions};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn files_that_everybody_may_read_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = [("a", 0o600), ("b", 0o640), ("c", 0o644)].map(|(name, mode)| {
+            let file = folder.path().join(name);
+            File::create(&file).unwrap().set_permissions(Permissions::from_mode(mode)).unwrap();
+            file
+        });
+        let missing = folder.path().join("missing");
+        assert_eq!(open_to_all([files.to_vec(), vec![missing]].concat()).await, files[2..]);
     }
 }

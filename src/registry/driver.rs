@@ -12,6 +12,7 @@ use super::query_log::{GATHER, QueryLog, Remark};
 use super::{Feed, Outage, Publication, Registry, Sink, Wanted, Watch};
 use crate::backoff::Backoff;
 use crate::log::{Line, Repeats, listed, rounded};
+use crate::secret::open_to_all;
 use crate::store::Store;
 
 /// The pauses between tries to reach a registry, with full jitter.
@@ -32,6 +33,11 @@ pub async fn drive(name: Arc<str>, registry: Arc<dyn Registry>, store: Arc<Store
         unsaid: Notify::new(),
     });
     let mut feed = Feed::new(name.clone(), wanted, health.clone());
+    for file in open_to_all(registry.secret_files()).await {
+        // No error, since container platforms mount secrets so unless told otherwise.
+        let file = file.display();
+        warn!(registry = &*name, %file, "everybody on this machine may read this file, which holds a secret: chmod it 600");
+    }
     let mut watch = registry.watch();
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, 1.0);
     loop {

@@ -31,6 +31,7 @@ pub mod local;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -74,6 +75,11 @@ pub trait Registry: Send + Sync + fmt::Debug {
     /// somebody made of it.
     fn is_guarded(&self) -> bool {
         true
+    }
+
+    /// The files that hold secrets of ours, which nobody else should read.
+    fn secret_files(&self) -> Vec<PathBuf> {
+        Vec::new()
     }
 }
 

@@ -39,6 +39,7 @@ mod sweep;
 mod token;
 mod watch;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use address::Address;
@@ -66,5 +67,9 @@ impl Registry for Consul {
 
     fn watch(&self) -> Box<dyn Watch> {
         Box::new(watch::ConsulWatch::new(self.config.clone()))
+    }
+
+    fn secret_files(&self) -> Vec<PathBuf> {
+        [&self.config.token_file, &self.config.key_file].into_iter().flatten().cloned().collect()
     }
 }

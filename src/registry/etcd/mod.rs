@@ -20,6 +20,7 @@ mod session;
 mod state;
 mod stream;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -73,6 +74,10 @@ impl Registry for Etcd {
             renewals: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, 0.5),
             losses: Repeats::default(),
         })
+    }
+
+    fn secret_files(&self) -> Vec<PathBuf> {
+        [&self.config.password_file, &self.config.key_file].into_iter().flatten().cloned().collect()
     }
 }
 
