@@ -41,15 +41,9 @@ impl Plan {
                 .collect(),
             limits: config.limits,
         };
-        let mut targets = Vec::with_capacity(config.targets.len());
-        let mut problems = Vec::new();
-        for target in &config.targets {
-            match Templates::load(target, &environment) {
-                Ok(templates) => targets.push((Arc::new(target.clone()), Arc::new(templates))),
-                Err(found) => problems.extend(found),
-            }
-        }
-        if problems.is_empty() { Ok(Self { config, targets }) } else { Err(problems) }
+        let templates = Templates::load(&config.targets, environment)?;
+        let targets = config.targets.iter().cloned().map(Arc::new).zip(templates.into_iter().map(Arc::new)).collect();
+        Ok(Self { config, targets })
     }
 
     /// Every template file, for whoever watches for edits.

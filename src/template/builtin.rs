@@ -1,7 +1,7 @@
 //! The templates that come with liveconf. They lie in `templates/`; a target finds them as `liveconf/...`, and their
 //! components need no include.
 //!
-//! To add one: a file in `templates/` and a line in [`BUILTINS`].
+//! To add one: a file in `templates/` and an entry in [`BUILTINS`].
 
 use super::edit::{Edit, Edited};
 use super::scan::{PieceKind, default_delimiters, scan};
@@ -10,10 +10,29 @@ use crate::config::Delimiters;
 /// What the names of built-in templates begin with.
 pub(super) const FOLDER: &str = "liveconf/";
 
-/// The built-in templates: name and source.
-pub(super) const BUILTINS: &[(&str, &str)] = &[
-    ("liveconf/haproxy/servers.tera", include_str!("../../templates/haproxy/servers.tera")),
-    ("liveconf/nginx/upstream.tera", include_str!("../../templates/nginx/upstream.tera")),
+/// A built-in template.
+#[derive(Debug)]
+pub(super) struct Builtin {
+    /// What an include calls it.
+    pub(super) name: &'static str,
+    /// The components that it defines.
+    pub(super) components: &'static [&'static str],
+    /// Its source, with the usual delimiters.
+    pub(super) source: &'static str,
+}
+
+/// The built-in templates. A target has those that it includes or whose components it calls.
+pub(super) const BUILTINS: &[Builtin] = &[
+    Builtin {
+        name: "liveconf/haproxy/servers.tera",
+        components: &["haproxy.servers"],
+        source: include_str!("../../templates/haproxy/servers.tera"),
+    },
+    Builtin {
+        name: "liveconf/nginx/upstream.tera",
+        components: &["nginx.upstream"],
+        source: include_str!("../../templates/nginx/upstream.tera"),
+    },
 ];
 
 /// The source with other delimiters in the place of the usual ones.
@@ -42,7 +61,7 @@ mod tests {
     fn built_in_templates_take_other_delimiters_byte_for_byte() {
         let pair = |start: &str, end: &str| (start.to_owned(), end.to_owned());
         let delimiters = Delimiters { block: pair("<%", "%>"), variable: pair("<<", ">>"), comment: pair("<#", "#>") };
-        for (name, source) in BUILTINS {
+        for Builtin { name, source, .. } in BUILTINS {
             let changed = with_delimiters(source, &delimiters);
             assert_eq!(changed.len(), source.len(), "{name}");
             let pieces = scan(&changed, &delimiters).unwrap();

@@ -2,11 +2,11 @@
 //!
 //! # How a template becomes a file
 //!
-//! `load` reads the templates of a target with what they include; `scan` splits each source into tags and text,
-//! `check` and `component` find what is wrong with it (`foreign` knows the names of other languages), `rewrite` and
-//! `trim` change it before Tera sees it (`edit` keeps the way back to the places of the source). `render` runs Tera;
-//! the functions in `function` and the filters in `filter` look into the view and note in `record` what they asked.
-//! `message` turns what Tera reports into a [`TemplateError`].
+//! `load` makes templates of all targets: `read` reads the sources of one with what they include; `scan` splits each
+//! source into tags and text, `check` and `component` find what is wrong with it (`foreign` knows the names of other
+//! languages), `rewrite` and `trim` change it before Tera sees it (`edit` keeps the way back to the places of the
+//! source). `render` runs Tera; the functions in `function` and the filters in `filter` look into the view and note in
+//! `record` what they asked. `message` turns what Tera reports into a [`TemplateError`].
 //!
 //! # Invariants
 //!
@@ -27,6 +27,7 @@ mod foreign;
 mod function;
 mod load;
 mod message;
+mod read;
 mod record;
 mod render;
 mod rewrite;

@@ -22,14 +22,13 @@ impl Templates {
             missing: BTreeSet::new(),
             output: Err(TemplateError::whole(file, message, ErrorKind::Function)),
         };
-        let Some(&(dialect, source)) = self.entries.get(index) else {
+        let Some((parsed, number)) = self.entries.get(index) else {
             return failed("templates", format!("the target has no template {index}"));
         };
-        let dialect = &self.dialects[dialect];
-        let source = &dialect.sources[source];
+        let source = parsed.source(*number);
         let mut output = Output::new(self.environment.limits.output, self.timeout);
         let (rendered, render) = record::during(Arc::clone(&self.environment), view.clone(), self.timeout, || {
-            dialect.tera.render_to(&source.name, &tera::Context::new(), &mut output)
+            parsed.tera.render_to(&source.name, &tera::Context::new(), &mut output)
         });
         let Some(mut render) = render else { return failed(&source.file, "the render lost its record".into()) };
         let output = match (rendered, output.stopped) {
@@ -37,7 +36,7 @@ impl Templates {
             (_, Some(stopped)) => {
                 Err(TemplateError::whole(&source.file, stopped.message, stopped.kind).hint(stopped.hint))
             }
-            (Err(error), None) => Err(message::rendering(&error, &dialect.sources, source, &mut render)),
+            (Err(error), None) => Err(message::rendering(&error, &parsed.sources_in_pieces(), source, &mut render)),
         };
         Rendering { reads: render.reads, missing: render.missing, output }
     }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
+use super::builtin::FOLDER;
 use super::edit::{Edited, Place, line};
 use super::error::{ErrorKind, Note, Snippet, TemplateError};
 use super::scan::Piece;
@@ -20,7 +21,7 @@ pub(super) struct Source {
     pub(super) folder: PathBuf,
     /// The source.
     pub(super) text: String,
-    /// Its pieces; none when Tera will refuse it.
+    /// Its pieces; none when Tera will refuse it, and where they are not needed.
     pub(super) pieces: Option<Vec<Piece>>,
     /// What Tera gets.
     pub(super) edited: Edited,
@@ -56,6 +57,11 @@ impl Source {
     pub(super) fn note(&self, line: usize, column: usize) -> Note {
         let place = Place::of(&self.text, self.range((line, column), (line, column)).start);
         Note { file: self.file.clone(), line: place.line + self.lines_before, column: place.column }
+    }
+
+    /// Whether it comes with liveconf.
+    pub(super) fn is_built_in(&self) -> bool {
+        self.name.starts_with(FOLDER)
     }
 
     /// Every piece, or nothing for a source that Tera refuses.

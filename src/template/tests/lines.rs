@@ -60,7 +60,7 @@ fn own_delimiters_leave_the_usual_ones_alone() {
     let custom = Template { delimiters: Some(delimiters), ..template(write(folder.path(), "main", source)) };
     let usual = template(write(folder.path(), "other", "<% x %> {{ key(path=\"a\") }}"));
     let bench = Bench::new().key("a", "v");
-    let templates = Templates::load(&target(vec![custom, usual]), &bench.environment);
+    let templates = load(target(vec![custom, usual]), &bench.environment);
     let templates = templates.unwrap_or_else(|errors| panic!("{}", errors[0]));
     assert_eq!(templates.sources().len(), 3);
     let view = bench.view();

@@ -194,6 +194,28 @@ fn a_component_has_one_definition() {
 }
 
 #[test]
+fn a_component_belongs_to_its_target() {
+    let bench = Bench::new();
+    let load = |sources: &[&str]| {
+        let targets: Vec<_> = sources.iter().map(|source| target(vec![template(inline(source))])).collect();
+        Templates::load(&targets, bench.environment.clone())
+    };
+    let own = |text: &str| format!("{{% component x() %}}{text}{{% endcomponent %}}{{{{ <x /> }}}}");
+    let built_in = "{{ <nginx.upstream name=\"a\" servers={[]} /> }}";
+    let loaded = load(&[&own("one"), &own("two"), "plain", built_in]).unwrap();
+    let outputs: Vec<_> = loaded
+        .iter()
+        .map(|templates| String::from_utf8(templates.render(0, &View::default()).output.unwrap()).unwrap())
+        .collect();
+    assert_eq!(outputs[..3], ["one", "two", "plain"]);
+    assert!(outputs[3].starts_with("upstream a {"), "{}", outputs[3]);
+
+    let errors = load(&[&own("one"), "{{ <x /> }}", "{% if %}"]).unwrap_err();
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert!(errors.iter().any(|error| error.message == "unknown component `x`"), "{errors:?}");
+}
+
+#[test]
 fn a_file_that_is_not_text_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a"), b"a\nb\xff").unwrap();
@@ -217,7 +239,7 @@ fn delimiters_that_cannot_be_are_refused() {
             comment: ("{#".into(), "#}".into()),
         };
         let template = Template { delimiters: Some(delimiters), ..template(inline("ä< {{ 1 }}")) };
-        let errors = Templates::load(&target(vec![template]), &Bench::new().environment).err().unwrap();
+        let errors = load(target(vec![template]), &Bench::new().environment).err().unwrap();
         assert!(errors[0].message.starts_with("the delimiters are refused: "), "{}", errors[0]);
     }
 }

@@ -86,7 +86,7 @@ impl Bench {
     fn load(&self, sources: &[TemplateSource]) -> Result<Templates, Vec<TemplateError>> {
         let template = |source: &TemplateSource| Template { trim: self.trim, ..template(source.clone()) };
         let target = Target { render_timeout: self.timeout, ..target(sources.iter().map(template).collect()) };
-        Templates::load(&target, &self.environment)
+        load(target, &self.environment)
     }
 
     fn view(self) -> View {
@@ -117,6 +117,11 @@ impl Bench {
     fn refused(&self, source: &str) -> Vec<TemplateError> {
         self.load(&[inline(source)]).err().unwrap_or_else(|| panic!("loads: {source}"))
     }
+}
+
+/// Loads one target alone.
+fn load(target: Target, environment: &Environment) -> Result<Templates, Vec<TemplateError>> {
+    Templates::load(&[target], environment.clone()).map(|mut all| all.remove(0))
 }
 
 fn inline(content: &str) -> TemplateSource {

@@ -1,6 +1,6 @@
 //! The reference names every function, filter, test, field and built-in template, and its examples give what is shown.
 
-use super::super::builtin::BUILTINS;
+use super::super::builtin::{BUILTINS, Builtin};
 use super::super::filter::{FILTERS, TERA_FILTERS, TERA_TESTS};
 use super::super::function::{FUNCTIONS, TERA_FUNCTIONS};
 use super::super::view::FIELDS;
@@ -99,12 +99,13 @@ fn every_state_and_built_in_template_is_explained() {
     let rows = rows(TEMPLATES);
     let row = |name: &str| rows.iter().find(|row: &&Row<'_>| row.table == "field" && row.code(0) == name).unwrap();
     assert_eq!(row("status").codes(1), Status::NAMES.map(|(name, _)| name));
-    for (name, source) in BUILTINS {
+    for Builtin { name, components, source } in BUILTINS {
         assert!(TEMPLATES.contains(name), "{name}");
-        for line in source.lines().filter_map(|line| line.strip_prefix("{% component ")) {
-            let component = line.split('(').next().unwrap();
+        let defined = source.lines().filter_map(|line| line.strip_prefix("{% component ")?.split('(').next());
+        assert!(defined.eq(components.iter().copied()), "{name}");
+        for component in *components {
             let explained = terms(TEMPLATES, "Includes and components", "built in");
-            assert!(explained.iter().any(|term| written(term).0 == component), "{component}");
+            assert!(explained.iter().any(|term| written(term).0 == *component), "{component}");
         }
     }
 }
