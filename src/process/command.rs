@@ -13,7 +13,6 @@ use std::time::Duration;
 use nix::sys::signal::Signal as SignalName;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
-use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::process::Child;
 use tokio::time::{sleep, timeout};
@@ -138,7 +137,8 @@ impl fmt::Display for End {
 pub async fn run(invocation: &Invocation, context: &Context) -> Finished {
     let run = format!("{:016x}", rand::random::<u64>());
     match start(invocation, context, &run) {
-        Ok(running) => running.finish(invocation, context, &run).await,
+        // Commands run seldom, and whoever may run one is to take little memory while none runs.
+        Ok(running) => Box::pin(running.finish(invocation, context, &run)).await,
         Err(error) => Finished { end: End::NotStarted(error), output: Output::default() },
     }
 }
@@ -286,8 +286,11 @@ impl Reading<'_> {
 
     async fn more(&mut self) {
         let Some(reader) = self.reader.as_mut() else { return };
+        let readable = reader.readable().await;
+        // Not held while something is waited for, so that it is no part of every future that may run a command.
         let mut buffer = [0; 8192];
-        match reader.read(&mut buffer).await {
+        match readable.and_then(|()| reader.try_read(&mut buffer)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(0) | Err(_) => *self.reader = None,
             Ok(read) => self.output.push(&buffer[..read]),
         }
