@@ -8,7 +8,7 @@ use crate::apply::Records;
 use crate::config::{Config, Target};
 use crate::guard::{Guard, Memory};
 use crate::process::Context;
-use crate::target::{Applier, Options};
+use crate::target::{Applier, Options, Turns};
 use crate::template::{Environment, TemplateError, Templates};
 
 /// Variables that hold our own credentials. Templates see them only where `env: {allow: [..]}` lists them.
@@ -21,6 +21,8 @@ pub struct Plan {
     pub config: Config,
     /// Each target with its templates, in the order of the configuration.
     pub targets: Vec<(Arc<Target>, Arc<Templates>)>,
+    /// The turns in which they work.
+    pub turns: Turns,
 }
 
 impl Plan {
@@ -43,7 +45,7 @@ impl Plan {
         };
         let templates = Templates::load(&config.targets, environment)?;
         let targets = config.targets.iter().cloned().map(Arc::new).zip(templates.into_iter().map(Arc::new)).collect();
-        Ok(Self { config, targets })
+        Ok(Self { config, targets, turns: Turns::default() })
     }
 
     /// Every template file, for whoever watches for edits.
@@ -77,7 +79,7 @@ impl Plan {
     pub fn applier(&self, index: usize, records: &Arc<Records>, options: Options) -> Applier {
         let (target, templates) = &self.targets[index];
         let context = Context { target: target.name.clone(), env_allow: self.config.env_allow.as_slice().into() };
-        Applier::new(target.clone(), templates.clone(), records.clone(), context, options)
+        Applier::new(target.clone(), templates.clone(), records.clone(), self.turns.clone(), context, options)
     }
 }
 

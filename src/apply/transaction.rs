@@ -123,6 +123,13 @@ impl Staged {
         Ok(Checked(self))
     }
 
+    /// Takes the files for checked where none of their checks is due, and gives them back where one is.
+    pub fn without_check(self, target: &Target, reload_follows: bool) -> Result<Checked, Self> {
+        let of_templates = self.files.iter().zip(&target.templates).filter(|(file, _)| file.new.is_some());
+        let mut checks = of_templates.filter_map(|(_, template)| template.check.as_ref()).chain(&target.check);
+        if checks.any(|check| is_due(check, reload_follows)) { Err(self) } else { Ok(Checked(self)) }
+    }
+
     /// Takes the files unchecked, because the operator said so.
     pub fn skip_check(self) -> Checked {
         Checked(self)
@@ -130,6 +137,11 @@ impl Staged {
 }
 
 impl Checked {
+    /// The hash of what each destination holds after a commit.
+    pub fn hashes(&self) -> Hashes {
+        self.0.hashes()
+    }
+
     /// Puts every changed file in the place of the old one. When one of them fails, those before it are put back: all or
     /// none, while we live. Blocks on the disk.
     pub fn commit(self) -> Result<Committed, ApplyError> {

@@ -29,7 +29,7 @@ pub(super) async fn rendered(common: &Common, options: &Ready) -> Result<(Plan, 
     let _registries = Registries::start(&plan.config.registries, &store).await;
     let patience = Patience::new(options.timeout);
     let all = join_all(plan.targets.iter().map(|(target, templates)| {
-        let mut renderer = Renderer::new(target.clone(), templates.clone());
+        let mut renderer = Renderer::new(target.clone(), templates.clone(), plan.turns.clone());
         let (reader, patience, name) = (store.reader(), &patience, target.name.clone());
         async move { complete(&mut renderer, &name, &reader, patience, options.wait_for_keys).await }
     }));

@@ -319,7 +319,7 @@ async fn rendered(example: &Example) -> String {
     let store = Store::new();
     let _registries = Registries::start(&plan.config.registries, &store).await;
     let (target, templates) = plan.targets[0].clone();
-    let (mut renderer, reader) = (Renderer::new(target, templates), store.reader());
+    let (mut renderer, reader) = (Renderer::new(target, templates, plan.turns.clone()), store.reader());
     let output = async {
         loop {
             match renderer.render(&reader).await {

@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::render::{Complete, Render, RenderFailure, Renderer, Waiting};
+use super::turn::{Turns, Work};
 use crate::apply::reload::{Outcome, reload};
-use crate::apply::{ApplyError, ErrorKind, Hashes, Owed, Records, Staged};
+use crate::apply::{self, ApplyError, Checked, ErrorKind, Hashes, Owed, Records, Staged};
 use crate::config::{Reload, Target};
 use crate::guard::Guard;
 use crate::process::{BootTime, Context};
@@ -98,11 +100,11 @@ impl Failure {
 
 /// Applies one target again and again.
 pub struct Applier {
-    target: Arc<Target>,
     renderer: Renderer,
-    records: Arc<Records>,
+    files: Files,
+    turns: Turns,
     context: Context,
-    options: Options,
+    no_reload: bool,
     /// The files that the process is to run, once they were committed or found in place.
     committed: Option<Committed>,
     /// The process has not taken the committed files yet.
@@ -114,6 +116,28 @@ struct Committed {
     hashes: Hashes,
     /// When they were committed; a process that started later has read them.
     at: BootTime,
+}
+
+/// The work on the files of a target and on its record. It blocks, so it goes to threads.
+#[derive(Clone)]
+struct Files {
+    target: Arc<Target>,
+    records: Arc<Records>,
+    no_check: bool,
+}
+
+/// How far the files have come.
+enum Reached {
+    /// Every destination equals its render already: by us in an earlier life, or by somebody else.
+    InPlace(Hashes),
+    /// Checks are to agree first.
+    Unchecked(Staged),
+    /// They are in place.
+    Committed(apply::Committed),
+    /// They rest on an answer that is too empty to replace what is there, and nothing was touched.
+    Held,
+    /// A stop was asked for, and nothing was touched.
+    Stopped,
 }
 
 /// What the command line changes in an apply.
@@ -131,11 +155,13 @@ impl Applier {
         target: Arc<Target>,
         templates: Arc<Templates>,
         records: Arc<Records>,
+        turns: Turns,
         context: Context,
         options: Options,
     ) -> Self {
-        let renderer = Renderer::new(target.clone(), templates);
-        Self { target, renderer, records, context, options, committed: None, owed: false }
+        let renderer = Renderer::new(target.clone(), templates, turns.clone());
+        let files = Files { target, records, no_check: options.no_check };
+        Self { renderer, files, turns, context, no_reload: options.no_reload, committed: None, owed: false }
     }
 
     /// Has answers held back that lose too much; without this nothing is.
@@ -152,7 +178,7 @@ impl Applier {
 
     /// The target.
     pub fn target(&self) -> &Arc<Target> {
-        &self.target
+        &self.files.target
     }
 
     /// Renders the newest answers and makes the files and the process true to them.
@@ -169,101 +195,147 @@ impl Applier {
             Ok(Written::Stopped) => return Attempt::Stopped,
             Err(failure) => return Attempt::Failed(failure),
         };
-        let reload = if self.owed && !self.options.no_reload { Some(self.pay().await) } else { None };
+        let reload = if self.owed && !self.no_reload { Some(self.pay().await) } else { None };
         Attempt::Applied(Applied { changed, revision, reload })
     }
 
     /// Tells the process to take the committed files. They count as owed until it has.
     pub async fn pay(&mut self) -> Outcome {
+        self.try_to_pay().await.unwrap_or_else(|failure| Outcome::Failed(failure.to_string()))
+    }
+
+    async fn try_to_pay(&mut self) -> Result<Outcome, Failure> {
         let Some(committed) = self.committed.clone() else {
-            return Outcome::Failed("nothing was committed yet".to_owned());
+            return Ok(Outcome::Failed("nothing was committed yet".to_owned()));
         };
-        if self.target.reload != Reload::None {
-            self.records.begin(&self.target.name);
-        }
-        let outcome = reload(&self.target, Some(committed.at), &self.context).await;
+        self.on_thread(|files| files.records.begin(&files.target.name)).await?;
+        let outcome = reload(self.target(), Some(committed.at), &self.context).await;
         match &outcome {
             Outcome::Taken => {
+                self.on_thread(move |files| files.records.settle(&files.target.name, &committed.hashes)).await?;
                 self.owed = false;
-                self.records.settle(&self.target.name, &committed.hashes);
             }
-            Outcome::Rejected(_) => self.records.refuse(&self.target.name, &committed.hashes),
+            Outcome::Rejected(_) => self.files.records.refuse(&self.target().name, &committed.hashes),
             Outcome::NotRunning(_) | Outcome::Failed(_) => {}
         }
-        outcome
+        Ok(outcome)
     }
 
     /// Stages, checks and commits.
     async fn write(&mut self, complete: Complete, stop: &CancellationToken) -> Result<Written, Failure> {
-        let (target, revision, unproven) = (self.target.clone(), complete.revision, complete.unproven.clone());
-        let staged = blocking(move || Staged::stage(&target, &complete.files)).await?;
+        let (revision, stopped) = (complete.revision, stop.clone());
+        let Complete { files: rendered, unproven, .. } = complete;
+        let mut reached = self.on_thread(move |files| files.stage(&rendered, &unproven, &stopped)).await??;
         if let Some(guard) = self.renderer.guard() {
-            if unproven.into_iter().enumerate().any(|(index, unproven)| unproven && staged.replaces(index)) {
+            if matches!(reached, Reached::Held) {
                 guard.hold_unproven(Instant::now());
-                return Ok(Written::Held);
+            } else {
+                guard.prove();
             }
-            guard.prove();
+        }
+        if let Reached::Unchecked(staged) = reached {
+            let checked = tokio::select! {
+                checked = staged.check(self.target(), &self.context, self.files.reloads()) => checked?,
+                () = stop.cancelled() => return Ok(Written::Stopped),
+            };
+            let stopped = stop.clone();
+            reached = self.on_thread(move |files| files.commit(checked, &stopped)).await??;
+        }
+        match reached {
+            Reached::Committed(committed) => {
+                self.owed = self.files.reloads();
+                self.committed = Some(Committed { hashes: committed.hashes().clone(), at: committed.at() });
+                let changed = committed.changed().to_vec();
+                info!(target = &*self.target().name, revision, "wrote {}", paths(&changed));
+                Ok(Written::Placed(changed))
+            }
+            Reached::InPlace(hashes) => {
+                self.found_in_place(hashes).await?;
+                Ok(Written::Placed(Vec::new()))
+            }
+            Reached::Held => Ok(Written::Held),
+            Reached::Unchecked(_) | Reached::Stopped => Ok(Written::Stopped),
+        }
+    }
+
+    /// Finds out whether the process has taken the files that are there.
+    async fn found_in_place(&mut self, hashes: Hashes) -> Result<(), Failure> {
+        if self.committed.as_ref().is_some_and(|committed| committed.hashes == hashes) {
+            return Ok(());
+        }
+        let found = hashes.clone();
+        self.owed |= self.on_thread(move |files| files.adopt(&found)).await?;
+        self.committed = Some(Committed { hashes, at: BootTime::now() });
+        Ok(())
+    }
+
+    /// Works on the files on a thread that may block.
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Files) -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let files = self.files.clone();
+        match self.turns.run(Duration::MAX, move || work(&files)).await {
+            Work::Done(done) => Ok(done),
+            Work::Panicked | Work::Late(_) => Err(Failure::Panicked),
+        }
+    }
+}
+
+impl Files {
+    /// Whether there is a process that is told of the files. Without one nothing can be owed, and there is no record.
+    fn reloads(&self) -> bool {
+        self.target.reload != Reload::None
+    }
+
+    /// Stages, and commits unless a check is due or one of the files that are `unproven` would replace another.
+    fn stage(&self, rendered: &[Bytes], unproven: &[bool], stop: &CancellationToken) -> Result<Reached, Failure> {
+        let staged = Staged::stage(&self.target, rendered)?;
+        if unproven.iter().enumerate().any(|(index, unproven)| *unproven && staged.replaces(index)) {
+            return Ok(Reached::Held);
         }
         let hashes = staged.hashes();
         if self.records.is_refused(&self.target.name, &hashes) {
             return Err(Failure::Refused);
         }
         if staged.is_unchanged() {
-            self.found_in_place(hashes);
-            return Ok(Written::Placed(Vec::new()));
+            return Ok(Reached::InPlace(hashes));
         }
-        let checked = if self.options.no_check {
-            staged.skip_check()
-        } else {
-            tokio::select! {
-                checked = staged.check(&self.target, &self.context, self.target.reload != Reload::None) => checked?,
-                () = stop.cancelled() => return Ok(Written::Stopped),
-            }
-        };
-        if stop.is_cancelled() {
-            return Ok(Written::Stopped);
+        if self.no_check {
+            return self.commit(staged.skip_check(), stop);
         }
-        self.mark_first(&hashes);
-        let committed = blocking(move || checked.commit()).await?;
-        self.owed = true;
-        self.committed = Some(Committed { hashes, at: committed.at() });
-        let changed = committed.changed().to_vec();
-        info!(target = &*self.target.name, revision, "wrote {}", paths(&changed));
-        Ok(Written::Placed(changed))
+        match staged.without_check(&self.target, self.reloads()) {
+            Ok(checked) => self.commit(checked, stop),
+            Err(staged) => Ok(Reached::Unchecked(staged)),
+        }
     }
 
-    /// From the first commit on a crash must leave a reload that is owed, also where there was no record before.
-    fn mark_first(&self, hashes: &Hashes) {
-        if self.records.owed(&self.target.name, hashes, true) == Owed::Adopt {
+    fn commit(&self, checked: Checked, stop: &CancellationToken) -> Result<Reached, Failure> {
+        if stop.is_cancelled() {
+            return Ok(Reached::Stopped);
+        }
+        // From the first commit on a crash must leave a reload that is owed, also where there was no record before.
+        if self.reloads() && self.records.owed(&self.target.name, &checked.hashes(), true) == Owed::Adopt {
             self.records.begin(&self.target.name);
         }
+        Ok(Reached::Committed(checked.commit()?))
     }
 
-    /// Every destination equals its render already: by us in an earlier life, or by somebody else.
-    fn found_in_place(&mut self, hashes: Hashes) {
-        if self.committed.as_ref().is_some_and(|committed| committed.hashes == hashes) {
-            return;
+    /// Takes the files that were found in place for what the process runs if nothing says otherwise; whether a reload
+    /// is owed.
+    fn adopt(&self, hashes: &Hashes) -> bool {
+        if !self.reloads() {
+            return false;
         }
-        match self.records.owed(&self.target.name, &hashes, true) {
-            Owed::Settled => {}
-            Owed::Adopt => self.records.settle(&self.target.name, &hashes),
-            Owed::Owed => self.owed = true,
+        let owed = self.records.owed(&self.target.name, hashes, true);
+        if owed == Owed::Adopt {
+            self.records.settle(&self.target.name, hashes);
         }
-        self.committed = Some(Committed { hashes, at: BootTime::now() });
+        owed == Owed::Owed
     }
 }
 
 /// Paths for a log line.
 fn paths(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
-}
-
-/// Runs file work on a thread that may block.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ApplyError> + Send + 'static,
-) -> Result<T, Failure> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => Ok(result?),
-        Err(_panicked) => Err(Failure::Panicked),
-    }
 }

@@ -7,9 +7,11 @@ mod state;
 mod task;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 pub use applier::{Applied, Applier, Attempt, Failure, Options, Retry};
 pub use render::{Complete, Render, RenderFailure, Renderer, Waiting};
 pub use schedule::Schedule;
 pub use state::{Phase, State};
 pub use task::{RETRY_JITTER, Task, waiting_for};
+pub use turn::{Turns, Work};

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
+use super::turn::{Turns, Work};
 use crate::config::Target;
 use crate::guard::Guard;
 use crate::registry::Asked;
@@ -92,6 +93,7 @@ pub struct Complete {
 pub struct Renderer {
     target: Arc<Target>,
     templates: Arc<Templates>,
+    turns: Turns,
     kept: Vec<Option<Kept>>,
     /// None where nothing is held back.
     guard: Option<Guard>,
@@ -119,9 +121,9 @@ struct Pass {
 
 impl Renderer {
     /// A renderer that has rendered nothing yet.
-    pub fn new(target: Arc<Target>, templates: Arc<Templates>) -> Self {
+    pub fn new(target: Arc<Target>, templates: Arc<Templates>, turns: Turns) -> Self {
         let kept = vec![None; target.templates.len()];
-        Self { target, templates, kept, guard: None, stuck: None }
+        Self { target, templates, turns, kept, guard: None, stuck: None }
     }
 
     /// Has answers held back that lose too much.
@@ -150,11 +152,11 @@ impl Renderer {
             }
         }
         let (templates, kept, from) = (self.templates.clone(), self.kept.clone(), view.clone());
-        let mut thread = tokio::task::spawn_blocking(move || pass(&templates, kept, &from));
-        let pass = match tokio::time::timeout(timeout + NOTICED_WITHIN, &mut thread).await {
-            Ok(Ok(pass)) => pass,
-            Ok(Err(_panicked)) => return Render::Failed(RenderFailure::Panicked),
-            Err(_elapsed) => {
+        let work = move || pass(&templates, kept, &from);
+        let pass = match self.turns.run(timeout + NOTICED_WITHIN, work).await {
+            Work::Done(pass) => pass,
+            Work::Panicked => return Render::Failed(RenderFailure::Panicked),
+            Work::Late(thread) => {
                 self.stuck = Some(thread);
                 return Render::Failed(RenderFailure::TimedOut(timeout));
             }
