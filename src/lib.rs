@@ -36,7 +36,7 @@
 //! | [`target`] | when to apply: quiet period, retries, what is owed |
 //! | [`apply`] | stage, check, commit, reload; the only writer of destinations |
 //! | [`process`] | child processes and signals |
-//! | [`backoff`], [`exit`], [`file_watch`], [`log`], [`secret`], [`yaml`] | single things that several of these use |
+//! | [`backoff`], [`exit`], [`file_watch`], [`log`], [`protection`], [`secret`], [`yaml`] | single things that several of these use |
 //!
 //! # Who owns what
 //!
@@ -97,6 +97,7 @@ pub mod backoff;
 pub mod exit;
 pub mod file_watch;
 pub mod log;
+pub mod protection;
 pub mod secret;
 pub mod yaml;
 

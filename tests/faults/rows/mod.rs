@@ -1,0 +1,3 @@
+//! The rows, by what the fault strikes.
+
+mod start;

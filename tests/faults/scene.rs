@@ -1,0 +1,115 @@
+//! What most rows look at: keys that all carry the generation that they were written in, a file that shows them all, and
+//! a program that reads the file when it is told to.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::liveconf::{Daemon, Job, start};
+use crate::support::process::{Process, bound};
+use crate::support::reader::Reader;
+use crate::support::{SOON, poll_until};
+
+/// Keys of a generation. Consul takes 64 operations in a transaction.
+pub(crate) const KEYS: usize = 40;
+
+/// The file.
+pub(crate) const FILE: &str = "out/app.conf";
+
+/// One registry, one file, one program.
+pub(crate) struct Scene {
+    pub(crate) job: Job,
+    _program: Process,
+}
+
+impl Scene {
+    /// With a section of `registries`, and more keys of the target, each line indented by four spaces.
+    pub(crate) fn new(registry: &str, target: &str) -> Self {
+        let config = format!(
+            "registries:\n  main: {{{registry}}}
+targets:
+  program:
+    templates:
+      - content: |
+          {{% for entry in prefix(path=\"app\") %}}
+          {{{{ entry.key }}}}={{{{ entry.value }}}}
+          {{% endfor %}}
+        dest: {FILE}
+    reload: {{signal: HUP, pid_file: program.pid}}
+{target}"
+        );
+        let job = Job::new(&config);
+        std::fs::create_dir(job.folder().path("out")).unwrap();
+        // It puts what it has read there by rename, so that a look at it is never a look at a part.
+        job.write(
+            "program",
+            format!(
+                "trap 'cat {FILE} > .served; mv .served served; echo >> reloads' HUP\n\
+                 echo $$ > .pid; mv .pid program.pid\nwhile :; do sleep 0.02; done\n"
+            ),
+        );
+        let mut program = bound(Signal::SIGKILL, "sh");
+        program.arg("program").current_dir(job.folder().root());
+        let program = Process::start(program);
+        job.wait_for_lines("program.pid", 1);
+        Self { job, _program: program }
+    }
+
+    /// The keys of a generation with their values, to be written in one transaction.
+    pub(crate) fn generation(number: u64) -> impl Iterator<Item = (String, String)> {
+        (0..KEYS).map(move |key| (format!("app/{key:02}"), number.to_string()))
+    }
+
+    /// The generation that a text shows; none when it is not the whole of one.
+    pub(crate) fn generation_of(text: &str) -> Option<u64> {
+        let values: Vec<&str> = text.lines().filter_map(|line| line.split_once('=')).map(|(_, value)| value).collect();
+        let all_same = values.windows(2).all(|pair| pair[0] == pair[1]);
+        if values.len() == KEYS && all_same { values[0].parse().ok() } else { None }
+    }
+
+    /// Starts the program under test.
+    pub(crate) fn start(&self) -> Daemon {
+        self.job.start(&["run"])
+    }
+
+    /// Starts it without some protections.
+    pub(crate) fn start_without(&self, protections: &str) -> Daemon {
+        let mut command = self.job.command(&["run"]);
+        command.env("LIVECONF_UNPROTECTED", protections);
+        start(command)
+    }
+
+    /// Whether the file and the program show this generation.
+    pub(crate) fn shows(&self, number: u64) -> Result<(), String> {
+        for file in [FILE, "served"] {
+            let found = self.job.read(file).as_deref().map(Self::generation_of);
+            if found != Some(Some(number)) {
+                return Err(format!("`{file}` should show generation {number}, but shows {found:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until they do.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, number: u64) {
+        self.wait_for_within(SOON, number);
+    }
+
+    /// The same with a time of its own.
+    #[track_caller]
+    pub(crate) fn wait_for_within(&self, within: Duration, number: u64) {
+        poll_until(within, || self.shows(number));
+    }
+
+    /// How often the program was told to read the file.
+    pub(crate) fn reloads(&self) -> usize {
+        self.job.read("reloads").unwrap_or_default().lines().count()
+    }
+
+    /// A reader that looks whether the file ever shows anything but a whole generation.
+    pub(crate) fn reader(&self) -> Reader {
+        let is_whole = |content: &[u8]| std::str::from_utf8(content).ok().and_then(Self::generation_of).is_some();
+        Reader::start(self.job.folder().path(FILE), is_whole)
+    }
+}
