@@ -26,6 +26,7 @@ mod contract;
 mod documentation;
 #[cfg(feature = "etcd")]
 mod etcd_kind;
+mod fault_table;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod guards;
 mod life;

@@ -4,6 +4,7 @@ use crate::scene::Scene;
 use crate::support::etcd::Etcd;
 use crate::support::etcd_client::put;
 
+/// Started before there is a key, it writes and reloads when there is.
 #[test]
 fn row_53_started_before_its_registry_and_its_process() {
     let etcd = Etcd::start();
