@@ -9,6 +9,7 @@ use super::error::{ErrorKind, TemplateError, did_you_mean};
 use super::filter::{FILTERS, TERA_FILTERS, TERA_TESTS};
 use super::foreign::translated;
 use super::function::{FUNCTIONS, TERA_FUNCTIONS};
+use super::literal;
 use super::scan::{Piece, PieceKind, Token, TokenKind};
 use super::source::Source;
 use crate::registry::{Path, Registry};
@@ -102,6 +103,7 @@ impl<'c> Checker<'c> {
                 self.unsupported(call, name, &refusal);
             }
             self.path(call);
+            self.literals(call);
         }
     }
 
@@ -201,6 +203,25 @@ impl<'c> Checker<'c> {
             && let Err(error) = Path::parse(path)
         {
             self.problem(token, format!("`{path}` is no path: {error}"), None);
+        }
+    }
+
+    /// Checks what is written out of the other arguments, alone or in a list.
+    fn literals(&mut self, call: &Call<'c>) {
+        let is_literal = |token: &Token| match token.kind {
+            TokenKind::Text(_) => true,
+            _ => matches!(token.of(&self.source.text), "[" | "," | "]"),
+        };
+        // What is worked out of several things is judged when it is there.
+        let literals = call.arguments.iter().filter(|(_, value)| value.iter().all(is_literal));
+        for (argument, value) in literals {
+            for token in *value {
+                if let TokenKind::Text(text) = &token.kind
+                    && let Some((message, hint)) = literal::refusal(call.name, argument.of(&self.source.text), text)
+                {
+                    self.problem(token, message, hint);
+                }
+            }
         }
     }
 

@@ -25,6 +25,7 @@ mod error;
 mod filter;
 mod foreign;
 mod function;
+mod literal;
 mod load;
 mod message;
 mod read;

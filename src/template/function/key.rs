@@ -6,6 +6,7 @@ use tera::Value;
 
 use super::super::arguments::Arguments;
 use super::super::error::{ErrorKind, Failure};
+use super::super::literal::KINDS;
 use super::super::record::{Absent, Render, Stop};
 use super::super::view;
 use super::{Written, asked, at_least, mismatch};
@@ -115,7 +116,7 @@ pub(super) fn tree(render: &mut Render, arguments: &Arguments<'_>) -> Result<Val
 pub(super) fn ls(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {
     let path = arguments.path("path", render)?;
     let kind = arguments.text("kind", render)?.unwrap_or("all");
-    let kind = arguments.one_of("kind", kind, &[("all", "all"), ("keys", "keys"), ("folders", "folders")])?;
+    let kind = arguments.one_of("kind", kind, &KINDS)?;
     let asked = asked(render, arguments, Query::Listing(path))?;
     let answer = render.ask(&asked, arguments.flag("optional")?)?;
     let Data::Listing(names) = &answer.data else { return Err(mismatch(&asked, &answer)) };

@@ -117,7 +117,7 @@ fn exists_prefix_tree_and_ls() {
     }
     let error = bench().error("{{ prefix(path=\"a\", min=6) }}");
     assert_eq!(error.message, "prefix `a` from registry `main` has 5 entries, and `min=6` are wanted");
-    let error = bench().error("{{ ls(path=\"a\", kind=\"key\") }}");
+    let error = bench().error("{{ ls(path=\"a\", kind=\"ke\" ~ \"y\") }}");
     assert_eq!(error.hint.as_deref(), Some("did you mean `keys`?"));
 }
 
@@ -167,7 +167,7 @@ fn a_service_query_is_all_of_its_arguments() {
         assert_eq!(rendering.missing, [expected].into(), "{arguments}");
         assert_eq!(rendering.output.unwrap(), b"[]");
     }
-    let error = Bench::new().error("{{ service(name=\"web\", status=\"passng\") }}");
+    let error = Bench::new().error("{{ service(name=\"web\", status=\"pass\" ~ \"ng\") }}");
     assert_eq!(error.hint.as_deref(), Some("did you mean `passing`?"));
     assert!(Bench::new().error("{{ service(name=\"web\", tag=1) }}").message.contains("must be text, not a number"));
 }

@@ -25,6 +25,21 @@ fn misspelt_names_are_found_before_a_render() {
         ("{{ [] | sort_by }}", 9, "filter `sort_by` needs `attribute=`", ""),
         ("{{ key(path=\"a\", registry=\"mian\") }}", 4, "there is no registry `mian`", "did you mean `main`?"),
         ("{{ key(path=\"a/../b\") }}", 13, "`a/../b` is no path: a path has no `.` or `..` segments", ""),
+        ("{{ ls(path=\"a\", kind=\"key\") }}", 22, "`kind` cannot be `key`", "did you mean `keys`?"),
+        ("{{ service(name=\"a\", status=\"up\") }}", 29, "`status` cannot be `up`", "it is one of `passing`"),
+        (
+            "{{ service(name=\"a\", status=\"passing,warning\") }}",
+            29,
+            "`status` cannot be `passing,warning`",
+            "several are a list: `status=[\"passing\", \"warning\"]`",
+        ),
+        ("{{ service(name=\"a\", status=[\"passing\", \"wrning\"]) }}", 41, "`wrning`", "did you mean `warning`?"),
+        (
+            "{{ service(name=\"blue.web@dc1\") }}",
+            17,
+            "`blue.web@dc1` is no name of a service: it holds `@`",
+            "`datacenter=` after `@`",
+        ),
         ("{{ __tera_context }}", 4, "`__tera_context` is refused: it writes out every value", ""),
         (
             "{% include \"liveconf/nginx/upsteam.tera\" %}",
