@@ -66,7 +66,8 @@ impl Common {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Job without a configuration file")]
 pub(super) struct JobArgs {
-    /// A registry: `file:registry.yaml`, `etcd:http://127.0.0.1:2379`, or `NAME=KIND:ADDRESS` where there are several
+    /// A registry: `file:registry.yaml`, `consul:http://127.0.0.1:8500`, `etcd:http://127.0.0.1:2379`, or
+    /// `NAME=KIND:ADDRESS` where there are several
     #[arg(long = "registry", global = true, value_name = "KIND:ADDRESS")]
     registries: Vec<String>,
     /// A template and the file that it is rendered to; can be given several times

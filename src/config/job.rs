@@ -122,7 +122,10 @@ impl Flags {
             self.number("--registry");
             self.problem(
                 "no `KIND:ADDRESS`",
-                Some("such as `file:registry.yaml` or `etcd:http://127.0.0.1:2379`".into()),
+                Some(
+                    "such as `file:registry.yaml`, `consul:http://127.0.0.1:8500` or `etcd:http://127.0.0.1:2379`"
+                        .into(),
+                ),
             );
             return None;
         };

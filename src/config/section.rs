@@ -133,6 +133,17 @@ impl<'a> Section<'a> {
         None
     }
 
+    /// Warns of a variable of the ecosystem that is set, that is one of `values` if there are any, and that does nothing
+    /// here. A shell may have set it for other programs.
+    pub fn ignores(&self, variable: &str, values: &[&str], hint: &str) {
+        let reading = self.field.reading;
+        let is_one = |value: &String| !value.is_empty() && (values.is_empty() || values.contains(&value.as_str()));
+        let message = format!("`{variable}` is set, and does nothing here");
+        if reading.environment.get(variable).is_some_and(is_one) && !reading.has_warned(&message) {
+            self.field.warn(Complaint::new(message).hint(hint));
+        }
+    }
+
     /// Notes a problem at the value of `key`, or at the section itself when the key is absent.
     pub fn problem(&mut self, key: &str, message: impl Into<String>, hint: Option<String>) {
         let field = self.field(key).unwrap_or(self.field);

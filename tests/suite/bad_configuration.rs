@@ -1,5 +1,7 @@
 //! What a wrong configuration gets: exit code 2, the place, what to do, and nothing touched.
 
+#[cfg(feature = "consul")]
+use crate::support::liveconf::run_to_end;
 use crate::support::liveconf::{Job, Output};
 
 /// One registry, one target, one template, with lines of its own in each.
@@ -148,4 +150,25 @@ fn a_bad_command_line() {
 fn a_target_that_is_not_there() {
     let job = job(&config("", "", ""), "x");
     job.run(&["once", "--target", "wbe"]).assert_code(2).assert_says(&["`wbe`", "web"]);
+}
+
+#[cfg(feature = "consul")]
+#[test]
+fn variables_of_consul_that_do_nothing_are_told() {
+    let config = "registries: {main: {consul: {}}}\ntargets: {app: {templates: [{content: x, dest: out}]}}\n";
+    let job = Job::new(config);
+    let check = |variables: &[(&str, &str)]| {
+        let mut command = job.command(&["check"]);
+        command.envs(variables.iter().copied());
+        let output = run_to_end(command);
+        output.assert_code(0);
+        output.stderr
+    };
+    let told = check(&[("CONSUL_HTTP_AUTH", "me:canary"), ("CONSUL_HTTP_SSL_VERIFY", "false")]);
+    for variable in ["CONSUL_HTTP_AUTH", "CONSUL_HTTP_SSL_VERIFY"] {
+        assert!(told.contains(&format!("`{variable}` is set, and does nothing here")), "{told}");
+    }
+    assert!(!told.contains("canary"), "{told}");
+    let silent = check(&[("CONSUL_HTTP_AUTH", ""), ("CONSUL_HTTP_SSL_VERIFY", "true")]);
+    assert!(!silent.contains("does nothing"), "{silent}");
 }

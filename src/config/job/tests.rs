@@ -61,7 +61,7 @@ fn wrong_flags_are_named() {
         ..Job::default()
     };
     let expected = [
-        "command line: --registry: no `KIND:ADDRESS` (such as `file:registry.yaml` or `etcd:http://127.0.0.1:2379`)",
+        "command line: --registry: no `KIND:ADDRESS` (such as `file:registry.yaml`, `consul:http://127.0.0.1:8500` or `etcd:http://127.0.0.1:2379`)",
         "command line: --registry file: a second registry is called `file` (name one of them, as in `--registry other=file:b`)",
         "command line: --template in.tera: no `SOURCE:DESTINATION` (write both files, as in `in.tera:out.conf`)",
         "command line: --template a:b:c: no `SOURCE:DESTINATION` (a name that holds a `:` needs a configuration file)",

@@ -192,6 +192,9 @@ pub(super) fn decode(section: &mut Section<'_>) -> Option<Arc<dyn Registry>> {
         *flag = section.flag(key).unwrap_or(false);
     }
     decode_clocks(section, &mut config.clocks);
+    section.ignores("CONSUL_HTTP_AUTH", &[], "no user and password are sent: use a token");
+    let unverified = ["0", "f", "F", "false", "FALSE", "False"];
+    section.ignores("CONSUL_HTTP_SSL_VERIFY", &unverified, "certificates are always verified: give `ca_file`");
     if !usable {
         return None;
     }
