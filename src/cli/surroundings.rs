@@ -23,6 +23,12 @@ pub(super) fn missing(plan: &Plan) -> Vec<String> {
         if let Reload::Command(command) = &target.reload {
             commands.push(("reload".to_owned(), command));
         }
+        if let Reload::Systemd(unit) = &target.reload
+            && find_program(&unit.systemctl).is_none()
+        {
+            let program = &unit.systemctl;
+            note(format!("the program `{program}` of its reload is not there\n  hint: {}", advice(program)));
+        }
         for (name, command) in commands {
             if let Some(program) = absent(command) {
                 note(format!("the program `{program}` of its {name} is not there\n  hint: {}", advice(program)));

@@ -1,19 +1,16 @@
-//! Commands of a target: `check`, `verify` and `reload`.
+//! Commands of a target: `check` and `verify`, and what `reload` runs.
 
-use std::str::FromStr;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
-
 use super::field::Field;
-use super::model::{Check, Command, Placeholder, Program, Reload, When};
+use super::model::{Check, Command, Placeholder, Program, When};
 use super::placeholder::Scope;
 use super::problem::Complaint;
 use super::section::Section;
 use super::shell;
 
 /// How long a command may take unless something else is said.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Reads `check` or `verify`: a list of arguments, or a mapping with `command` or `shell`.
 pub(super) fn check(field: Field<'_>, scope: Scope<'_>) -> Option<Check> {
@@ -51,43 +48,8 @@ pub(super) fn looks_at_staged(check: &Check) -> bool {
         .any(|placeholder| matches!(placeholder, Placeholder::Staged(_)))
 }
 
-/// Reads `reload`.
-pub(super) fn reload(field: Field<'_>, scope: Scope<'_>) -> Option<Reload> {
-    let scope = Scope { staged: false, wrapper: false, ..scope };
-    if !field.is_map() {
-        return match field.node.text() {
-            Some("none") => Some(Reload::None),
-            _ => field.misfit(
-                "`none` or a mapping",
-                Some("write `{signal: HUP, pid_file: ...}`, `{command: [...]}` or `{shell: \"...\"}`".into()),
-            ),
-        };
-    }
-    let mut section = field.section()?;
-    let signal = section.field("signal");
-    let pid_file = section.field("pid_file");
-    if let Some(signal) = signal {
-        for other in ["command", "shell", "timeout"] {
-            if section.has(other) {
-                section.problem(other, format!("`signal` and `{other}` exclude each other"), None);
-            }
-        }
-        let signal = parse_signal(signal);
-        let pid_file = section.required("pid_file").and_then(Field::path);
-        return Some(Reload::Signal { signal: signal?, pid_file: pid_file? });
-    }
-    if pid_file.is_some() {
-        section.problem("pid_file", "`pid_file` goes with `signal`", Some("write `signal: HUP`".into()));
-    }
-    let command = command(&mut section, scope);
-    if pid_file.is_none() && !section.has("command") && !section.has("shell") {
-        section.problem("signal", "`signal`, `command` or `shell` is missing", None);
-    }
-    command.map(Reload::Command)
-}
-
 /// Reads `command` or `shell`, and `timeout`. The caller says what is missing when neither is there.
-fn command(section: &mut Section<'_>, scope: Scope<'_>) -> Option<Command> {
+pub(super) fn command(section: &mut Section<'_>, scope: Scope<'_>) -> Option<Command> {
     let timeout = section.or("timeout", TIMEOUT, Field::nonzero_duration);
     let program = match (section.field("command"), section.field("shell")) {
         (Some(_), Some(shell)) => shell.complain(Complaint::new("`command` and `shell` exclude each other")),
@@ -144,15 +106,6 @@ fn wrapper(field: Field<'_>, scope: Scope<'_>) -> Option<Vec<Placeholder>> {
 /// The system takes no text that holds a zero byte.
 fn without_nul(field: Field<'_>, text: &str) -> Option<()> {
     if text.contains('\0') { field.complain(Complaint::new("a command cannot hold a zero byte")) } else { Some(()) }
-}
-
-fn parse_signal(field: Field<'_>) -> Option<Signal> {
-    let text = field.expanded("the name of a signal")?.to_ascii_uppercase();
-    let name = if text.starts_with("SIG") { text } else { format!("SIG{text}") };
-    match Signal::from_str(&name) {
-        Ok(signal) => Some(signal),
-        Err(_) => field.misfit("the name of a signal", Some("such as `HUP`, `USR1` or `USR2`".into())),
-    }
 }
 
 fn references(program: &Program) -> Box<dyn Iterator<Item = &Placeholder> + '_> {

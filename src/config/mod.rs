@@ -22,6 +22,7 @@ mod load;
 mod locate;
 mod placeholder;
 mod registries;
+mod reload;
 mod shell;
 mod state;
 mod target;
@@ -36,8 +37,8 @@ mod units;
 pub use job::{Job, from_job};
 pub use load::load;
 pub use model::{
-    Check, Command, Config, Delimiters, Gather, Guard, Limits, LogConfig, LogFormat, NamedRegistry, Owner, Placeholder,
-    Program, Reload, Target, Template, TemplateSource, Wait, When,
+    Action, Check, Command, Config, Delimiters, Gather, Guard, Limits, LogConfig, LogFormat, NamedRegistry, Owner,
+    Placeholder, Program, Reload, Target, Template, TemplateSource, Unit, Wait, When,
 };
 pub use options::LoadOptions;
 pub use problem::{Problem, describe, describe_as};

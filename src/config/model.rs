@@ -211,8 +211,51 @@ pub enum Reload {
         /// The file that holds the pid, absolute.
         pid_file: PathBuf,
     },
+    /// A unit of systemd.
+    Systemd(Unit),
     /// A program that exits 0.
     Command(Command),
+}
+
+/// A unit of systemd that is told by `systemctl`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Its name with its suffix, such as `nginx.service`.
+    pub name: String,
+    /// What it is told.
+    pub action: Action,
+    /// The program that tells it.
+    pub systemctl: String,
+    /// Whether it belongs to our own user's manager, and not to the system's.
+    pub user: bool,
+    /// How long the job may take.
+    pub timeout: Duration,
+}
+
+/// What a unit is told: a verb of systemctl(1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Reload; one that cannot is a failure.
+    Reload,
+    /// Stop and start.
+    Restart,
+    /// Reload where it can, else stop and start.
+    ReloadOrRestart,
+}
+
+impl Action {
+    /// Each with its verb.
+    pub const NAMES: [(&'static str, Self); 3] =
+        [("reload", Self::Reload), ("restart", Self::Restart), ("reload-or-restart", Self::ReloadOrRestart)];
+
+    /// The verb, in the form that leaves a unit alone that does not run.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Reload => "reload",
+            Self::Restart => "try-restart",
+            Self::ReloadOrRestart => "try-reload-or-restart",
+        }
+    }
 }
 
 /// When a change is applied: SEMANTICS "wait" and "gather".

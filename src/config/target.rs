@@ -9,6 +9,7 @@ use super::guard;
 use super::model::{Check, Gather, Guard, Reload, Target, Template, Wait};
 use super::placeholder::Scope;
 use super::problem::Complaint;
+use super::reload;
 use super::section::Section;
 use super::template::{self, Draft};
 use super::units;
@@ -55,7 +56,7 @@ pub(super) fn read<'a>(name: &str, section: &mut Section<'a>, additions: &mut [S
     let check = section.optional("check", |field| checked(field, scope));
     let verify = section.optional("verify", |field| command::check(field, Scope { staged: false, ..scope }));
     let reload_field = section.field("reload");
-    let reload = reload_field.map_or(Some(Reload::None), |field| command::reload(field, scope));
+    let reload = reload_field.map_or(Some(Reload::None), |field| reload::read(field, scope));
     for key in ["verify", "confirm"] {
         if section.has(key) {
             section.problem(key, format!("`{key}` is not supported by this version yet"), None);

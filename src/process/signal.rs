@@ -126,6 +126,11 @@ pub fn find(path: &Path) -> Result<Process, SignalError> {
     Ok(Process { pid, handle, started: seen.started })
 }
 
+/// Whether the process with this id surely started after `moment`; false where that cannot be told.
+pub fn started_after(pid: i32, moment: BootTime) -> bool {
+    pid > 0 && Stat::read(pid).is_ok_and(|seen| !seen.ended && seen.started > moment)
+}
+
 impl Process {
     /// Its id.
     pub fn id(&self) -> i32 {

@@ -29,6 +29,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("delimiters", "`delimiters`"),
     ("check", "`check`"),
     ("reload", "`reload`"),
+    ("systemd", "`systemd`"),
     ("guard", "`guard`"),
 ];
 
@@ -76,6 +77,7 @@ fn every_key_that_is_read_is_explained_and_no_other() {
     let asked = Section::asked(|| {
         assert_eq!(example().targets.len(), 2);
         configuration_of(&with("consul", "strict: false"));
+        configuration_of(&with("systemd", ""));
     });
     for (section, heading) in SECTIONS {
         let read: BTreeSet<&str> = asked.iter().filter(|(of, _)| of == section).map(|(_, key)| key.as_str()).collect();
@@ -102,14 +104,18 @@ fn with(section: &str, line: &str) -> String {
     let nested =
         if ["env", "limits", "log"].contains(&section) { format!("{section}: {{{line}}}") } else { String::new() };
     let base = if line.starts_with("registries:") || line.starts_with("targets:") { "" } else { own("") };
+    let reload = if section == "systemd" {
+        format!("systemd: {{unit: a, {line}}}")
+    } else {
+        format!("command: [b], {}", own("reload"))
+    };
     format!(
         "{base}\n{nested}\nregistries: {{main: {{{registry}}}}}\ntargets:\n  nginx:\n    {}\n    templates: \
          [{{src: in, dest: /out, {} {delimiters}}}]\n    check: {{command: [a, '{{staged}}'], {}}}\n    reload: \
-         {{command: [b], {}}}\n    guard: {{{}}}\n",
+         {{{reload}}}\n    guard: {{{}}}\n",
         own("nginx"),
         own("templates"),
         own("check"),
-        own("reload"),
         own("guard"),
     )
 }
@@ -213,13 +219,14 @@ fn every_reload_is_shown_and_can_be_configured() {
         kinds.insert(match &config.targets[0].reload {
             Reload::None => "none",
             Reload::Signal { .. } => "signal",
+            Reload::Systemd(_) => "systemd",
             Reload::Command(command) => match command.program {
                 Program::Arguments(_) => "command",
                 Program::Shell { .. } => "shell",
             },
         });
     }
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["command", "none", "shell", "signal"]);
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["command", "none", "shell", "signal", "systemd"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod command;
 mod signal;
+mod systemd;
 
 use crate::config::{Reload, Target};
 use crate::process::{BootTime, Context};
@@ -25,6 +26,7 @@ pub async fn reload(target: &Target, committed: Option<BootTime>, context: &Cont
     match &target.reload {
         Reload::None => Outcome::Taken,
         Reload::Signal { signal, pid_file } => signal::reload(*signal, pid_file, committed),
+        Reload::Systemd(unit) => systemd::reload(unit, committed, context).await,
         Reload::Command(command) => command::reload(target, command, context).await,
     }
 }

@@ -63,7 +63,15 @@ fn the_lines_of_the_unit_start_reload_and_stop_it() {
     );
     folder.write(
         "systemctl",
-        format!("#!/bin/sh\necho \"$@\" >> {0}/told\nkill -HUP $(cat {0}/nginx.pid)\n", folder.root().display()),
+        format!(
+            "#!/bin/sh
+             case \"$*\" in
+             *show*) printf 'LoadState=loaded\\nActiveState=active\\nMainPID=%s\\n' $(cat {0}/nginx.pid) ;;
+             *) kill -HUP $(cat {0}/nginx.pid); echo \"$@\" >> {0}/told ;;
+             esac
+            ",
+            folder.root().display()
+        ),
     );
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(folder.path("systemctl"), mode).unwrap();
@@ -80,7 +88,7 @@ fn the_lines_of_the_unit_start_reload_and_stop_it() {
     let mut daemon = start(command);
     consul.client().register(&instance("blue", blue.port(), &json!({})));
     wait_for_answer(front, "/", 200, "blue");
-    assert_eq!(scene.job.wait_for_lines("told", 1)[0], "try-reload-or-restart nginx");
+    assert_eq!(scene.job.wait_for_lines("told", 1)[0], "--no-ask-password try-reload-or-restart -- nginx.service");
 
     let reload = || {
         let hook = setting("ExecReload").replace("$MAINPID", &daemon.id().to_string());
