@@ -3,9 +3,7 @@
 mod access;
 mod answers;
 mod faults;
-mod link;
 mod links;
-mod proxy;
 mod random;
 mod rarities;
 mod services;

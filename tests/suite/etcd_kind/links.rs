@@ -9,10 +9,10 @@ use liveconf::registry::driver::drive;
 use liveconf::store::Store;
 
 use super::follow_at;
-use super::link::{Link, Quality};
 use crate::support::etcd::Etcd;
 use crate::support::etcd_client::put;
 use crate::support::follower::{key, prefix, registry};
+use crate::support::proxy::{Link, Proxy};
 
 #[test]
 fn a_reading_that_takes_longer_than_the_proof_of_life_does_not_end_its_session() {
@@ -23,10 +23,10 @@ fn a_reading_that_takes_longer_than_the_proof_of_life_does_not_end_its_session()
         client.put(&format!("/p/{number}"), &large);
         client.put(&format!("/q/{number}"), &large);
     }
-    let link = Link::start(etcd.port_of(0), Quality { bytes_per_second: 250_000, ..Quality::default() });
+    let link = Proxy::with(etcd.port_of(0), Link { bytes_per_second: 250_000, ..Link::default() });
     // A stream that is silent for 0.9 s is given up, and the reading takes 3 s.
     let queries = [prefix("p"), prefix("q"), key("k")];
-    let follower = follow_at(&link.endpoint, "progress_interval: 300ms", queries);
+    let follower = follow_at(&link.endpoint(), "progress_interval: 300ms", queries);
     let begun = Instant::now();
     follower.expect(&key("k"), "absent");
     assert!(begun.elapsed() > Duration::from_secs(2), "the reading took {:?} only", begun.elapsed());
@@ -42,10 +42,10 @@ fn a_reading_that_takes_longer_than_the_proof_of_life_does_not_end_its_session()
 fn a_transaction_over_several_ranges_stays_whole_on_a_far_and_narrow_link() {
     let etcd = Etcd::start();
     let client = etcd.client();
-    let quality = Quality { delay: Duration::from_millis(100), bytes_per_second: 500_000, ..Quality::default() };
-    let link = Link::start(etcd.port_of(0), quality);
+    let far = Link { delay: Duration::from_millis(100), bytes_per_second: 500_000, ..Link::default() };
+    let link = Proxy::with(etcd.port_of(0), far);
     let names = ["a", "b", "c", "d"];
-    let follower = follow_at(&link.endpoint, "", names.map(key));
+    let follower = follow_at(&link.endpoint(), "", names.map(key));
     follower.expect(&key("d"), "absent");
     let before = follower.published();
     for round in 0..3 {
@@ -97,9 +97,9 @@ impl Log {
 fn flap(links: usize) -> (u64, Vec<String>) {
     let etcd = Etcd::start();
     etcd.client().put("/a", "1");
-    let quality = Quality { cut_after: Duration::from_millis(300), ..Quality::default() };
-    let links: Vec<_> = (0..links).map(|_| Link::start(etcd.port_of(0), quality)).collect();
-    let endpoints: Vec<_> = links.iter().map(|link| link.endpoint.as_str()).collect();
+    let brief = Link { lasts: Duration::from_millis(300), ..Link::default() };
+    let links: Vec<_> = (0..links).map(|_| Proxy::with(etcd.port_of(0), brief)).collect();
+    let endpoints: Vec<_> = links.iter().map(Proxy::endpoint).collect();
     let registry = registry("etcd", &format!("{{endpoints: [{}]}}", endpoints.join(", ")));
     let log = Log::default();
     let kept = log.keep();

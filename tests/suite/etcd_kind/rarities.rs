@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::proxy::{Proxy, WatchResponse};
 use super::{FAST, follow_at};
 use crate::support::etcd::Etcd;
 use crate::support::etcd_client::{Client, put};
+use crate::support::etcd_proxy::{Proxy, WatchResponse};
 use crate::support::follower::{Follower, key, prefix};
 
 /// Less than any clock that would mend what should not be broken, and long enough for a busy machine.

@@ -11,6 +11,8 @@ pub mod consul_client;
 pub mod etcd;
 #[cfg(feature = "etcd")]
 pub mod etcd_client;
+#[cfg(feature = "etcd")]
+pub mod etcd_proxy;
 pub mod follower;
 pub mod folder;
 pub mod haproxy;
@@ -19,6 +21,8 @@ pub mod liveconf;
 pub mod nginx;
 pub mod port;
 pub mod process;
+#[allow(dead_code, reason = "the matrix of faults uses all of it")]
+pub mod proxy;
 pub mod reader;
 pub mod runtime;
 pub mod seed;

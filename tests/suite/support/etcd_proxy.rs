@@ -18,8 +18,8 @@ use tonic::server::StreamingService;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::support::port;
-use crate::support::runtime::runtime;
+use super::port;
+use super::runtime::runtime;
 
 /// What the server says on the watch stream; events are passed on as they are.
 #[derive(Clone, PartialEq, Message)]
