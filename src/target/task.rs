@@ -22,8 +22,9 @@ use crate::store::Reader;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a target waits for answers before the log says what for.
 const SAY_WAITING: Duration = Duration::from_secs(5);
-/// The least pause before another try where only the operator can help.
-const SELDOM: Duration = Duration::from_secs(30);
+/// The longest pause before another try of an apply, whatever `retry` says: a disk that has room again, or that may be
+/// written again, is found within that time. Where only the operator can help no pause is shorter than the longest.
+const LONGEST: Duration = Duration::from_secs(30);
 /// How much a pause before another try is shortened at random.
 pub const RETRY_JITTER: f64 = 0.2;
 
@@ -83,7 +84,7 @@ impl Task {
         let target = applier.target();
         Self {
             schedule: Schedule::new(target),
-            apply: Retries::new(target.retry),
+            apply: Retries::new((target.retry.0.min(LONGEST), target.retry.1.min(LONGEST))),
             reload: Retries::new(target.retry),
             state: watch::Sender::new(State { phase: Phase::Waiting(BTreeSet::new()), held: Vec::new() }),
             waiting: Some(Waiting::default()),
@@ -226,7 +227,7 @@ impl Task {
         let pause = match failure.retry() {
             Retry::OnChange => None,
             Retry::Later => Some(self.apply.backoff.next_pause()),
-            Retry::Seldom => Some(self.apply.backoff.next_pause().max(SELDOM)),
+            Retry::Seldom => Some(self.applier.target().retry.1.min(LONGEST)),
         };
         self.apply.at = pause.map(|pause| at + pause);
         let reason = failure.to_string();
