@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Hashes;
+use crate::protection::Protection;
 
 /// The version of the files that this program writes and understands.
 const VERSION: u32 = 1;
@@ -159,6 +160,7 @@ impl Records {
     pub fn owed(&self, target: &str, hashes: &Hashes, unchanged: bool) -> Owed {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if !known.contains_key(target)
+            && !Protection::Owed.is_off()
             && let Some(state) = self.read(target)
         {
             known.insert(target.to_owned(), Known { state, is_written: true });

@@ -12,9 +12,10 @@ use super::destination::{Destination, Folder, mount_point};
 use super::error::{ApplyError, Subject};
 use super::metadata::Metadata;
 use super::placeholder::Paths;
-use super::write::{Placed, Temporary, overwrite, scratch, sync_folder};
+use super::write::{Placed, Temporary, overwrite, scratch, sync_folder, truncate};
 use crate::config::{Target, Template};
 use crate::process::{BootTime, Context};
+use crate::protection::Protection;
 
 /// Every file of a target, found unchanged or written beside its destination: complete, on the disk, with its final
 /// owner and mode, and not visible yet. Dropping it removes what was written.
@@ -227,6 +228,9 @@ impl File {
             {
                 tracing::info!(file = %template.dest.display(), "put owner and mode of the file right");
             }
+            None
+        } else if Protection::Staging.is_off() {
+            truncate(&destination, bytes).map_err(failed("write into the file"))?;
             None
         } else {
             if template.backup {

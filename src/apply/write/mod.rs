@@ -305,6 +305,13 @@ fn transfer(from: &File, to: &File) -> io::Result<u64> {
     }
 }
 
+/// Writes into a destination as a program without [`Protection::Staging`](crate::protection::Protection::Staging) would.
+pub(super) fn truncate(destination: &Destination, bytes: &[u8]) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    File::from(rustix::fs::openat(&destination.folder.handle, &destination.name, flags, mode)?).write_all(bytes)
+}
+
 /// Makes the names in a folder last. A file system that cannot sync folders is not asked again.
 pub(super) fn sync_folder(folder: &Folder) -> io::Result<()> {
     match rustix::fs::fsync(&folder.handle) {
