@@ -15,6 +15,7 @@
 #[allow(dead_code, unreachable_pub, reason = "the suite uses the rest")]
 mod support;
 
+mod alone;
 #[allow(dead_code, reason = "rows come one after the other")]
 mod pace;
 mod rows;

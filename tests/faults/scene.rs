@@ -1,7 +1,7 @@
 //! What most rows look at: keys that all carry the generation that they were written in, a file that shows them all, and
 //! a program that reads the file when it is told to.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -13,13 +13,16 @@ use crate::support::{SOON, poll_until};
 /// Keys of a generation. Consul takes 64 operations in a transaction.
 pub(crate) const KEYS: usize = 40;
 
+/// The registry of a scene that has a file for one.
+const REGISTRY: &str = "registry/registry.yaml";
+
 /// The file.
 pub(crate) const FILE: &str = "out/app.conf";
 
 /// One registry, one file, one program.
 pub(crate) struct Scene {
     pub(crate) job: Job,
-    _program: Process,
+    program: Option<Process>,
 }
 
 impl Scene {
@@ -44,15 +47,47 @@ targets:
         job.write(
             "program",
             format!(
-                "trap 'cat {FILE} > .served; mv .served served; echo >> reloads' HUP\n\
+                "trap 'echo >> reloads; cat {FILE} > .served; mv .served served' HUP\n\
                  echo $$ > .pid; mv .pid program.pid\nwhile :; do sleep 0.02; done\n"
             ),
         );
+        let mut scene = Self { job, program: None };
+        scene.start_program();
+        scene
+    }
+
+    /// With a file for a registry that holds the first generation, and changes that go at once.
+    pub(crate) fn with_file(target: &str) -> Self {
+        let scene = Self::new(
+            &format!("file: {{path: {REGISTRY}}}"),
+            &format!("    wait: 0\n    reload_interval: 0\n{target}"),
+        );
+        scene.change(1);
+        scene
+    }
+
+    /// Writes a generation into the file that is the registry.
+    pub(crate) fn change(&self, number: u64) {
+        self.change_to(&number.to_string());
+    }
+
+    /// The same with another value for all keys.
+    pub(crate) fn change_to(&self, value: &str) {
+        let lines: String = (0..KEYS).map(|key| format!("  \"{key:02}\": \"{value}\"\n")).collect();
+        self.job.write(REGISTRY, format!("app:\n{lines}"));
+    }
+
+    /// Starts the program that reads the file, and waits until it can be told to.
+    pub(crate) fn start_program(&mut self) {
         let mut program = bound(Signal::SIGKILL, "sh");
-        program.arg("program").current_dir(job.folder().root());
-        let program = Process::start(program);
-        job.wait_for_lines("program.pid", 1);
-        Self { job, _program: program }
+        program.arg("program").current_dir(self.job.folder().root());
+        let program = self.program.insert(Process::start(program));
+        self.job.wait_for("program.pid", &format!("{}\n", program.id()));
+    }
+
+    /// Ends that program; its pid file stays.
+    pub(crate) fn end_program(&mut self) {
+        self.program = None;
     }
 
     /// The keys of a generation with their values, to be written in one transaction.
@@ -90,6 +125,18 @@ targets:
         Ok(())
     }
 
+    /// Whether they do within this time.
+    pub(crate) fn comes_to(&self, within: Duration, number: u64) -> Result<(), String> {
+        let deadline = Instant::now() + within;
+        loop {
+            match self.shows(number) {
+                Err(reason) if Instant::now() > deadline => return Err(format!("after {within:?}: {reason}")),
+                Err(_) => std::thread::sleep(Duration::from_millis(5)),
+                Ok(()) => return Ok(()),
+            }
+        }
+    }
+
     /// Waits until they do.
     #[track_caller]
     pub(crate) fn wait_for(&self, number: u64) {
@@ -105,6 +152,23 @@ targets:
     /// How often the program was told to read the file.
     pub(crate) fn reloads(&self) -> usize {
         self.job.read("reloads").unwrap_or_default().lines().count()
+    }
+
+    /// The generation that the file shows.
+    pub(crate) fn shown(&self) -> Option<u64> {
+        self.job.read(FILE).as_deref().and_then(Self::generation_of)
+    }
+
+    /// The generation that the program shows.
+    pub(crate) fn served(&self) -> Option<u64> {
+        self.job.read("served").as_deref().and_then(Self::generation_of)
+    }
+
+    /// Fails unless there is nothing beside the file.
+    #[track_caller]
+    pub(crate) fn assert_nothing_left(&self) {
+        let names = self.job.folder().names("out");
+        assert!(names.iter().all(|name| !name.starts_with('.')), "{names:?}");
     }
 
     /// A reader that looks whether the file ever shows anything but a whole generation.

@@ -14,7 +14,6 @@
 )]
 mod support;
 
-mod atomic;
 mod bad_configuration;
 mod bad_data;
 #[cfg(feature = "etcd")]

@@ -1,3 +1,6 @@
 //! The rows, by what the fault strikes.
 
+mod disk;
+mod killed;
 mod start;
+mod system_calls;

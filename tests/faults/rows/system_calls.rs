@@ -125,8 +125,9 @@ fn is_staged(line: &str) -> bool {
     line.contains("O_EXCL") && line.contains("/out>, \".a.conf")
 }
 
+/// liveconf was ended by `kill -9` at every system call of an apply: every reader found whole files, and the next start finished the work and left nothing behind.
 #[test]
-fn killed_at_every_system_call_of_an_apply() {
+fn row_01_killed_at_every_system_call_of_an_apply() {
     let mut scene = Scene::new();
     scene.job.run(&["once"]).assert_code(0);
     scene.job.write("served", "a 0b 0");

@@ -42,13 +42,19 @@ impl Strace {
     /// Writes to `log` what a process does. With `hold`, calls of that name wait before they are made, so that there is
     /// time to end the process just there.
     pub fn attach(id: u32, log: PathBuf, hold: Option<(&str, Duration)>) -> Self {
+        let trace = format!("trace=!{OF_NO_EFFECT}");
+        let hold = hold.map(|(name, time)| format!("inject={name}:delay_enter={}", time.as_micros()));
+        let mut arguments = vec!["-e", &trace];
+        arguments.extend(hold.iter().flat_map(|hold| ["-e", hold]));
+        Self::with(id, log, &arguments)
+    }
+
+    /// The same with arguments of strace that say what is written and what is made of it.
+    pub fn with(id: u32, log: PathBuf, arguments: &[&str]) -> Self {
         fs::write(&log, "").unwrap();
         // Without `--seccomp-bpf`: with it and a list of calls, strace 6.1 injects nothing.
         let mut command = bound(Signal::SIGKILL, find("strace"));
-        command.args(["-f", "-y", "-qq", "-s", "0", "-e", "signal=none", "-e", &format!("trace=!{OF_NO_EFFECT}")]);
-        if let Some((name, time)) = hold {
-            command.args(["-e", &format!("inject={name}:delay_enter={}", time.as_micros())]);
-        }
+        command.args(["-f", "-y", "-qq", "-s", "0", "-e", "signal=none"]).args(arguments);
         command.arg("-p").arg(id.to_string()).arg("-o").arg(&log).stderr(Stdio::inherit());
         let mut process = Process::start(command);
         let tracer = format!("TracerPid:\t{}", process.id());
@@ -103,6 +109,13 @@ impl Strace {
             calls.push(Call { name: name.into(), point: format!("{about} #{count}"), finished: is_finished(line) });
         }
         calls
+    }
+
+    /// The lines that it wrote and that hold all of these.
+    pub fn lines(&self, fragments: &[&str]) -> Vec<String> {
+        let text = fs::read_to_string(&self.log).unwrap();
+        let holds = |line: &&str| fragments.iter().all(|fragment| line.contains(fragment));
+        text.lines().filter(holds).map(str::to_owned).collect()
     }
 
     /// Ends it; the process goes on.
