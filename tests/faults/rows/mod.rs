@@ -2,5 +2,6 @@
 
 mod disk;
 mod killed;
+mod power;
 mod start;
 mod system_calls;
