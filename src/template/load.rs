@@ -13,7 +13,7 @@ use super::error::{ErrorKind, TemplateError};
 use super::read::Reading;
 use super::scan::{default_delimiters, scan};
 use super::source::Source;
-use super::{Environment, component, filter, function, message};
+use super::{Environment, component, filter, function, message, print};
 use crate::config::{Delimiters, Target, Template, TemplateSource};
 
 /// All templates of one target, parsed.
@@ -35,10 +35,10 @@ impl fmt::Debug for Templates {
 
 /// The sources of one target in one dialect.
 pub(super) struct Parsed {
-    dialect: Arc<Dialect>,
+    pub(super) dialect: Arc<Dialect>,
     /// Tera with those sources, and with those of other targets.
     pub(super) tera: Arc<Tera>,
-    sources: Vec<Source>,
+    pub(super) sources: Vec<Source>,
 }
 
 /// A way in which sources are written.
@@ -48,7 +48,7 @@ pub(super) struct Dialect {
     /// Whether block lines vanish.
     pub(super) trim: bool,
     /// Tera with everything but templates.
-    tera: Tera,
+    pub(super) tera: Tera,
 }
 
 impl Templates {
@@ -254,7 +254,9 @@ fn tera(delimiters: &Delimiters) -> tera::TeraResult<Tera> {
         comment_start: own(&delimiters.comment.0),
         comment_end: own(&delimiters.comment.1),
     })?;
-    tera.autoescape_on(Vec::<&str>::new());
+    // Nothing is escaped: this is where every value that is printed passes through.
+    tera.autoescape_on([""]);
+    tera.set_escape_fn(print::write);
     // A component of the user goes before a built-in one of the same name.
     tera.set_fallback_prefixes([FOLDER])?;
     function::register(&mut tera);

@@ -4,6 +4,7 @@
 //! So only messages that are known to hold none are passed on; of the others it is said what failed, not on what.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use super::error::{ErrorKind, Failure, Note, TemplateError, did_you_mean, undefined};
 use super::record::{Absent, Render};
@@ -149,6 +150,20 @@ pub(super) fn rendering(error: &tera::Error, sources: &[Source], entry: &Source,
     let mut located = located(report, sources, failure.kind, failure.message).hint(failure.hint);
     located.notes = notes(error, report, sources);
     located
+}
+
+/// A value that was refused when it was printed, at the place of its expression where that was found.
+pub(super) fn printing(
+    failure: Option<Failure>,
+    place: Option<(&Source, Range<usize>)>,
+    entry: &Source,
+) -> TemplateError {
+    let failure = failure.unwrap_or_else(|| Failure::new("a value cannot be printed"));
+    let error = match place {
+        Some((source, range)) => source.error(range, failure.kind, failure.message),
+        None => TemplateError::whole(&entry.file, failure.message, failure.kind),
+    };
+    error.hint(failure.hint)
 }
 
 /// What Tera itself complains about, without values.

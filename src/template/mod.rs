@@ -6,12 +6,14 @@
 //! source into tags and text, `check` and `component` find what is wrong with it (`foreign` knows the names of other
 //! languages), `rewrite` and `trim` change it before Tera sees it (`edit` keeps the way back to the places of the
 //! source). `render` runs Tera; the functions in `function` and the filters in `filter` look into the view and note in
-//! `record` what they asked. `message` turns what Tera reports into a [`TemplateError`].
+//! `record` what they asked. `print` looks at every value that is written, and `origin` says where one that is refused
+//! came from. `message` turns what Tera reports into a [`TemplateError`].
 //!
 //! # Invariants
 //!
 //! * Rendering is a function of template and view: no clock, no random order, no state between renders.
 //! * A value of a registry is data: it is never rendered again, and never part of an error.
+//! * No control character of a value reaches a file, but for the lines of one that has a line of its own.
 //! * An answer is converted for templates once, not for each render.
 //!
 //! A function is added in `function`, a filter in `filter`, a component in `templates/` and `builtin`.
@@ -28,6 +30,8 @@ mod function;
 mod literal;
 mod load;
 mod message;
+mod origin;
+mod print;
 mod read;
 mod record;
 mod render;

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,12 @@ pub(super) struct Render {
     pub(super) last_absent: Option<Absent>,
     /// Why a function of ours stopped the render.
     pub(super) failure: Option<Failure>,
+    /// Whether what is printed may have several lines.
+    pub(super) prints_lines: bool,
+    /// The bytes of all values that were printed.
+    pub(super) printed: u64,
+    /// The expression that is printed, in a render that is to find one: the number of its source, and where it stands.
+    pub(super) printing: Option<(usize, Range<usize>)>,
     deadline: Instant,
     timeout: Duration,
 }
@@ -97,6 +104,9 @@ pub(super) fn during<T>(
         absent: BTreeSet::new(),
         last_absent: None,
         failure: None,
+        prints_lines: false,
+        printed: 0,
+        printing: None,
         deadline: Instant::now() + timeout,
         timeout,
     };

@@ -26,6 +26,7 @@ impl Templates {
             return failed("templates", format!("the target has no template {index}"));
         };
         let source = parsed.source(*number);
+        let start = Instant::now();
         let mut output = Output::new(self.environment.limits.output, self.timeout);
         let (rendered, render) = record::during(Arc::clone(&self.environment), view.clone(), self.timeout, || {
             parsed.tera.render_to(&source.name, &tera::Context::new(), &mut output)
@@ -36,10 +37,20 @@ impl Templates {
             (_, Some(stopped)) => {
                 Err(TemplateError::whole(&source.file, stopped.message, stopped.kind).hint(stopped.hint))
             }
+            (Err(error), None) if is_of_print(&error) && render.failure.is_some() => {
+                let left = self.timeout.saturating_sub(start.elapsed());
+                let place = parsed.find_refused(&source.name, &self.environment, view, left);
+                Err(message::printing(render.failure.take(), place, source))
+            }
             (Err(error), None) => Err(message::rendering(&error, &parsed.sources_in_pieces(), source, &mut render)),
         };
         Rendering { reads: render.reads, missing: render.missing, output }
     }
+}
+
+/// Whether a render ended where a value was printed, of which Tera says nothing but that.
+fn is_of_print(error: &tera::Error) -> bool {
+    !matches!(error.kind(), tera::ErrorKind::RenderingError(_))
 }
 
 /// Where a render writes: it stops one that writes too much or takes too long.

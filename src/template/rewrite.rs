@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::edit::Edit;
 use super::filter::PRESENT;
 use super::function::TICK;
+use super::print::{LINES, ONE_LINE, of_lines};
 use super::scan::{Piece, PieceKind, Token, TokenKind};
 use crate::config::Delimiters;
 
@@ -23,8 +24,8 @@ pub(super) fn inclusion<'p>(source: &str, piece: &'p Piece) -> Option<(&'p Token
     }
 }
 
-/// The edits: includes name what they were resolved to, loops look at the clock, and `~` refuses what is undefined,
-/// for which it would write nothing.
+/// The edits: includes name what they were resolved to, loops look at the clock, `~` refuses what is undefined, for which
+/// it would write nothing, and what has a line of its own may print several.
 pub(super) fn edits(
     source: &str,
     pieces: &[Piece],
@@ -32,11 +33,17 @@ pub(super) fn edits(
     included: &HashMap<usize, String>,
 ) -> Vec<Edit> {
     let mut edits = Vec::new();
-    for piece in pieces {
+    let of_lines = of_lines(source, pieces);
+    for (index, piece) in pieces.iter().enumerate() {
         if let Some((token, _)) = inclusion(source, piece)
             && let Some(name) = included.get(&token.range.start)
         {
             edits.push(Edit { range: token.range.clone(), text: format!("\"{name}\"") });
+        }
+        if of_lines.contains(&index) {
+            let call = |name: &str| format!("{} {name}() {}", delimiters.variable.0, delimiters.variable.1);
+            edits.push(Edit::insert(piece.range.start, call(LINES)));
+            edits.push(Edit::insert(piece.range.end, call(ONE_LINE)));
         }
         if piece.keyword(source) == "for" {
             // The call takes the place of the tag for the white space that follows it.
@@ -132,9 +139,11 @@ mod tests {
             ("{{ \"~\" }} ~ ", "{{ \"~\" }} ~ "),
             ("{{ a ~ }}", "{{ a! ~ }}"),
         ] {
+            // Beside a text, so that it has no line of its own.
+            let (source, expected) = (format!("x{source}"), format!("x{expected}"));
             let delimiters = default_delimiters();
-            let pieces = scan(source, &delimiters).unwrap();
-            let edited = Edited::new(source, edits(source, &pieces, &delimiters, &HashMap::new()));
+            let pieces = scan(&source, &delimiters).unwrap();
+            let edited = Edited::new(&source, edits(&source, &pieces, &delimiters, &HashMap::new()));
             assert_eq!(edited.text.replace(" | __present", "!"), expected, "{source}");
         }
     }

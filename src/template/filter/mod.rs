@@ -76,11 +76,12 @@ pub(super) const FILTERS: &[Filter] = &[
     filter("unique", &[], &[], order::unique),
     filter("unique_by", &["attribute"], &[], order::unique_by),
     // What makes a value safe for its place in a file.
-    filter("haproxy_quote", &[], &[], place::haproxy_quote),
+    filter("haproxy_quote", &[], &["log_format"], place::haproxy_quote),
     filter("host", &[], &[], place::host),
     filter("ip", &[], &["version"], place::ip),
     filter("nginx_quote", &[], &[], place::nginx_quote),
     filter("port", &[], &[], place::port),
+    filter("shell_quote", &[], &[], place::shell_quote),
     filter("token", &[], &["extra"], place::token),
 ];
 

@@ -6,23 +6,25 @@ use std::net::{IpAddr, Ipv6Addr};
 use tera::Value;
 
 use super::super::arguments::Arguments;
+use super::super::error::Failure;
 use super::super::record::{Render, Stop};
-use super::{refused, text_of, wrong};
+use super::{text_of, wrong};
 
 /// An IP address, of `version=` 4 or 6 if that is given.
-pub(super) fn ip(value: &Value, arguments: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+pub(super) fn ip(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     let text = text_of(value, "ip")?;
-    let address: IpAddr = text.parse().map_err(|_| refused("ip", "it is no IP address"))?;
+    let refused = |why: &str| refused("ip", why, value, render);
+    let address: IpAddr = text.parse().map_err(|_| refused("it is no IP address"))?;
     match arguments.count("version")? {
-        Some(4) if !address.is_ipv4() => Err(refused("ip", "it is no IPv4 address")),
-        Some(6) if !address.is_ipv6() => Err(refused("ip", "it is no IPv6 address")),
+        Some(4) if !address.is_ipv4() => Err(refused("it is no IPv4 address")),
+        Some(6) if !address.is_ipv6() => Err(refused("it is no IPv6 address")),
         None | Some(4 | 6) => Ok(Value::from(address.to_string())),
         Some(_) => Err(arguments.refused("version", "it is 4 or 6")),
     }
 }
 
 /// A port from 1 to 65535.
-pub(super) fn port(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+pub(super) fn port(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     let number = match value.as_str() {
         Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
         Some(_) => None,
@@ -31,18 +33,21 @@ pub(super) fn port(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value
     };
     match number {
         Some(number) if number > 0 => Ok(Value::from(number)),
-        _ => Err(refused("port", "it is no port from 1 to 65535")),
+        _ => Err(refused("port", "it is no port from 1 to 65535", value, render)),
     }
 }
 
 /// A host name or an IP address; an IPv6 address comes out in brackets, so that a port can follow.
-pub(super) fn host(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+pub(super) fn host(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     let text = text_of(value, "host")?;
     let unwrapped = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     if let Ok(address) = unwrapped.unwrap_or(text).parse::<Ipv6Addr>() {
         return Ok(Value::from(format!("[{address}]")));
     }
-    if is_host_name(text) { Ok(Value::from(text)) } else { Err(refused("host", "it is no host name or address")) }
+    if is_host_name(text) {
+        return Ok(Value::from(text));
+    }
+    Err(refused("host", "it is no host name or address", value, render))
 }
 
 /// RFC 1123 names, with the underscore that real names have; IPv4 addresses are among them.
@@ -56,49 +61,81 @@ fn is_host_name(text: &str) -> bool {
     text.len() <= 253 && text.strip_suffix('.').unwrap_or(text).split('.').all(label)
 }
 
-/// A word that needs no quotes anywhere: letters, digits, `.`, `_`, `-`, and the characters in `extra=`.
+/// A word that needs no quotes anywhere: letters, digits, `.`, `_`, `-`, and the characters in `extra=`. A text does not
+/// begin with `-`, so that no program takes it for an option.
 pub(super) fn token(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     let extra = arguments.text("extra", render)?.unwrap_or_default();
-    let printed;
     let text = match value.as_str() {
         Some(text) => text,
-        None if value.is_number() => {
-            printed = value.to_string();
-            &printed
-        }
+        None if value.is_number() => return Ok(Value::from(value.to_string())),
         None => return Err(wrong(value, "token", "text or a number")),
     };
     let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c) || extra.contains(c);
-    if !text.is_empty() && text.chars().all(fits) {
+    let why = if text.is_empty() || !text.chars().all(fits) {
+        "it is empty or has other characters than letters, digits, `.`, `_` and `-`"
+    } else if text.starts_with('-') && text.parse::<f64>().is_err() {
+        "it begins with `-`, as options do"
+    } else {
         return Ok(Value::from(text));
-    }
-    Err(refused("token", "it is empty or has other characters than letters, digits, `.`, `_` and `-`"))
+    };
+    Err(refused("token", why, value, render))
 }
 
-/// A text in double quotes for nginx, which reads `\"` and `\\` in them. A `$` would begin a variable and cannot be
-/// escaped, so it is refused, as control characters are.
-pub(super) fn nginx_quote(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
-    let text = printable(value, "nginx_quote")?;
+/// A text in double quotes for nginx, which reads `\"`, `\\`, `\t`, `\r` and `\n` in them (`ngx_conf_read_token`). A `$`
+/// would begin a variable and cannot be escaped, so it is refused, as control characters are.
+pub(super) fn nginx_quote(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let text = printable(value, "nginx_quote", render)?;
     if text.contains('$') {
-        return Err(refused("nginx_quote", "it holds a `$`, which nginx would read as a variable"));
+        return Err(refused("nginx_quote", "it holds a `$`, which nginx would read as a variable", value, render));
     }
     Ok(Value::from(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))))
 }
 
 /// A text in single quotes for `HAProxy`, in which nothing has a meaning (configuration manual, 2.2). A single quote
-/// in it and control characters are refused.
-pub(super) fn haproxy_quote(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
-    let text = printable(value, "haproxy_quote")?;
+/// in it and control characters are refused. A `%` begins an expression where a log format is taken (8.2.4), such as
+/// `%[env(NAME)]`, and is a `%` elsewhere: `log_format=` says which of the two it is.
+pub(super) fn haproxy_quote(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let text = printable(value, "haproxy_quote", render)?;
     if text.contains('\'') {
-        return Err(refused("haproxy_quote", "it holds a single quote"));
+        return Err(refused("haproxy_quote", "it holds a single quote", value, render));
     }
-    Ok(Value::from(format!("'{text}'")))
+    let is_format = match arguments.value("log_format")? {
+        None if text.contains('%') => {
+            let hint =
+                "`log_format=true` doubles it, for a place that takes a log format; `log_format=false` lets it be";
+            let why = "it holds a `%`, which begins an expression in a log format";
+            return Err(refusal("haproxy_quote", why, value, render).hint(hint).into());
+        }
+        None => false,
+        Some(_) => arguments.flag("log_format")?,
+    };
+    Ok(Value::from(if is_format { format!("'{}'", text.replace('%', "%%")) } else { format!("'{text}'") }))
 }
 
-fn printable<'v>(value: &'v Value, filter: &str) -> Result<&'v str, Stop> {
+/// A text in single quotes for a POSIX shell, in which nothing has a meaning; a single quote in it stands outside of
+/// them, behind a backslash (POSIX.1, XCU 2.2.2). Control characters are refused, but for a tab.
+pub(super) fn shell_quote(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let text = text_of(value, "shell_quote")?;
+    if text.chars().any(|c| c.is_control() && c != '\t') {
+        return Err(refused("shell_quote", "it holds a control character", value, render));
+    }
+    Ok(Value::from(format!("'{}'", text.replace('\'', "'\\''"))))
+}
+
+fn printable<'v>(value: &'v Value, filter: &str, render: &Render) -> Result<&'v str, Stop> {
     let text = text_of(value, filter)?;
     if text.chars().any(char::is_control) {
-        return Err(refused(filter, "it holds a control character"));
+        return Err(refused(filter, "it holds a control character", value, render));
     }
     Ok(text)
+}
+
+/// The failure of a filter whose input may not stand in its place, with where that came from.
+fn refusal(filter: &str, why: &str, value: &Value, render: &Render) -> Failure {
+    let origin = render.origin(value).map(|origin| format!(": {origin}")).unwrap_or_default();
+    Failure::new(format!("`{filter}` refuses what it was given: {why}{origin}"))
+}
+
+fn refused(filter: &str, why: &str, value: &Value, render: &Render) -> Stop {
+    refusal(filter, why, value, render).into()
 }

@@ -52,7 +52,9 @@ pub(super) fn line(value: &Value, arguments: &Arguments<'_>, render: &Render) ->
         return Err(Failure::of(ErrorKind::Limit, "the output is over `limits.output`").into());
     }
     let content = output.trim_end_matches(['\n', '\r']);
-    Ok(Value::from(if output.is_empty() { String::new() } else { format!("{content}{newline}") }))
+    let line = if output.is_empty() { String::new() } else { format!("{content}{newline}") };
+    // Every value in it was looked at when it was printed.
+    Ok(Value::from(line).mark_safe())
 }
 
 /// What it was given; undefined was refused before.

@@ -11,6 +11,7 @@ use tera::{Kwargs, State, Tera, TeraResult, Value};
 
 use super::arguments::Arguments;
 use super::error::Failure;
+use super::print;
 use super::record::{self, PLACEHOLDER, Render, Stop};
 use crate::registry::{Answer, Asked, Query};
 
@@ -149,8 +150,9 @@ pub(super) fn register(tera: &mut Tera) {
     tera.register_function(TICK, |_: Kwargs, _: &State| {
         record::with(|render| render.check_deadline().map_err(|failure| fail(render, failure)))
             .unwrap_or(Ok(()))
-            .map(|()| Value::from(""))
+            .map(|()| Value::none())
     });
+    print::register(tera);
 }
 
 /// Notes why the render stops; Tera carries only text.

@@ -20,6 +20,10 @@ fn no_error_holds_a_value() {
         "(v ~ \" \") | token",
         "(v ~ \"$\") | nginx_quote",
         "(v ~ \"'\") | haproxy_quote",
+        "(v ~ \"%\") | haproxy_quote",
+        "(v ~ k0) | shell_quote",
+        "v ~ k0",
+        "(v ~ \";\") | token",
         "v | from_json",
         "(v ~ \": [\") | from_yaml",
         "(\"[\" ~ v) | from_yaml",
@@ -78,11 +82,12 @@ fn no_error_holds_a_value() {
         let source = format!(
             "{{% component c(x: integer) %}}{{{{ x }}}}{{% endcomponent %}}\n\
              {{% set v = key(path=\"secret\") %}}\n{{% set n = key(path=\"number\") | int %}}\n\
-             {{% set m = {{\"a\": v}} %}}{{% set k = (\"{{\\\"\" ~ v ~ \"\\\": {{}}}}\") | from_json %}}\n{{{{ {expression} }}}}\n"
+             {{% set m = {{\"a\": v}} %}}{{% set k0 = key(path=\"control\") %}}{{% set k = (\"{{\\\"\" ~ v ~ \"\\\": {{}}}}\") | from_json %}}\n{{{{ {expression} }}}}\n"
         );
         let bench = Bench::new()
             .key("secret", "hunter2")
             .key("number", "123454321999")
+            .key("control", "\u{1b}")
             .answer(Query::Key(path("binary")), Data::Key(Some(Text(b"hunter2\xff".to_vec().into()))))
             .prefix("p", &[("a", "hunter2")])
             .answer(

@@ -79,6 +79,9 @@ fn filters_give() {
         (r#"{{ "a.b_c-1" | token }} {{ 5 | token }} {{ "a/b" | token(extra="/") }}"#, "a.b_c-1 5 a/b"),
         (r#"{{ 'a "b" \\c;{}' | nginx_quote }}"#, r#""a \"b\" \\c;{}""#),
         (r#"{{ 'a "b" \\$c #' | haproxy_quote }}"#, r#"'a "b" \$c #'"#),
+        ("{{ '5%' | haproxy_quote(log_format=true) }}{{ '5%' | haproxy_quote(log_format=false) }}", "'5%%''5%'"),
+        (r#"{{ "it's $(x) `y`\t\\ " | shell_quote }}{{ "" | shell_quote }}"#, "'it'\\''s $(x) `y`\t\\ '''"),
+        (r#"{{ -1 | token }} {{ "-1.5" | token }}"#, "-1 -1.5"),
     ] {
         assert_eq!(output(&format!("{list}{source}")), expected, "{source}");
     }
@@ -140,6 +143,10 @@ fn filters_refuse() {
         "\"$a\" | nginx_quote",
         "\"a\\nb\" | haproxy_quote",
         "\"a'b\" | haproxy_quote",
+        "\"a%b\" | haproxy_quote",
+        "\"a\\nb\" | shell_quote",
+        "1 | shell_quote",
+        "\"-rf\" | token",
         "[] | first",
         "[1] | nth(n=1)",
     ] {
@@ -160,6 +167,41 @@ fn a_yaml_bomb_is_refused_in_time() {
     let deep = "[".repeat(100_000);
     let error = Bench::new().key("a", &deep).error("{{ key(path=\"a\") | from_json }}");
     assert!(error.message.contains("not JSON"), "{error}");
+}
+
+/// What a filter makes of a text, unless it refuses it.
+fn quoted(text: &str, filter: &str) -> Option<String> {
+    let rendering = Bench::new().key("v", text).render(&format!("{{{{ key(path=\"v\") | {filter} }}}}"));
+    rendering.output.ok().map(|bytes| String::from_utf8(bytes).unwrap())
+}
+
+/// What `sh` makes of a quoted text, printed as one word between others.
+fn through_sh(text: &str) -> Option<String> {
+    let script = format!("printf '%s|' before {} after", quoted(text, "shell_quote")?);
+    let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{text:?}: {output:?}");
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn a_shell_reads_what_was_quoted() {
+    for text in
+        ["", "'", "''", "\\", "\\'", "$(id)", "`id`", "a;b", "-n", "*", "!!", "~", "\t\u{2028}", "\"", "#", "\u{feff}"]
+    {
+        assert_eq!(through_sh(text).unwrap(), format!("before|{text}|after|"), "{text:?}");
+    }
+    for text in ["a\nb", "\r", "\0", "\u{1b}[", "\u{7f}", "\u{85}"] {
+        assert_eq!(through_sh(text), None, "{text:?}");
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(200))]
+
+    #[test]
+    fn a_shell_reads_whatever_was_quoted(text in "[ -~\t\u{a0}-\u{d7ff}]{0,40}|[-$`'\"\\\\!*?~#;&|<>(){}\\[\\] a]{0,20}") {
+        proptest::prop_assert_eq!(through_sh(&text).unwrap(), format!("before|{text}|after|"));
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod filters;
 mod functions;
 mod lines;
 mod loading;
+mod print;
 mod reference;
 mod speed;
 

@@ -1,0 +1,100 @@
+//! Where a text that is refused came from, for the message: the key, or the instance with its service and node.
+
+use tera::Value;
+
+use super::record::Render;
+use crate::registry::{Asked, Data, Instance, Query};
+
+/// The longest part of a name that is shown.
+const SHOWN: usize = 64;
+
+impl Render {
+    /// Where a refused value came from, as far as the answers that were read tell: "`address` of instance `a` of service
+    /// `web` on node `n1`, registry `main`". It never holds the value itself.
+    pub(super) fn origin(&self, refused: &Value) -> Option<String> {
+        let port = refused.as_u64().filter(|_| refused.is_number());
+        let text = refused.as_str();
+        let found = |_: &str, value: &str| text == Some(value);
+        self.find(text.unwrap_or_default(), port, &found)
+    }
+
+    /// Where a part of a refused text came from that holds a control character.
+    pub(super) fn origin_of_controls(&self, text: &str) -> Option<String> {
+        let found = |_: &str, value: &str| value.contains(char::is_control) && text.contains(value);
+        self.find(text, None, &found)
+    }
+
+    fn find(&self, refused: &str, port: Option<u64>, found: &dyn Fn(&str, &str) -> bool) -> Option<String> {
+        let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok_and(|text| found("value", text));
+        self.reads.iter().find_map(|asked| {
+            let registry = &asked.registry;
+            match &self.view.answer(asked)?.data {
+                Data::Key(Some(text)) if is_text(&text.0) => Some(match asked.query {
+                    Query::File(_) => asked.query.to_string(),
+                    _ => format!("the value of {asked}"),
+                }),
+                Data::Prefix(entries) => {
+                    let entry = entries.iter().find(|entry| is_text(&entry.value.0))?;
+                    let path = name(&entry.path, refused)?;
+                    Some(format!("the value of key {path}, registry `{registry}`"))
+                }
+                Data::Service(instances) => instances.iter().find_map(|instance| {
+                    let field = field(instance, port, found)?;
+                    Some(format!("{field} of {}", described(instance, asked, refused)))
+                }),
+                Data::Services(services) => {
+                    let service = services.iter().find(|service| found("name", &service.name))?;
+                    Some(format!("the name of a service with {} tags, registry `{registry}`", service.tags.len()))
+                }
+                Data::Nodes(nodes) => nodes.iter().find_map(|node| {
+                    let fields = [("name", &node.name), ("address", &node.address), ("datacenter", &node.datacenter)];
+                    let of_meta = node.meta.iter().map(|(entry, value)| (entry.as_str(), value));
+                    let mut fields = fields.into_iter().chain(of_meta);
+                    let (field, _) = fields.find(|(field, value)| found(field, value))?;
+                    let node = name(&node.name, refused).map(|node| format!(" {node}")).unwrap_or_default();
+                    Some(format!("{} of node{node}, registry `{registry}`", name(field, refused)?))
+                }),
+                _ => None,
+            }
+        })
+    }
+}
+
+/// The field of an instance that holds what is looked for.
+fn field(instance: &Instance, port: Option<u64>, found: &dyn Fn(&str, &str) -> bool) -> Option<String> {
+    let Instance { id, name, node, address, zone, .. } = instance;
+    let texts = [("id", id), ("name", name), ("node", node), ("address", address), ("zone", zone)];
+    if let Some((field, _)) = texts.into_iter().find(|(field, text)| found(field, text)) {
+        return Some(format!("`{field}`"));
+    }
+    if port == Some(instance.port.into()) {
+        return Some("`port`".into());
+    }
+    if found("endpoint", &instance.endpoint()) {
+        return Some("`endpoint`".into());
+    }
+    if instance.tags.iter().any(|tag| found("tag", tag)) {
+        return Some("a tag".into());
+    }
+    let (entry, _) = instance.meta.iter().find(|(entry, text)| found(entry, text))?;
+    Some(self::name(entry, "").map_or_else(|| "`meta`".into(), |entry| format!("{entry} in `meta`")))
+}
+
+/// An instance, by all that its registry tells it by and that does not hold what was refused.
+fn described(instance: &Instance, asked: &Asked, refused: &str) -> String {
+    let part = |before: &str, text: &str| name(text, refused).map(|name| format!("{before}{name}")).unwrap_or_default();
+    let id = name(&instance.id, refused).map_or_else(|| "an instance".into(), |id| format!("instance {id}"));
+    let (service, node) = (part(" of service ", &instance.name), part(" on node ", &instance.node));
+    format!("{id}{service}{node}, registry `{}`", asked.registry)
+}
+
+/// A name in backticks, shortened; none for one that is empty, has control characters, or holds what was refused: an
+/// instance without an id of its own is called after its address.
+fn name(name: &str, refused: &str) -> Option<String> {
+    if name.is_empty() || name.contains(char::is_control) || (!refused.is_empty() && name.contains(refused)) {
+        return None;
+    }
+    let shown: String = name.chars().take(SHOWN).collect();
+    let more = if shown.len() < name.len() { "…" } else { "" };
+    Some(format!("`{shown}{more}`"))
+}

@@ -1,0 +1,245 @@
+//! What is printed: a look at every value on its way into a file.
+//!
+//! A newline in an address begins a line of its own in a configuration file, and with it a directive of whoever wrote the
+//! value (FAULTS R-11). So an expression that shares its line with text prints no newline, and none prints other control
+//! characters than newline, carriage return and tab. An expression that has a line to itself may print several, such as
+//! a certificate: what stands there is the value's alone anyway. `safe` lets everything through.
+//!
+//! Tera hands every printed value that is not marked as safe to its escape function, which here is [`write`]. What comes
+//! out of components and captured blocks is marked: the values in it were looked at when they were printed there.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tera::{Kwargs, State, Tera, Value};
+
+use super::edit::{Edit, Edited};
+use super::error::{ErrorKind, Failure};
+use super::load::Parsed;
+use super::record::{self, Render};
+use super::scan::{Piece, PieceKind, TokenKind, scan};
+use super::{Environment, source::Source};
+use crate::store::View;
+
+/// The function that stands before an expression which may print several lines.
+pub(super) const LINES: &str = "__lines";
+
+/// The function that stands behind it.
+pub(super) const ONE_LINE: &str = "__one_line";
+
+/// The function that stands before every expression in a render that is to find one.
+const PRINTING: &str = "__printing";
+
+/// The filters that are there for texts of several lines.
+const OF_LINES: &[&str] = &["indent", "to_json", "to_yaml"];
+
+/// Puts what the sources are given into `tera`.
+pub(super) fn register(tera: &mut Tera) {
+    let set = |lines| {
+        record::with(|render| render.prints_lines = lines);
+        // It prints nothing.
+        Value::none()
+    };
+    tera.register_function(LINES, move |_: Kwargs, _: &State| set(true));
+    tera.register_function(ONE_LINE, move |_: Kwargs, _: &State| set(false));
+    tera.register_function(PRINTING, |arguments: Kwargs, _: &State| {
+        let number = |name| arguments.get::<usize>(name).ok().flatten().unwrap_or_default();
+        let place = (number("source"), number("start")..number("end"));
+        record::with(|render| render.printing = Some(place));
+        Value::none()
+    });
+}
+
+/// Writes a value, unless it holds what may not be printed where it stands.
+pub(super) fn write(text: &str, out: &mut dyn io::Write) -> io::Result<()> {
+    match record::with(|render| render.refuse(text)) {
+        Some(Err(failure)) => {
+            record::with(|render| render.failure = Some(failure));
+            Err(io::ErrorKind::InvalidData.into())
+        }
+        _ => out.write_all(text.as_bytes()),
+    }
+}
+
+impl Render {
+    fn refuse(&mut self, text: &str) -> Result<(), Failure> {
+        // What is printed into a captured block grows beside the output, which counts what it is given.
+        self.printed += text.len() as u64;
+        let limit = self.environment.limits.output;
+        if self.printed > limit {
+            let message = format!("the values that are printed have more than {limit} bytes");
+            return Err(Failure::of(ErrorKind::Limit, message).hint("raise `limits.output`"));
+        }
+        let may_stay = |c: char| c == '\t' || self.prints_lines && matches!(c, '\n' | '\r');
+        let is_refused = |c: char| c.is_control() && !may_stay(c);
+        // Nearly every value is without: their bytes are seen faster than their characters.
+        if !text.bytes().any(|byte| byte < b' ' && byte != b'\t' || byte >= 0x7f) {
+            return Ok(());
+        }
+        // While something is missing the output is thrown away, and placeholders are in it.
+        let Some(refused) = text.chars().find(|&c| is_refused(c)).filter(|_| self.missing.is_empty()) else {
+            return Ok(());
+        };
+        let origin = self.origin_of_controls(text).map(|origin| format!(", in {origin}")).unwrap_or_default();
+        Err(if matches!(refused, '\n' | '\r') {
+            Failure::new(format!("what is printed here has more than one line{origin}")).hint(
+                "give the expression a line of its own, make the value safe for its place with a filter, or add \
+                 `| safe` where all that it may hold is good here",
+            )
+        } else {
+            Failure::new(format!(
+                "what is printed here holds the control character U+{:04X}{origin}",
+                u32::from(refused)
+            ))
+            .hint("mend the value, or add `| safe` where all that it may hold is good here")
+        })
+    }
+}
+
+/// The expressions that may print several lines, by the index of their piece: those that share their line with nothing,
+/// and those that are written for lines.
+pub(super) fn of_lines(source: &str, pieces: &[Piece]) -> BTreeSet<usize> {
+    let is_expression = |&index: &usize| pieces[index].kind == PieceKind::Variable;
+    // A component prints its own expressions, each in its own line.
+    let calls_component = |piece: &Piece| {
+        piece.tokens.windows(2).any(|pair| pair[0].of(source) == "<" && pair[1].kind == TokenKind::Word)
+    };
+    (0..pieces.len())
+        .filter(is_expression)
+        .filter(|&index| !calls_component(&pieces[index]))
+        .filter(|&index| writes_lines(source, &pieces[index]) || has_own_line(source, pieces, index))
+        .collect()
+}
+
+/// Whether an expression is written for several lines: it has a filter for them, or a newline of its own.
+fn writes_lines(source: &str, piece: &Piece) -> bool {
+    let is_filter = |index: usize| index > 0 && piece.tokens[index - 1].of(source) == "|";
+    piece.tokens.iter().enumerate().any(|(index, token)| match &token.kind {
+        TokenKind::Text(text) => text.contains('\n'),
+        TokenKind::Word => is_filter(index) && OF_LINES.contains(&token.of(source)),
+        _ => false,
+    })
+}
+
+/// Whether an expression shares its line with nothing but white space, comments and conditions.
+fn has_own_line(source: &str, pieces: &[Piece], index: usize) -> bool {
+    /// What a neighbour says of the line.
+    enum Line {
+        Ends,
+        GoesOn,
+        Shared,
+    }
+    let look = |piece: &Piece, ends: &dyn Fn(&str) -> Option<bool>| match piece.kind {
+        // The author joins lines.
+        _ if piece.control => Line::Shared,
+        PieceKind::Text => match ends(&source[piece.range.clone()]) {
+            Some(true) => Line::Ends,
+            Some(false) => Line::Shared,
+            None => Line::GoesOn,
+        },
+        PieceKind::Comment => Line::GoesOn,
+        PieceKind::Block if ["if", "elif", "else", "endif"].contains(&piece.keyword(source)) => Line::GoesOn,
+        PieceKind::Block | PieceKind::Variable => Line::Shared,
+    };
+    let is_blank = |text: &str| text.trim_matches([' ', '\t', '\r']).is_empty();
+    // Whether the line is blank up to its end; none where it does not end within the text.
+    let before = |text: &str| match text.rsplit_once('\n') {
+        Some((_, last)) => Some(is_blank(last)),
+        None => (!is_blank(text)).then_some(false),
+    };
+    let after = |text: &str| match text.split_once('\n') {
+        Some((first, _)) => Some(is_blank(first)),
+        None => (!is_blank(text)).then_some(false),
+    };
+    let ends = |neighbours: &mut dyn Iterator<Item = &Piece>, ends: &dyn Fn(&str) -> Option<bool>| {
+        let mut neighbours = neighbours.peekable();
+        while let Some(piece) = neighbours.next() {
+            match look(piece, ends) {
+                Line::GoesOn => {}
+                Line::Shared => return false,
+                // A tag beyond it may take the newline away.
+                Line::Ends => {
+                    let is_white = source[piece.range.clone()].trim().is_empty();
+                    return !(is_white && neighbours.peek().is_some_and(|next| next.control));
+                }
+            }
+        }
+        true
+    };
+    !pieces[index].control
+        && ends(&mut pieces[..index].iter().rev(), &before)
+        && ends(&mut pieces[index + 1..].iter(), &after)
+}
+
+impl Parsed {
+    /// Where the expression stands whose value was refused: found by a render in which every expression says where it is.
+    /// The first render cannot tell, since a look at a value knows nothing of its place.
+    pub(super) fn find_refused(
+        &self,
+        entry: &str,
+        environment: &Arc<Environment>,
+        view: &View,
+        timeout: Duration,
+    ) -> Option<(&Source, Range<usize>)> {
+        let delimiters = &self.dialect.delimiters;
+        let marked = self.sources.iter().enumerate().map(|(number, source)| {
+            let text = &source.edited.text;
+            let pieces = scan(text, delimiters).unwrap_or_default();
+            let expressions = pieces.iter().filter(|piece| {
+                let is_ours = piece.tokens.first().is_some_and(|token| token.of(text).starts_with("__"));
+                piece.kind == PieceKind::Variable && !is_ours
+            });
+            let mark = |piece: &Piece| {
+                let (start, end) = (source.edited.origin(piece.range.start), source.edited.origin(piece.range.end - 1));
+                let (open, close) = &delimiters.variable;
+                let call = format!("{open} {PRINTING}(source={number}, start={start}, end={end}) {close}");
+                Edit::insert(piece.range.start, call)
+            };
+            (source.name.clone(), Edited::new(text, expressions.map(mark).collect()).text)
+        });
+        let mut tera = self.dialect.tera.clone();
+        tera.add_raw_templates(marked.collect::<Vec<_>>()).ok()?;
+        let (_, render) = record::during(Arc::clone(environment), view.clone(), timeout, || {
+            tera.render_to(entry, &tera::Context::new(), io::sink())
+        });
+        let (number, range) = render?.printing?;
+        Some((self.sources.get(number)?, range.start..range.end + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scan::default_delimiters;
+    use super::*;
+
+    #[test]
+    fn expressions_that_may_print_lines() {
+        for (source, expected) in [
+            ("{{ a }}", true),
+            ("x\n  {{ a }}\r\ny", true),
+            ("{% if a %}{{ a }}{% endif %}{# c #}\n", true),
+            ("{% if a %}\n{{ a }}\n{% endif %}", true),
+            ("x {{ a }}", false),
+            ("{{ a }};\n", false),
+            ("{{ a }} {{ b }}\n", false),
+            ("{% set x %}{{ a }}{% endset %}", false),
+            ("{% set x %}\n{{ a }}\n{% endset %}", true),
+            ("{% for x in a %}{{ x }}{% endfor %}", false),
+            ("{% component c() %}{{ a }}{% endcomponent %}", false),
+            ("x\n{{- a }}\n", false),
+            ("x {% if a -%}\n{{ a }}\n{% endif %}", false),
+            ("{{ a }}\n{%- if a %}x{% endif %}", false),
+            ("{{ <c x={a} /> }}", false),
+            ("{{ a ~ <c /> }}", false),
+            ("x {{ a | join(sep=\"\\n\") }}", true),
+            ("x {{ a | to_yaml | indent }}", true),
+            ("x {{ indent }}", false),
+        ] {
+            let pieces = scan(source, &default_delimiters()).unwrap();
+            assert_eq!(!of_lines(source, &pieces).is_empty(), expected, "{source:?}");
+        }
+    }
+}
