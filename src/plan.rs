@@ -65,10 +65,13 @@ impl Plan {
     /// When there is no such target.
     pub fn guard(&self, index: usize, memory: &Memory) -> Option<Guard> {
         let (target, _) = &self.targets[index];
-        let registries = self.config.registries.iter().filter(|(_, registry)| registry.registry.is_guarded());
-        let registries = registries.map(|(name, _)| name.clone());
-        let guard = || Guard::new(target.name.clone(), target.guard.clone(), registries, memory.clone());
-        (!target.guard.is_off()).then(guard)
+        if target.guard.is_off() {
+            return None;
+        }
+        let guarded = self.config.registries.iter().filter(|(_, registry)| registry.registry.is_guarded());
+        let guarded: BTreeMap<_, _> = guarded.map(|(name, named)| (name.clone(), named.registry.clone())).collect();
+        let guard = Guard::new(target.name.clone(), target.guard.clone(), guarded.keys().cloned(), memory.clone());
+        Some(guard.asking(guarded))
     }
 
     /// An applier for the target at this index.

@@ -21,7 +21,7 @@ pub use query::{End, Event, GuardedQuery, Loss, Reason, Rule};
 
 use self::notice::Notices;
 use crate::config;
-use crate::registry::{Asked, Query};
+use crate::registry::{Asked, Query, Registry};
 use crate::store::View;
 
 /// A query whose answer is held back.
@@ -73,9 +73,16 @@ impl Guard {
         // What the task before held back it has told.
         let known = memory.lock();
         let told = known.queries.iter().filter(|(_, query)| query.shown().is_some());
-        let notices = Notices::new(target, told.map(|(asked, _)| asked.clone()).collect());
+        let notices = Notices::new(target, told.map(|(asked, _)| asked.clone()));
         drop(known);
         Self { rule, registries, memory, seen: 0, turned: BTreeSet::new(), notices }
+    }
+
+    /// Has these registries asked what we may read when a hold begins: a right that was taken away looks like a loss.
+    #[must_use]
+    pub fn asking(mut self, registries: BTreeMap<Arc<str>, Arc<dyn Registry>>) -> Self {
+        self.notices.ask(registries);
+        self
     }
 
     /// The view with the last accepted answer wherever that is held on to.
@@ -160,16 +167,19 @@ impl Guard {
         known.queries.values_mut().for_each(GuardedQuery::prove);
     }
 
-    /// The operator lets pass what is held back; one query, or all.
-    pub fn release(&mut self, only: Option<&Asked>, now: Instant) {
+    /// The operator lets pass what is held back; one query, or all. Gives what does: the next render shows it.
+    pub fn release(&mut self, only: Option<&Asked>, now: Instant) -> Vec<Asked> {
         let memory = self.memory.clone();
         let mut known = memory.lock();
+        let mut released = Vec::new();
         for (asked, query) in known.queries.iter_mut().filter(|(asked, _)| only.is_none_or(|only| only == *asked)) {
             if let (Some(rule), Some(event)) = (self.rule_for(asked), query.release(now)) {
                 self.turned.insert(asked.clone());
                 self.notices.tell(asked, query, &rule, event, now);
+                released.push(asked.clone());
             }
         }
+        released
     }
 
     /// When a hold has had its time and is to be confirmed.

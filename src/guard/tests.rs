@@ -328,9 +328,9 @@ fn a_held_query_keeps_its_answer_and_every_other_goes_on() {
     let rule = config::Guard::default();
     scene.guard = Guard::new("nginx".into(), rule, ["main".into()], scene.memory.clone());
     assert_eq!(scene.render(2, &reads), [3, 2]);
-    scene.guard.release(Some(&other), scene.start);
+    assert_eq!(scene.guard.release(Some(&other), scene.start), [], "it is not held back");
     assert_eq!(scene.guard.held().len(), 1);
-    scene.guard.release(None, scene.start + 3 * SECOND);
+    assert_eq!(scene.guard.release(None, scene.start + 3 * SECOND), std::slice::from_ref(&one));
     assert_eq!((scene.guard.held(), scene.guard.take_turned()), (vec![], [one].into()));
     assert_eq!(scene.render(3, &reads), [0, 2]);
 }

@@ -77,6 +77,13 @@ pub trait Registry: Send + Sync + fmt::Debug {
         true
     }
 
+    /// Asks what we may read of a query, where the answer to it may be less for want of a right: a sentence for the log
+    /// line about an answer that is held back, without a value or a secret. None where that is no question.
+    fn rights(&self, query: &Query, name: &Arc<str>) -> Option<BoxFuture<'static, String>> {
+        let (_, _) = (query, name);
+        None
+    }
+
     /// The files that hold secrets of ours, which nobody else should read.
     fn secret_files(&self) -> Vec<PathBuf> {
         Vec::new()

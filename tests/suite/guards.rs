@@ -333,3 +333,44 @@ fn a_large_loss_on_consul_passes_after_its_hold() {
 fn a_large_loss_among_swept_services_passes_after_its_hold() {
     passes_on_consul("max_connections: 6", 12);
 }
+
+/// What the line about a hold says of rights, when a loss begins while the token has these rights at the end.
+fn said_of_rights(rules_after: Option<&str>) -> String {
+    let all =
+        r#"key_prefix "" { policy = "read" } service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }"#;
+    let consul = Consul::with_acl();
+    let client = consul.client();
+    register(&client, "one", 1..=4);
+    register(&client, "two", 5..=9);
+    let policy = json!({"Name": "changing", "Rules": all}).to_string();
+    let policy = client.call_json("PUT", "/v1/acl/policy", policy);
+    let token = client.token(&["changing"]);
+    let settings = format!("token: {}, wait: 1s", token.secret);
+    let job = job(&format!("consul: {}", consul.section_with(&settings)), "{hold: 10m}");
+    let mut daemon = job.start(&["run"]);
+    job.wait_for("web.conf", &rendered("-", 1..=9));
+    if let Some(rules) = rules_after {
+        let id = policy["ID"].as_str().unwrap();
+        let body = json!({"ID": id, "Name": "changing", "Rules": rules}).to_string();
+        client.call("PUT", &format!("/v1/acl/policy/{id}"), body);
+        // A poll has the rights of its beginning.
+        register(&client, "two", [10]);
+    } else {
+        client.catalog_deregister(&json!({"Node": "two"}));
+    }
+    let line = daemon.wait_for_log("the last accepted answer stays");
+    assert!(line.contains("before=9 after=4"), "{line}");
+    assert!(!daemon.log().join("\n").contains(&token.secret));
+    daemon.stop();
+    line
+}
+
+#[test]
+fn a_hold_says_what_the_token_may_read() {
+    let line = said_of_rights(None);
+    assert!(line.contains(r#"rights="the token may read it""#), "{line}");
+    let line = said_of_rights(Some(
+        r#"key_prefix "" { policy = "read" } service_prefix "" { policy = "read" } node "one" { policy = "read" }"#,
+    ));
+    assert!(line.contains(r#"rights="the token may read it, but not every node: "#), "{line}");
+}

@@ -42,6 +42,9 @@ mod watch;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
 pub use address::Address;
 pub use config::{Clocks, Config, ConfigError};
 
@@ -67,6 +70,11 @@ impl Registry for Consul {
 
     fn watch(&self) -> Box<dyn Watch> {
         Box::new(watch::ConsulWatch::new(self.config.clone()))
+    }
+
+    fn rights(&self, query: &Query, name: &Arc<str>) -> Option<BoxFuture<'static, String>> {
+        let request = request::Request::of(query, &self.config).ok()?;
+        Some(nothing::rights(request, self.config.clone(), name.clone()).boxed())
     }
 
     fn secret_files(&self) -> Vec<PathBuf> {

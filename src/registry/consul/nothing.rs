@@ -7,17 +7,21 @@
 //! told from the whole in this way.
 
 use std::collections::BTreeMap;
+use std::hash::RandomState;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::client::Client;
 use super::config::Config;
 use super::failure::{Failure, judge};
 use super::fetch::{self, Context};
 use super::kv;
 use super::request::{Ask, Contents, Request, encode};
-use crate::registry::UnknownService;
+use super::token::Token;
+use crate::registry::{Outage, UnknownService};
 use crate::template::did_you_mean;
 
 /// A name that stands for all there are, where the right to them is asked for. Nobody need have it.
@@ -79,6 +83,29 @@ pub(super) async fn may_look(request: &Request, context: &Context) -> Result<(),
     }
 }
 
+/// What the token may read of this, as a sentence. Asked over a connection of its own, since it is asked seldom and beside
+/// whatever is followed.
+pub(super) async fn rights(request: Request, config: Arc<Config>, registry: Arc<str>) -> String {
+    match try_rights(&request, config, registry).await {
+        Ok(rights) => rights,
+        Err(Failure::Denied(reason)) => reason,
+        Err(failure) => format!("Consul does not say what the token may read: {failure}"),
+    }
+}
+
+async fn try_rights(request: &Request, config: Arc<Config>, registry: Arc<str>) -> Result<String, Failure> {
+    let token = Token::open(&config).await.map_err(|Outage(reason)| Failure::Broken(reason))?;
+    let client = Client::new(&config, token.follow(), Arc::new(Semaphore::new(1))).map_err(Failure::Broken)?;
+    let (hasher, names) = (RandomState::new(), Names::default());
+    let context = Context { client, config, token: token.follow(), registry, hasher, names };
+    may_look(request, &context).await?;
+    let (who, config) = (who(&context.config), &context.config);
+    if matches!(request, Request::Service { .. }) && !may(&request.qualify(coordinates(), config), &context).await? {
+        return Ok(format!("{who} may read it, but not every node: what is on the others cannot be seen"));
+    }
+    Ok(format!("{who} may read it"))
+}
+
 /// What to say of a service that has no instance at all, if that is because nobody registered it. With `hint` also what
 /// may be meant instead.
 pub(super) async fn unknown(
@@ -103,8 +130,13 @@ pub(super) async fn unknown(
 
 /// Who lacks a right.
 pub(super) fn lacks(right: &str, config: &Config) -> String {
+    format!("{} lacks `{right}`", who(config))
+}
+
+/// Whose rights they are.
+fn who(config: &Config) -> &'static str {
     let has_token = config.token.is_some() || config.token_file.is_some();
-    format!("{} lacks `{right}`", if has_token { "the token" } else { "whoever comes without a token" })
+    if has_token { "the token" } else { "whoever comes without a token" }
 }
 
 fn is_folder(start: &str) -> bool {
