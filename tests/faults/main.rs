@@ -21,3 +21,5 @@ mod pace;
 mod rows;
 #[allow(dead_code, reason = "rows come one after the other")]
 mod scene;
+#[allow(dead_code, reason = "rows come one after the other")]
+mod strain;

@@ -1,6 +1,7 @@
 //! What most rows look at: keys that all carry the generation that they were written in, a file that shows them all, and
 //! a program that reads the file when it is told to.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -149,6 +150,20 @@ targets:
         poll_until(within, || self.shows(number));
     }
 
+    /// Waits until the file alone shows it, which is a moment before the program does.
+    #[track_caller]
+    pub(crate) fn wait_for_file(&self, within: Duration, number: u64) {
+        poll_until(within, || match self.shown() {
+            Some(found) if found == number => Ok(()),
+            found => Err(format!("the file should show generation {number}, but shows {found:?}")),
+        });
+    }
+
+    /// The generation that the file shows; none when it is not the whole of one.
+    pub(crate) fn shown(&self) -> Option<u64> {
+        self.job.read(FILE).as_deref().and_then(Self::generation_of)
+    }
+
     /// How often the program was told to read the file.
     pub(crate) fn reloads(&self) -> usize {
         self.job.read("reloads").unwrap_or_default().lines().count()
@@ -175,5 +190,15 @@ targets:
     pub(crate) fn reader(&self) -> Reader {
         let is_whole = |content: &[u8]| std::str::from_utf8(content).ok().and_then(Self::generation_of).is_some();
         Reader::start(self.job.folder().path(FILE), is_whole)
+    }
+
+    /// The same, and it also counts as torn when the file ever shows a generation before the last.
+    pub(crate) fn forward_reader(&self) -> Reader {
+        let newest = AtomicU64::new(0);
+        let is_forward = move |content: &[u8]| {
+            let generation = std::str::from_utf8(content).ok().and_then(Self::generation_of);
+            generation.is_some_and(|generation| newest.fetch_max(generation, Ordering::Relaxed) <= generation)
+        };
+        Reader::start(self.job.folder().path(FILE), is_forward)
     }
 }

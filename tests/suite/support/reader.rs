@@ -21,6 +21,8 @@ pub struct Seen {
     pub missing: u64,
     /// Different contents, one after the other.
     pub versions: u64,
+    /// The longest time for which nothing new was there.
+    pub longest: Duration,
     /// How long it read.
     pub elapsed: Duration,
 }
@@ -50,7 +52,7 @@ impl Reader {
         let thread = thread::spawn(move || {
             let started = Instant::now();
             let mut seen = Seen::default();
-            let mut last = Vec::new();
+            let (mut last, mut changed) = (Vec::new(), started);
             while !stopped.load(Ordering::Relaxed) {
                 seen.reads += 1;
                 match fs::read(&path) {
@@ -58,7 +60,8 @@ impl Reader {
                     Ok(content) if content == last => {}
                     Ok(content) if is_whole(&content) => {
                         seen.versions += 1;
-                        last = content;
+                        seen.longest = seen.longest.max(changed.elapsed());
+                        (last, changed) = (content, Instant::now());
                     }
                     Ok(_) => seen.partial += 1,
                     Err(error) if error.kind() == ErrorKind::NotFound => seen.missing += 1,
