@@ -19,6 +19,13 @@ impl Keyspace {
         self.keys.is_empty()
     }
 
+    /// Whether there is a key whose path begins with this text.
+    #[cfg(feature = "consul")]
+    pub(crate) fn has_any(&self, start: &str) -> bool {
+        let mut keys = self.keys.range::<str, _>((Bound::Included(start), Bound::Unbounded));
+        keys.next().is_some_and(|(path, _)| path.starts_with(start))
+    }
+
     /// Puts a value; gives back the one that it replaces.
     pub(crate) fn insert(&mut self, path: &Path, value: Text) -> Option<Text> {
         self.keys.insert(path.as_str().to_owned(), value)

@@ -25,6 +25,8 @@ pub(super) struct Cursor {
     /// What the last body was, if all its queries have it.
     pub(super) print: Option<u64>,
     pub(super) failures: Failures,
+    /// Whether the last answer found something.
+    pub(super) found: bool,
     /// Answers in a row that came early without an index above the last.
     pub(super) oddities: u32,
     /// Whether something was read since the connection was lost; before, the leader has to make sure that it leads.

@@ -49,6 +49,31 @@ pub(super) fn is_nothing(request: &Request, contents: &Contents) -> bool {
     }
 }
 
+/// Whether the contents of one read show that another, which reads keys below it, finds nothing any more.
+///
+/// Whoever polls a folder is not told when one above it is deleted as a whole, if ever a key was deleted in it: the index
+/// of an empty folder is that of the last deletion in it, and one above is none (measured with 1.8.7; after 15 minutes
+/// Consul forgets deletions). Then the poll is blind until its wait is over, and a read of the folder above knows better.
+pub(super) fn shows_nothing_of(below: &Request, request: &Request, contents: &Contents, config: &Config) -> bool {
+    let start = |request: &Request| match request {
+        Request::Below(start) | Request::Names(start) => Some(start.clone()),
+        _ => None,
+    };
+    let (Some(start), Some(below)) = (start(request), start(below)) else { return false };
+    if below == start || !below.starts_with(&start) {
+        return false;
+    }
+    match contents {
+        // Paths are told without what stands before all of them.
+        Contents::Below(keys) => {
+            let stands_before = if config.prefix.is_root() { String::new() } else { format!("{}/", config.prefix) };
+            below.strip_prefix(&stands_before).is_some_and(|below| !keys.has_any(below))
+        }
+        Contents::Names(names) => !names.iter().any(|name| name.starts_with(&below) || below.starts_with(name)),
+        _ => false,
+    }
+}
+
 /// Fails if the token may not look at what this read found nothing of.
 pub(super) async fn may_look(request: &Request, context: &Context) -> Result<(), Failure> {
     let may = async |target: String| may(&request.qualify(target, &context.config), context).await;
@@ -187,4 +212,49 @@ async fn may(target: &str, context: &Context) -> Result<bool, Failure> {
 async fn read(request: &Request, context: &Context) -> Result<Contents, Failure> {
     let (good, reply) = fetch::send(request, Ask::Now, context).await?;
     Ok(fetch::parse(request, good, &reply, context)?.contents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Path;
+    use crate::registry::consul::Address;
+
+    #[test]
+    fn a_folder_above_shows_that_one_is_empty() {
+        let mut config = Config::new(Address::parse("127.0.0.1:8500", false).unwrap());
+        let below = |keys: &[&str]| Request::Below(keys.concat());
+        let pairs = |keys: &[&str], prefix: &Path| {
+            let pairs: Vec<_> = keys.iter().map(|key| serde_json::json!({"Key": key, "Value": ""})).collect();
+            let body = serde_json::Value::from(pairs).to_string();
+            Contents::Below(kv::below(body.as_bytes(), prefix, &mut Vec::new()).unwrap())
+        };
+        let names = |names: &[&str]| Contents::Names(names.iter().map(|name| (*name).to_owned()).collect());
+        for prefix in ["", "team"] {
+            config.prefix = Path::parse(prefix).unwrap();
+            let stand = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}/{key}") };
+            for (keys, is_empty) in
+                [(&["app/c"][..], true), (&[], true), (&["app/deeper/x"], true), (&["app/deep/x"], false)]
+            {
+                let keys: Vec<String> = keys.iter().map(|key| stand(key)).collect();
+                let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+                let contents = pairs(&keys, &config.prefix);
+                let (deep, app) = (below(&[&stand("app/deep/")]), below(&[&stand("app/")]));
+                assert_eq!(shows_nothing_of(&deep, &app, &contents, &config), is_empty, "{keys:?}");
+                assert!(!shows_nothing_of(&app, &deep, &contents, &config), "one below says nothing of one above");
+                assert!(!shows_nothing_of(&app, &app, &contents, &config));
+                assert!(!shows_nothing_of(&Request::Value(stand("app/a")), &app, &contents, &config), "those are told");
+            }
+        }
+        let app = Request::Names("app/".to_owned());
+        for (found, is_empty) in [(&["app/c"][..], true), (&["app/deeper/"], true), (&["app/deep/"], false)] {
+            let deep = |more: &str| Request::Names(format!("app/deep/{more}"));
+            assert_eq!(shows_nothing_of(&deep(""), &app, &names(found), &config), is_empty, "{found:?}");
+            assert_eq!(
+                shows_nothing_of(&deep("er/"), &app, &names(found), &config),
+                is_empty,
+                "{found:?}: cannot know"
+            );
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! Keys and folders.
 
-use liveconf::registry::Query;
+use std::time::Duration;
+
+use liveconf::registry::{Data, Query};
 
 use super::{follow, follow_with};
 use crate::support::consul::Consul;
@@ -73,4 +75,33 @@ fn a_prefix_stands_before_all_paths() {
     follower.expect(&key("app/a"), "1");
     follower.expect(&prefix(""), "app/a(app/a)=1;");
     follower.expect(&listing, r#"[] ["app"]"#);
+}
+
+#[test]
+fn a_folder_that_goes_with_the_one_above_it_is_empty_at_once() {
+    let consul = Consul::start();
+    let client = consul.client();
+    for below in [Query::Listing(path("app/deep")), Query::Exists(path("app/deep")), prefix("app/deep")] {
+        for above in [prefix("app"), Query::Listing(path("app")), prefix("")] {
+            // Consul wakes polls of a folder in which nothing was ever deleted.
+            for key in ["app/deep/a", "app/deep/b", "app/c"] {
+                client.put(key, "1");
+            }
+            client.delete("app/deep/a");
+            let follower = follow(&consul, [above.clone(), below.clone()]);
+            follower.answer(&above);
+            let before = follower.answer(&below);
+            // Their polls are under way by then, and know of the deletion.
+            client.put("app/zz", "1");
+            follower.wait_for("answered again", |seen| seen.shown(&above).contains("zz").then_some(()));
+            client.delete_below("app/");
+            let nothing = match &before {
+                Data::Exists(_) => "false",
+                Data::Listing(_) => "[] []",
+                _ => "",
+            };
+            follower.expect_within(Duration::from_secs(10), &below, nothing);
+            follower.assert_no_outage();
+        }
+    }
 }

@@ -6,10 +6,11 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::{Joined, Session};
-use crate::registry::consul::cursor::Step;
+use crate::registry::consul::cursor::{Cursor, Step};
 use crate::registry::consul::failure::{Circumstances, Consequence, Failure};
 use crate::registry::consul::fetch::{Body, Fetched, Reading};
-use crate::registry::consul::request::{Ask, Request};
+use crate::registry::consul::nothing;
+use crate::registry::consul::request::{Ask, Contents, Request};
 use crate::registry::consul::sweep::Group;
 use crate::registry::{Answer, Feed, Publication, QueryError, Reply};
 
@@ -78,6 +79,7 @@ impl Session<'_> {
         match body {
             Body::New { print, mut reading } => {
                 cursor.print = Some(print);
+                cursor.found = !nothing::is_nothing(request, &reading.contents);
                 if filtered {
                     // It tells a scout enough.
                     self.refuse(request, &Failure::Filtered, publication);
@@ -85,6 +87,7 @@ impl Session<'_> {
                     self.watch.tell(&self.context.registry, &reading.left_out);
                     self.answer(request, good.index, &mut reading, publication);
                 }
+                self.look_below(request, &reading.contents);
                 self.heed(request, reading.contents);
             }
             // Names stay the same when what they stand for changes.
@@ -118,6 +121,30 @@ impl Session<'_> {
                 },
             };
             publication.push(Reply { query, result });
+        }
+    }
+
+    /// Reads again the folders that this read of one above shows to be empty, whose polls Consul may not have told.
+    fn look_below(&mut self, request: &Request, contents: &Contents) {
+        let config = &self.watch.config;
+        let is_emptied = |below: &Request, cursor: &Cursor| {
+            cursor.found && nothing::shows_nothing_of(below, request, contents, config)
+        };
+        let cursors = self.watch.cursors.iter_mut();
+        let emptied: Vec<Request> = cursors
+            .filter(|(below, cursor)| is_emptied(below, cursor))
+            .map(|(below, cursor)| {
+                cursor.sure = false;
+                below.clone()
+            })
+            .collect();
+        for below in emptied {
+            debug!(read = below.name(), "a folder above it was emptied: reading consistently");
+            if self.sweep.holds(&below) {
+                self.sweep.hurry(&below);
+            } else {
+                self.poll(&below, Duration::ZERO, false);
+            }
         }
     }
 
