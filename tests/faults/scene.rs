@@ -169,11 +169,6 @@ targets:
         self.job.read("reloads").unwrap_or_default().lines().count()
     }
 
-    /// The generation that the file shows.
-    pub(crate) fn shown(&self) -> Option<u64> {
-        self.job.read(FILE).as_deref().and_then(Self::generation_of)
-    }
-
     /// The generation that the program shows.
     pub(crate) fn served(&self) -> Option<u64> {
         self.job.read("served").as_deref().and_then(Self::generation_of)

@@ -8,10 +8,7 @@
     reason = "a test may fail where it stands, and shows what it chose; nobody else uses what it is made of"
 )]
 
-#[cfg_attr(
-    not(all(feature = "consul", feature = "etcd")),
-    expect(dead_code, reason = "without the tests of a kind, a part of it is not needed")
-)]
+#[allow(dead_code, reason = "the matrix of faults uses some of it, and so do the tests of a kind that may be left out")]
 mod support;
 
 mod bad_configuration;
