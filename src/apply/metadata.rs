@@ -64,12 +64,14 @@ impl Metadata {
     pub(super) fn give(mut self, subject: Subject<'_>, new: &File, existing: Option<&File>) -> Result<(), ApplyError> {
         let stat = rustix::fs::fstat(new).map_err(|error| ApplyError::write(subject, "look at the file", error))?;
         self.give_owner(subject, new, &stat)?;
-        // After the owner, whose change clears set-id bits.
-        self.give_mode(subject, new)?;
         if let Some(existing) = existing {
             copy_attributes(subject, existing, new)?;
         }
-        self.give_access_list(subject, new, existing)
+        // Before the mode: what opens the file to its group would open it to whom the list keeps out, or to whom only the
+        // list of the folder names.
+        self.give_access_list(subject, new, existing)?;
+        // After the owner, whose change clears set-id bits.
+        self.give_mode(subject, new)
     }
 
     /// Puts owner and mode of a file right whose content is as it should be. Says whether anything was wrong.
@@ -124,7 +126,7 @@ impl Metadata {
     }
 
     /// The access control list of the existing file, or none where it has none: the folder's default list was for files
-    /// without a past. It comes last, because it decides over the group's bits.
+    /// without a past.
     fn give_access_list(&self, subject: Subject<'_>, new: &File, existing: Option<&File>) -> Result<(), ApplyError> {
         let failed = |error: Errno| ApplyError::write(subject, "copy the access control list", error);
         let list = match existing {
@@ -134,19 +136,37 @@ impl Metadata {
         };
         match list {
             Some(list) => {
-                fsetxattr(new, ACCESS_LIST, &list, XattrFlags::empty()).map_err(failed)?;
-                if self.mode_is_given {
-                    self.give_mode(subject, new)?;
-                }
-                Ok(())
+                let list = narrowed(list, self.mode);
+                fsetxattr(new, ACCESS_LIST, &list, XattrFlags::empty()).map_err(failed)
             }
             None if attribute(new, ACCESS_LIST).map_err(failed)?.is_some() => {
-                fremovexattr(new, ACCESS_LIST).map_err(failed)?;
-                self.give_mode(subject, new)
+                fremovexattr(new, ACCESS_LIST).map_err(failed)
             }
             None => Ok(()),
         }
     }
+}
+
+/// A list without what `mode` does not allow. After a head of four bytes, each entry has two of a tag, two of
+/// permissions and four of an id (acl(5), `linux/posix_acl_xattr.h`).
+fn narrowed(mut list: Vec<u8>, mode: u32) -> Vec<u8> {
+    const OWNER: u8 = 1;
+    const GROUP: u8 = 4;
+    const MASK: u8 = 16;
+    const OTHER: u8 = 32;
+    let entries = list.get(4..).unwrap_or_default();
+    let has_mask = entries.chunks_exact(8).any(|entry| entry[0] == MASK);
+    for entry in list.get_mut(4..).unwrap_or_default().chunks_exact_mut(8) {
+        let allowed = match entry[0] {
+            OWNER => mode >> 6,
+            MASK => mode >> 3,
+            GROUP if !has_mask => mode >> 3,
+            OTHER => mode,
+            _ => continue,
+        };
+        entry[2] &= u8::try_from(allowed & 7).unwrap_or_default();
+    }
+    list
 }
 
 /// Takes from `old`, which is no longer in place, whatever the file in its place does not allow.
@@ -252,5 +272,24 @@ fn number(
             Err(ApplyError::unfit(template, format!("there is no {what} `{name}`"), hint))
         }
         Err(error) => Err(ApplyError::write(template, "look up the owner", io::Error::from(error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_allows_no_more_than_the_mode() {
+        let list = |permissions: [u8; 5]| {
+            let tags = [1, 2, 4, 16, 32].into_iter().zip(permissions);
+            [vec![2, 0, 0, 0], tags.flat_map(|(tag, bits)| [tag, 0, bits, 0, 7, 0, 0, 0]).collect()].concat()
+        };
+        assert_eq!(narrowed(list([6, 6, 6, 6, 4]), 0o640), list([6, 6, 6, 4, 0]));
+        assert_eq!(narrowed(list([4, 6, 0, 7, 4]), 0o4755), list([4, 6, 0, 5, 4]));
+        // Without named users and groups there is no mask: the group's own entry is it.
+        let short = [&list([6, 6, 6, 6, 4])[..4], &[4, 0, 6, 0, 0, 0, 0, 0]].concat();
+        assert_eq!(narrowed(short, 0o600), [2, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(narrowed(vec![2], 0o600), [2]);
     }
 }
