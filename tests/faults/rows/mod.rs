@@ -3,5 +3,6 @@
 mod disk;
 mod killed;
 mod power;
+mod rights;
 mod start;
 mod system_calls;
