@@ -1,5 +1,7 @@
 //! The rows, by what the fault strikes.
 
+mod commands;
+mod destination;
 mod disk;
 mod killed;
 mod power;
