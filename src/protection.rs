@@ -8,7 +8,7 @@
 pub enum Protection {
     /// The record on disk of a reload that is owed.
     Owed,
-    /// Consistent first reads of Consul, and its index kept across errors.
+    /// Consistent reads of Consul, at first and after whatever went wrong.
     Consistent,
     /// The guard against answers that empty an upstream.
     Guard,

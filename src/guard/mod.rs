@@ -21,6 +21,7 @@ pub use query::{End, Event, GuardedQuery, Loss, Reason, Rule};
 
 use self::notice::Notices;
 use crate::config;
+use crate::protection::Protection;
 use crate::registry::{Asked, Query, Registry};
 use crate::store::View;
 
@@ -69,7 +70,7 @@ impl Guard {
         registries: impl IntoIterator<Item = Arc<str>>,
         memory: Memory,
     ) -> Self {
-        let registries = registries.into_iter().collect();
+        let registries = if Protection::Guard.is_off() { BTreeSet::new() } else { registries.into_iter().collect() };
         // What the task before held back it has told.
         let known = memory.lock();
         let told = known.queries.iter().filter(|(_, query)| query.shown().is_some());

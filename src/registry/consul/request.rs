@@ -10,6 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::config::Config;
 use super::failure::Failure;
 use super::{catalog, health, kv, nothing};
+use crate::protection::Protection;
 use crate::registry::instance::select;
 use crate::registry::keyspace::Keyspace;
 use crate::registry::{Data, Entry, Instance, Node, Path, Query, ServiceName, Text};
@@ -108,8 +109,8 @@ impl Request {
     pub(super) fn target(&self, ask: Ask, config: &Config) -> String {
         let mut target = self.qualify(self.path(), config);
         match ask {
-            Ask::Consistent => target.push_str("consistent"),
-            Ask::Now => target.truncate(target.len() - 1),
+            Ask::Consistent if !Protection::Consistent.is_off() => target.push_str("consistent"),
+            Ask::Consistent | Ask::Now => target.truncate(target.len() - 1),
             Ask::Above(index) => {
                 let _ = write!(target, "index={index}&wait={}ms", config.clocks.wait.as_millis());
             }
