@@ -15,9 +15,10 @@ use crate::log::{Line, Repeats, listed, rounded};
 use crate::secret::open_to_all;
 use crate::store::Store;
 
-/// The pauses between tries to reach a registry, with full jitter.
+/// The pauses between tries to reach a registry begin with this, and end with what the registry says. Half of each is
+/// random: a fleet does not try in step, and a try costs a registry that is overloaded no more than eight a minute.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const JITTER: f64 = 0.5;
 
 /// A registry that was followed for this long was well.
 const STEADY: Duration = Duration::from_secs(5);
@@ -39,7 +40,8 @@ pub async fn drive(name: Arc<str>, registry: Arc<dyn Registry>, store: Arc<Store
         warn!(registry = &*name, %file, "everybody on this machine may read this file, which holds a secret: chmod it 600");
     }
     let mut watch = registry.watch();
-    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, 1.0);
+    let longest = registry.longest_pause();
+    let mut backoff = Backoff::new(FIRST_PAUSE.min(longest), longest, JITTER);
     loop {
         // Nothing is connected to, and nothing can be away, before somebody asks.
         while feed.wanted().is_empty() {

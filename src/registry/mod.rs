@@ -33,6 +33,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
@@ -82,6 +83,11 @@ pub trait Registry: Send + Sync + fmt::Debug {
     fn rights(&self, query: &Query, name: &Arc<str>) -> Option<BoxFuture<'static, String>> {
         let (_, _) = (query, name);
         None
+    }
+
+    /// The longest pause between tries to reach it.
+    fn longest_pause(&self) -> Duration {
+        Duration::from_secs(10)
     }
 
     /// The files that hold secrets of ours, which nobody else should read.

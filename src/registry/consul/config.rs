@@ -55,6 +55,8 @@ pub struct Clocks {
     pub request_timeout: Duration,
     /// How long a connection may take to be there.
     pub dial_timeout: Duration,
+    /// The longest pause between tries to reach Consul. The first is 0.1 s, or this if it is shorter.
+    pub retry_interval: Duration,
     /// The silence after which Consul is asked whether it is there.
     pub probe_interval: Duration,
     /// The least time between two answers to one long poll, after two that may follow at once.
@@ -78,6 +80,7 @@ impl Default for Clocks {
             wait: Duration::from_secs(55),
             request_timeout: Duration::from_secs(10),
             dial_timeout: Duration::from_secs(3),
+            retry_interval: Duration::from_secs(10),
             probe_interval: Duration::from_secs(10),
             poll_interval: Duration::from_millis(100),
             denied_interval: Duration::from_secs(10),
@@ -272,6 +275,7 @@ fn decode_clocks(section: &mut Section<'_>, clocks: &mut Clocks) {
         ("wait", &mut clocks.wait),
         ("request_timeout", &mut clocks.request_timeout),
         ("dial_timeout", &mut clocks.dial_timeout),
+        ("retry_interval", &mut clocks.retry_interval),
         ("probe_interval", &mut clocks.probe_interval),
         ("poll_interval", &mut clocks.poll_interval),
         ("denied_interval", &mut clocks.denied_interval),

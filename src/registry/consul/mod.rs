@@ -41,6 +41,7 @@ mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -75,6 +76,10 @@ impl Registry for Consul {
     fn rights(&self, query: &Query, name: &Arc<str>) -> Option<BoxFuture<'static, String>> {
         let request = request::Request::of(query, &self.config).ok()?;
         Some(nothing::rights(request, self.config.clone(), name.clone()).boxed())
+    }
+
+    fn longest_pause(&self) -> Duration {
+        self.config.clocks.retry_interval
     }
 
     fn secret_files(&self) -> Vec<PathBuf> {
