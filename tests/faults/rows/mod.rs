@@ -6,5 +6,7 @@ mod disk;
 mod killed;
 mod power;
 mod rights;
+mod consul_away;
+mod consul_cluster;
 mod start;
 mod system_calls;

@@ -209,6 +209,12 @@ impl Client {
 
     // ---- Anything ----
 
+    /// The index of the answer to a read.
+    #[track_caller]
+    pub fn index(&self, path: &str) -> u64 {
+        http::header(self.port, path, "X-Consul-Index").unwrap().expect("an index").parse().unwrap()
+    }
+
     /// Any call that must succeed; the body.
     #[track_caller]
     pub fn call(&self, method: &str, path: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
@@ -234,6 +240,29 @@ impl Client {
     pub fn request(&self, method: &str, path: &str, body: impl AsRef<[u8]>) -> io::Result<(u16, Vec<u8>)> {
         let token = self.token.as_deref().map(|token| ("X-Consul-Token", token));
         http::request(self.port, method, path, body.as_ref(), token.as_slice())
+    }
+}
+
+/// A policy whose rules change, and a token that has it.
+pub struct Rights {
+    client: Client,
+    policy: String,
+    /// The token.
+    pub token: Token,
+}
+
+impl Rights {
+    /// A token that may do what these rules say.
+    pub fn new(client: Client, rules: &str) -> Self {
+        let policy = client.call_json("PUT", "/v1/acl/policy", json!({"Name": "changing", "Rules": rules}).to_string());
+        let token = client.token(&["changing"]);
+        Self { client, policy: policy["ID"].as_str().unwrap().to_owned(), token }
+    }
+
+    /// It may do this from now on.
+    pub fn become_(&self, rules: &str) {
+        let body = json!({"ID": self.policy, "Name": "changing", "Rules": rules});
+        self.client.call("PUT", &format!("/v1/acl/policy/{}", self.policy), body.to_string());
     }
 }
 

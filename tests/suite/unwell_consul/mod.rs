@@ -4,16 +4,14 @@
 mod absent;
 mod away;
 mod churn;
-mod cluster;
 mod rights;
 mod strangers;
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::support::consul_client::{Client, Token};
 use crate::support::liveconf::{Daemon, Job};
 use crate::support::{SOON, poll_until};
 
@@ -80,26 +78,4 @@ fn stays(so_long: Duration, mut check: impl FnMut()) {
         check();
         if Instant::now() >= end { Ok(()) } else { Err("never".to_owned()) }
     });
-}
-
-/// A policy whose rules change, and a token that has it.
-struct Rights {
-    client: Client,
-    policy: String,
-    token: Token,
-}
-
-impl Rights {
-    /// A token that may do what these rules say.
-    fn new(client: Client, rules: &str) -> Self {
-        let policy = client.call_json("PUT", "/v1/acl/policy", json!({"Name": "changing", "Rules": rules}).to_string());
-        let token = client.token(&["changing"]);
-        Self { client, policy: policy["ID"].as_str().unwrap().to_owned(), token }
-    }
-
-    /// It may do this from now on.
-    fn become_(&self, rules: &str) {
-        let body = json!({"ID": self.policy, "Name": "changing", "Rules": rules});
-        self.client.call("PUT", &format!("/v1/acl/policy/{}", self.policy), body.to_string());
-    }
 }

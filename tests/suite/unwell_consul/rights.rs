@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Rights, complaints, configuration, job, said_once, stays, wait_for_line, wait_for_what_was_missing};
+use super::{complaints, configuration, job, said_once, stays, wait_for_line, wait_for_what_was_missing};
 use crate::support::consul::Consul;
-use crate::support::consul_client::{Health, instance};
+use crate::support::consul_client::{Health, Rights, instance};
 use crate::support::liveconf::Job;
 use crate::support::{SOON, poll_until};
 
