@@ -80,7 +80,7 @@ fn files(process: u32) -> usize {
 
 fn zombies(process: u32) -> usize {
     let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
-    children.split_whitespace().filter(|child| child.parse().is_ok_and(|child| dead(child))).count()
+    children.split_whitespace().filter(|child| child.parse().is_ok_and(dead)).count()
 }
 
 fn dead(process: u32) -> bool {

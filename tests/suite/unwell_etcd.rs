@@ -13,11 +13,6 @@ const RECOVERY: Duration = Duration::from_secs(40);
 
 /// A target that lists all below `/app/`.
 fn job(etcd: &Etcd) -> Job {
-    job_with(etcd, "")
-}
-
-/// The same with more settings of the registry.
-fn job_with(etcd: &Etcd, settings: &str) -> Job {
     Job::new(&format!(
         "registries: {{main: {{etcd: {}}}}}
 targets:
@@ -26,7 +21,7 @@ targets:
     wait: 1ms..20ms
     reload_interval: 0
 ",
-        etcd.section_with(settings)
+        etcd.section()
     ))
     .with("list.tera", "{% for entry in prefix(path=\"app\") %}\n{{ entry.key }}={{ entry.value }}\n{% endfor %}\n")
 }
@@ -60,110 +55,6 @@ fn a_member_is_killed_under_writes() {
         etcd.restart(victim);
     }
     daemon.stop();
-}
-
-#[test]
-fn a_backup_is_restored_with_the_same_flags() {
-    let mut etcd = Etcd::start();
-    let client = etcd.client();
-    let job = job(&etcd);
-    client.put("/app/kept", "old");
-    let snapshot = etcd.snapshot();
-    for number in 0..50 {
-        client.put("/app/lost", number.to_string());
-    }
-    client.put("/app/kept", "new");
-    let daemon = job.start(&["run"]);
-    job.wait_for("list.conf", "kept=new\nlost=49\n");
-
-    // The cluster id is the same and the revision is lower: only a look at all of it tells.
-    etcd.restore(&snapshot);
-    job.wait_for_within(RECOVERY, "list.conf", "kept=old\n");
-    let client = etcd.client();
-    client.put("/app/kept", "later");
-    job.wait_for_within(RECOVERY, "list.conf", "kept=later\n");
-    daemon.stop();
-}
-
-#[test]
-fn a_restored_backup_has_overtaken_the_revision_by_the_time_liveconf_is_back() {
-    let mut etcd = Etcd::start();
-    let client = etcd.client();
-    let job = job(&etcd);
-    client.put("/app/kept", "old");
-    let snapshot = etcd.snapshot();
-    client.put("/app/lost", "1");
-    let mut daemon = job.start(&["run"]);
-    job.wait_for("list.conf", "kept=old\nlost=1\n");
-
-    daemon.signal(nix::sys::signal::Signal::SIGSTOP);
-    etcd.restore(&snapshot);
-    let client = etcd.client();
-    for number in 0..100 {
-        client.put("/app/after", number.to_string());
-    }
-    daemon.signal(nix::sys::signal::Signal::SIGCONT);
-    job.wait_for_within(RECOVERY, "list.conf", "after=99\nkept=old\n");
-    daemon.stop();
-}
-
-#[test]
-fn history_is_compacted_while_liveconf_is_cut_off() {
-    let mut etcd = Etcd::start();
-    let client = etcd.client();
-    let job = job(&etcd);
-    client.txn(vec![put("/app/deleted", "1"), put("/app/changed", "1")]);
-    let mut daemon = job.start(&["run"]);
-    job.wait_for("list.conf", "changed=1\ndeleted=1\n");
-
-    daemon.signal(nix::sys::signal::Signal::SIGSTOP);
-    client.delete("/app/deleted");
-    let mut revision = 0;
-    for number in 0..100 {
-        revision = client.put("/app/changed", number.to_string());
-    }
-    client.compact(revision);
-    // The connection goes too, so that it is resumed after the history that it needs is gone.
-    etcd.kill(0);
-    etcd.restart(0);
-    daemon.signal(nix::sys::signal::Signal::SIGCONT);
-    job.wait_for_within(RECOVERY, "list.conf", "changed=99\n");
-    etcd.client().put("/app/changed", "more");
-    job.wait_for("list.conf", "changed=more\n");
-    daemon.stop();
-}
-
-/// Pauses one member after the other while a target follows the cluster with these settings; each time the file must
-/// be right `within` a while.
-fn silence_each_member(settings: &str, within: Duration) {
-    let mut etcd = Etcd::cluster(3);
-    let job = job_with(&etcd, settings);
-    etcd.client().put("/app/a", "1");
-    let daemon = job.start(&["run"]);
-    job.wait_for("list.conf", "a=1\n");
-    // Whichever it talks to: each member is silent once, longer than silence may go unnoticed.
-    for victim in 0..3 {
-        let survivor = etcd.client_of((victim + 1) % 3);
-        etcd.pause(victim);
-        let value = format!("while {victim} is silent");
-        poll_until(RECOVERY, || survivor.try_txn(vec![put("/app/a", &value)]).map_err(|status| status.to_string()));
-        job.wait_for_within(within, "list.conf", &format!("a={value}\n"));
-        etcd.resume(victim);
-    }
-    daemon.stop();
-}
-
-#[test]
-fn a_member_that_falls_silent_is_noticed() {
-    // Silence is noticed within three intervals.
-    silence_each_member("progress_interval: 1s", Duration::from_secs(30));
-}
-
-#[test]
-#[ignore = "takes up to two minutes; cargo test --test suite -- --ignored falls_silent"]
-fn a_member_that_falls_silent_is_noticed_with_the_clocks_of_production() {
-    // K2: silence is noticed within 30 s, and all is well within 45 s; the machine may be busy.
-    silence_each_member("", Duration::from_secs(60));
 }
 
 #[test]

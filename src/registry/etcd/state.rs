@@ -11,6 +11,7 @@ use super::keys::KeyRange;
 use super::messages::Event;
 use super::read::{Found, Part};
 use super::stream::WatchId;
+use crate::protection::Protection;
 use crate::registry::{Answer, Query, QueryError, Reply, UnknownService};
 
 /// The ranges that are followed and the queries that they answer.
@@ -77,7 +78,8 @@ impl State {
     pub(super) fn begin(&mut self) {
         for followed in self.ranges.values_mut() {
             followed.watch = None;
-            followed.known = false;
+            // Neither the cluster's id nor its revision tells that a backup was restored meanwhile.
+            followed.known &= Protection::Relist.is_off();
         }
         self.unanswered = self.queries.keys().cloned().collect();
     }

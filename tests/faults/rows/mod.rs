@@ -3,6 +3,7 @@
 mod commands;
 mod destination;
 mod disk;
+mod etcd;
 mod killed;
 mod power;
 mod rights;

@@ -72,12 +72,7 @@ impl Etcd {
             .collect();
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let mut etcd = Self { folder, members, flags, tls, root: OnceLock::new() };
-        for index in 0..etcd.members.len() {
-            etcd.launch(index);
-        }
-        for index in 0..etcd.members.len() {
-            etcd.wait_until_healthy(index);
-        }
+        etcd.restart_all(&(0..etcd.members.len()).collect::<Vec<_>>());
         etcd
     }
 
@@ -180,6 +175,21 @@ impl Etcd {
         self.wait_until_healthy(index);
     }
 
+    /// Starts members that only together have a quorum.
+    pub fn restart_all(&mut self, members: &[usize]) {
+        for index in members {
+            self.launch(*index);
+        }
+        for index in members {
+            self.wait_until_healthy(*index);
+        }
+    }
+
+    /// The process id of a member that runs.
+    pub fn process_of(&self, index: usize) -> u32 {
+        self.members[index].process.as_ref().expect("a member that runs").id()
+    }
+
     /// A backup, taken from the first member.
     pub fn snapshot(&self) -> PathBuf {
         let file = self.folder.path("snapshot.db");
@@ -188,8 +198,16 @@ impl Etcd {
         file
     }
 
+    /// What tells clusters apart that are made from one backup.
+    pub const TOKEN: &str = "liveconf-test";
+
     /// Puts a backup in the place of the data of the only member, and starts it with the same flags.
     pub fn restore(&mut self, snapshot: &Path) {
+        self.restore_as(snapshot, Self::TOKEN);
+    }
+
+    /// The same as a cluster of this token.
+    pub fn restore_as(&mut self, snapshot: &Path, token: &str) {
         assert_eq!(self.members.len(), 1, "restores are of one member");
         if self.members[0].process.is_some() {
             self.stop(0);
@@ -198,7 +216,7 @@ impl Etcd {
         fs::remove_dir_all(&data).unwrap();
         let mut command = Command::new(find("etcdctl"));
         command.env("ETCDCTL_API", "3").args(["snapshot", "restore", snapshot.to_str().unwrap()]);
-        command.arg("--data-dir").arg(data).args(self.identity(0));
+        command.arg("--data-dir").arg(data).args(self.identity(0, token));
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         self.restart(0);
@@ -229,7 +247,7 @@ impl Etcd {
     }
 
     /// The flags that both a member and a restore of its data need.
-    fn identity(&self, index: usize) -> Vec<String> {
+    fn identity(&self, index: usize, token: &str) -> Vec<String> {
         let peer = |member: &Member| format!("http://127.0.0.1:{}", member.peer_port);
         let member = &self.members[index];
         let all: Vec<_> = self.members.iter().map(|member| format!("{}={}", member.name, peer(member))).collect();
@@ -237,7 +255,7 @@ impl Etcd {
             ("--name", member.name.clone()),
             ("--initial-advertise-peer-urls", peer(member)),
             ("--initial-cluster", all.join(",")),
-            ("--initial-cluster-token", "liveconf-test".into()),
+            ("--initial-cluster-token", token.into()),
         ]
         .map(|(flag, value)| format!("{flag}={value}"))
         .into()
@@ -247,7 +265,7 @@ impl Etcd {
         let member = &self.members[index];
         let client = &self.endpoints()[index];
         let mut command = bound(Signal::SIGKILL, find("etcd"));
-        command.args(self.identity(index)).arg("--data-dir").arg(self.data(index)).args([
+        command.args(self.identity(index, Self::TOKEN)).arg("--data-dir").arg(self.data(index)).args([
             format!("--listen-client-urls={client}"),
             format!("--advertise-client-urls={client}"),
             format!("--listen-peer-urls=http://127.0.0.1:{}", member.peer_port),

@@ -8,6 +8,7 @@ pub mod consul;
 #[cfg(feature = "consul")]
 pub mod consul_client;
 #[cfg(feature = "etcd")]
+#[allow(dead_code, reason = "the matrix of faults uses all of it")]
 pub mod etcd;
 #[cfg(feature = "etcd")]
 pub mod etcd_client;

@@ -1,0 +1,98 @@
+//! History that is gone when it is needed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use super::{begin, scene_at};
+use crate::pace;
+use crate::scene::KEYS;
+use crate::strain::{self, Strain};
+use crate::support::etcd::Etcd;
+use crate::support::etcd_client::{delete_prefix, put};
+use crate::support::liveconf::Job;
+use crate::support::poll_until;
+use crate::support::proxy::{Link, Proxy};
+
+/// liveconf is stopped while 40 MB of changes and deletions are written and compacted: 5 s after it goes on the file is
+/// that of the newest state, what was deleted is gone, and the log has at most 10 more lines.
+#[test]
+fn row_20_compaction_during_an_outage() {
+    let etcd = Etcd::start();
+    let client = etcd.client();
+    let scene = scene_at(&etcd.endpoints());
+    let mut daemon = begin(&scene, &client);
+    let reader = scene.forward_reader();
+    let lines = daemon.log().len();
+    daemon.signal(Signal::SIGSTOP);
+    poll_until(Duration::from_secs(5), || match strain::state(daemon.id()) {
+        'T' => Ok(()),
+        state => Err(format!("liveconf is in state {state}")),
+    });
+    client.txn(vec![delete_prefix("app/")]);
+    let mut revision = 0;
+    for number in 2..=1001 {
+        // Long enough that not all of it can wait on the way.
+        let value = format!("{number:01000}");
+        revision = client.txn((0..KEYS).map(|key| put(&format!("app/other-{key:02}"), &value)).collect());
+    }
+    client.compact(revision);
+    daemon.signal(Signal::SIGCONT);
+    scene.wait_for_within(Duration::from_secs(5), 1001);
+    reader.stop().assert_always_whole();
+    let more = daemon.log().split_off(lines);
+    assert!(more.iter().any(|line| line.contains("events were compacted")), "nothing was missing: {more:#?}");
+    assert!(more.len() <= 10, "{more:#?}");
+    daemon.stop();
+}
+
+/// etcd is compacted after a write every 100 ms while many pages of keys are read, each of which takes longer than that:
+/// they are read within 30 s, and followed.
+#[test]
+fn row_21_compaction_all_the_while() {
+    let etcd = Etcd::start();
+    let client = etcd.client();
+    let keys = pace::either(30_000, 100_000);
+    for page in 0..keys / 100 {
+        client.txn((0..100).map(|number| put(&format!("p/{page:04}{number:02}"), "value")).collect());
+    }
+    let proxy = Proxy::with(etcd.port_of(0), Link { delay: Duration::from_millis(150), ..Link::default() });
+    let job = Job::new(&format!(
+        "registries: {{main: {{etcd: {{endpoints: [{}], prefix: ''}}}}}}
+targets:
+  count:
+    templates: [{{content: '{{{{ prefix(path=\"p\") | length }}}}', dest: count}}]
+",
+        proxy.endpoint()
+    ));
+    let over = Arc::new(AtomicBool::new(false));
+    let compacting = thread::spawn({
+        let (client, over) = (etcd.client(), Arc::clone(&over));
+        move || {
+            let mut times = 0;
+            while !over.load(Ordering::Relaxed) {
+                let revision = client.put("clock", "x");
+                client.compact(revision);
+                times += 1;
+                thread::sleep(Duration::from_millis(100));
+            }
+            times
+        }
+    });
+    let began = Instant::now();
+    let daemon = job.start(&["run", "--log-level", "debug"]);
+    let strain = Strain::begin(&daemon);
+    job.wait_for_within(Duration::from_secs(30), "count", &keys.to_string());
+    println!("{keys} keys after {:?}", began.elapsed());
+    let again = daemon.logged("compacted while reading, beginning again").len();
+    assert!(again > 0, "no page was missed: {:#?}", daemon.log());
+    client.put("p/more", "value");
+    job.wait_for_within(Duration::from_secs(10), "count", &(keys + 1).to_string());
+    over.store(true, Ordering::Relaxed);
+    println!("{} compactions, begun again {again} times", compacting.join().unwrap());
+    strain.assert_few_lines(&daemon);
+    daemon.stop();
+}

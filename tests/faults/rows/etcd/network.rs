@@ -1,0 +1,118 @@
+//! The way to etcd: silent, cut, slow.
+
+use std::time::{Duration, Instant};
+
+use super::{K1, begin, write};
+use crate::pace;
+use crate::scene::Scene;
+use crate::strain::Strain;
+use crate::support::etcd::Etcd;
+use crate::support::poll_until;
+use crate::support::proxy::{Door, End, Link, Proxy};
+
+/// A target that applies at once.
+const QUICK: &str = "    wait: 1ms..5ms\n    reload_interval: 0\n";
+
+/// A registry with the clocks of production.
+fn production(proxies: &[Proxy]) -> String {
+    let endpoints: Vec<_> = proxies.iter().map(Proxy::endpoint).collect();
+    format!("etcd: {{endpoints: [{}], prefix: ''}}", endpoints.join(", "))
+}
+
+/// The connection is lost, and the next member takes connections and never answers: within 10 s what is written meanwhile
+/// is there from another, with the clocks of production.
+#[test]
+fn row_13_a_member_accepts_and_never_answers() {
+    let etcd = Etcd::start();
+    let client = etcd.client();
+    let proxies: Vec<_> = (0..2).map(|_| Proxy::start(etcd.port_of(0))).collect();
+    let scene = Scene::new(&production(&proxies), QUICK);
+    let daemon = begin(&scene, &client);
+    let strain = Strain::begin(&daemon);
+    let (used, other) = if proxies[0].counts().open > 0 { (0, 1) } else { (1, 0) };
+    proxies[other].set(Link { door: Door::Silent, ..Link::default() });
+    let lost = Instant::now();
+    proxies[used].cut(End::Reset);
+    write(&client, 2);
+    scene.wait_for_within(Duration::from_secs(10), 2);
+    println!("after {:?}", lost.elapsed());
+    assert!(proxies[other].counts().silent > 0, "the silent one was not tried: {:?}", proxies[other].counts());
+    strain.assert_light(&daemon);
+    daemon.stop();
+}
+
+/// The connection is reset after each number of bytes of a frame of events (in the short run after some eighty of them):
+/// the file shows whole generations only, never one before the last, and each time the newest within 15 s.
+#[test]
+fn row_14_a_reset_at_every_byte_of_a_frame() {
+    for seed in pace::seeds() {
+        let etcd = Etcd::start();
+        let client = etcd.client();
+        // So many that trying one after the other needs no pause.
+        let proxies: Vec<_> = (0..64).map(|_| Proxy::start(etcd.port_of(0))).collect();
+        let scene = Scene::new(&production(&proxies), QUICK);
+        let daemon = begin(&scene, &client);
+        let reader = scene.forward_reader();
+        let used = || {
+            let with_both = || proxies.iter().find(|proxy| proxy.counts().open == 2);
+            poll_until(K1, || with_both().ok_or_else(|| "it is not connected".to_owned()))
+        };
+        let mut number = 1000;
+        let mut next = || {
+            number += 1;
+            write(&client, number);
+            scene.wait_for_file(K1, number);
+        };
+        next();
+        let before = used().counts().to_client;
+        next();
+        let length = used().counts().to_client - before;
+        let step = pace::either((length / 80).max(1), 1);
+        let first = 1 + seed % step;
+        println!("seed {seed}: a frame of {length} bytes, cut after {first} and each {step} more");
+        for bytes in (first..length).step_by(usize::try_from(step).unwrap()) {
+            let proxy = used();
+            let before = proxy.counts().cuts;
+            proxy.cut_after(bytes, End::Reset);
+            next();
+            assert_eq!(proxy.counts().cuts, before + 1, "after {bytes} bytes");
+        }
+        scene.wait_for_within(K1, number);
+        reader.stop().assert_always_whole();
+        daemon.stop();
+    }
+}
+
+/// Answers come at 1 KB a second, 3 s late, or in slices of one byte: everything arrives, on the connections that there
+/// were, with the clocks of production.
+#[test]
+fn row_15_a_slow_server() {
+    let etcd = Etcd::start();
+    let client = etcd.client();
+    let proxies = [Proxy::with(etcd.port_of(0), Link { bytes_per_second: 1000, slice: 1, ..Link::default() })];
+    let scene = Scene::new(&production(&proxies), QUICK);
+    // It also begins on such a link.
+    let daemon = begin(&scene, &client);
+    let reader = scene.forward_reader();
+    let strain = Strain::begin(&daemon);
+    let links = [
+        Link { slice: 1, ..Link::default() },
+        Link { bytes_per_second: 1000, ..Link::default() },
+        Link { delay: Duration::from_millis(1500), ..Link::default() },
+    ];
+    let mut number = 1;
+    for link in links {
+        proxies[0].set(link);
+        for _ in 0..pace::either(2, 20) {
+            number += 1;
+            let written = Instant::now();
+            write(&client, number);
+            scene.wait_for_within(Duration::from_secs(10), number);
+            println!("{:?} on {link:?}", written.elapsed());
+        }
+    }
+    assert_eq!(proxies[0].counts().connections, 2, "connected anew");
+    reader.stop().assert_always_whole();
+    strain.assert_light(&daemon);
+    daemon.stop();
+}
