@@ -95,8 +95,9 @@ impl Held {
         let mut changed = false;
         for event in events {
             let Some(kv) = event.kv else { continue };
-            // One transaction gives all its events the same revision, so this compares with where we stood before.
-            if kv.mod_revision <= before {
+            // One transaction gives all its events the same revision. What is in already, and what comes behind a later
+            // change, would bring back an old value.
+            if kv.mod_revision <= before || kv.mod_revision < self.applied {
                 continue;
             }
             self.applied = self.applied.max(kv.mod_revision);
@@ -170,6 +171,13 @@ mod tests {
         assert!(!held.apply([put("/a", 7, "2")]), "a heartbeat is no change");
         assert!(!held.apply([delete("/none", 8)]));
         assert_eq!((shown(&held).as_str(), held.applied), ("/a=2@7 /c=2@6", 8));
+    }
+
+    #[test]
+    fn an_event_that_comes_behind_a_later_one_brings_nothing_back() {
+        let mut held = Held::default();
+        assert!(held.apply([put("/a", 6, "new"), put("/a", 5, "old"), put("/b", 6, "new"), delete("/b", 5)]));
+        assert_eq!((shown(&held).as_str(), held.applied), ("/a=new@6 /b=new@6", 6));
     }
 
     #[test]

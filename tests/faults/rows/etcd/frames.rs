@@ -171,6 +171,7 @@ fn row_25_frames_come_twice_late_or_out_of_order() {
         println!("{tricks:?} frames came twice, came again, came late; {seen:?}");
         assert!(tricks.iter().all(|count| *count >= last / 20), "{tricks:?}");
         seen.assert_always_whole();
+        assert_eq!(daemon.logged("lost events"), [""; 0], "what came late had to be found by the audit");
         assert!(seen.versions > 50, "too few of them were rendered: {seen:?}");
         daemon.stop();
     }
