@@ -3,13 +3,12 @@
 //! It is in no configuration and not among the [`KINDS`](super::KINDS).
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use super::file::{MAX_SIZE, read_bounded};
-use super::{Answer, Data, Feed, Outage, Query, QueryError, Registry, Reply, Text, Wanted, Watch};
+use super::{Answer, Data, Feed, FilePath, Outage, Query, QueryError, Registry, Reply, Text, Wanted, Watch};
 use crate::file_watch::{FileWatch, POLL_INTERVAL};
 
 /// Local files by their absolute paths.
@@ -50,7 +49,7 @@ impl Watch for LocalWatch {
             loop {
                 let wanted = feed.wanted();
                 // Followed before they are read, so that no change is missed in between.
-                self.files.follow(wanted.keys().filter_map(path_of).cloned()).await;
+                self.files.follow(wanted.keys().filter_map(path_of).map(|path| path.as_path().to_owned())).await;
                 let replies = self.read(wanted).await;
                 feed.publish(replies);
                 tokio::select! {
@@ -75,18 +74,18 @@ impl LocalWatch {
     }
 }
 
-fn path_of(query: &Query) -> Option<&PathBuf> {
+fn path_of(query: &Query) -> Option<&FilePath> {
     match query {
         Query::File(path) => Some(path),
         _ => None,
     }
 }
 
-fn read_file(path: &Path) -> Result<Option<Text>, QueryError> {
-    match read_bounded(path, MAX_SIZE) {
+fn read_file(path: &FilePath) -> Result<Option<Text>, QueryError> {
+    match read_bounded(path.as_path(), MAX_SIZE) {
         Ok(bytes) => Ok(Some(Text(bytes.into()))),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => Err(QueryError::new(format!("cannot read `{}`: {error}", path.display()))),
+        Err(error) => Err(QueryError::new(format!("cannot read `{path}`: {error}"))),
     }
 }
 
@@ -102,7 +101,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let at = |name: &str| temp.path().join(name);
         fs::write(at("a"), "one").unwrap();
-        let mut running = Running::new(&LocalFiles::default(), [Query::File(at("a"))]);
+        let mut running = Running::new(&LocalFiles::default(), [Query::File(at("a").into())]);
         assert_eq!(running.text().await.as_deref(), Some("one"));
         fs::write(at("a.new"), "two").unwrap();
         fs::rename(at("a.new"), at("a")).unwrap();
@@ -114,7 +113,7 @@ mod tests {
         fs::remove_dir(at("a")).unwrap();
         assert_eq!(running.text().await, None);
 
-        running.want([Query::File(at("b")), Query::File(at("c/d"))]);
+        running.want([Query::File(at("b").into()), Query::File(at("c/d").into())]);
         assert_eq!(running.publication().await.len(), 2);
         fs::write(at("b"), "b").unwrap();
         let publication = running.publication().await;

@@ -19,6 +19,7 @@ pub(crate) mod keyspace;
 mod path;
 mod query;
 mod query_log;
+mod shown;
 #[cfg(test)]
 pub(crate) mod recorder;
 
@@ -40,6 +41,7 @@ use futures_util::future::BoxFuture;
 pub use answer::{Answer, Data, Entry, Instance, Names, Node, ServiceName, Status, Text, UnknownService};
 pub use path::{Path, PathError};
 pub use query::{Asked, Query, ServiceQuery, StatusFilter};
+pub use shown::{Aside, COMPUTED, Computed, FilePath};
 
 use crate::config::Section;
 

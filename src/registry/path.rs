@@ -3,10 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::{Aside, COMPUTED};
+
 /// The path of a key or folder: segments joined by `/`, without a leading, trailing or doubled `/`.
 /// The root is the empty path. Matching is by whole segments: `app` never covers `apple`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Path(Arc<str>);
+pub struct Path {
+    text: Arc<str>,
+    /// What is shown of it, where that is another text.
+    shown: Aside<Option<Arc<str>>>,
+}
 
 /// Why a text is no path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -35,27 +41,43 @@ impl Path {
             }
             clean.push_str(segment);
         }
-        Ok(Self(clean.into()))
+        Ok(Self { text: clean.into(), shown: Aside(None) })
     }
 
     /// The root: the folder of everything.
     pub fn root() -> Self {
-        Self("".into())
+        Self { text: "".into(), shown: Aside(None) }
     }
 
     /// Whether this is the root.
     pub fn is_root(&self) -> bool {
-        self.0.is_empty()
+        self.text.is_empty()
     }
 
     /// The path as text, such as `app/db`.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The same path, of which only those segments are shown that `may_be_shown`.
+    #[must_use]
+    pub fn showing(self, mut may_be_shown: impl FnMut(&str) -> bool) -> Self {
+        if self.segments().all(&mut may_be_shown) {
+            return self;
+        }
+        let shown = self.segments().map(|segment| if may_be_shown(segment) { segment } else { COMPUTED });
+        let shown = shown.collect::<Vec<_>>().join("/");
+        Self { shown: Aside(Some(shown.into())), ..self }
+    }
+
+    /// The path as it may stand in a message.
+    pub fn shown(&self) -> &str {
+        self.shown.0.as_deref().unwrap_or(&self.text)
     }
 
     /// The segments, in order.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
-        self.0.split('/').filter(|segment| !segment.is_empty())
+        self.text.split('/').filter(|segment| !segment.is_empty())
     }
 
     /// What `path` is called below this folder: `db/host` for `app/db/host` below `app`; nothing for a path that
@@ -64,19 +86,20 @@ impl Path {
         if self.is_root() {
             return (!path.is_empty()).then_some(path);
         }
-        path.strip_prefix(&*self.0)?.strip_prefix('/').filter(|rest| !rest.is_empty())
+        path.strip_prefix(&*self.text)?.strip_prefix('/').filter(|rest| !rest.is_empty())
     }
 }
 
+/// The whole path, for whoever asks for it; in messages [`Path::shown`] stands.
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl fmt::Debug for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", &self.0)
+        write!(f, "{:?}", self.shown())
     }
 }
 
@@ -92,6 +115,16 @@ mod tests {
         assert!(Path::parse("/").unwrap().is_root());
         assert_eq!(Path::parse("a/../b"), Err(PathError::Dots));
         assert_eq!(Path::parse("a\nb"), Err(PathError::Control));
+    }
+
+    #[test]
+    fn what_was_computed_is_not_shown_and_changes_nothing_else() {
+        let path = Path::parse("app/hunter2/db").unwrap();
+        let computed = path.clone().showing(|segment| segment != "hunter2");
+        assert_eq!((computed.shown(), computed.as_str()), ("app/[computed]/db", "app/hunter2/db"));
+        assert_eq!(computed, path);
+        assert!(!format!("{computed:?}").contains("hunter2"));
+        assert_eq!(path.clone().showing(|_| true).shown(), "app/hunter2/db");
     }
 
     #[test]

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Path, Status};
+use super::{Aside, COMPUTED, Computed, FilePath, Path, Status};
 
 /// One question to one registry. Its identity is all its arguments; what a template function can work out of the
 /// same answer (`tree()` from the keys of a prefix, `min=`, `default=`) is no part of it.
@@ -32,7 +31,7 @@ pub enum Query {
         datacenter: Option<String>,
     },
     /// The text of a local file; [`Data::Key`](super::Data::Key).
-    File(PathBuf),
+    File(FilePath),
 }
 
 /// Which instances of a service are wanted.
@@ -50,6 +49,8 @@ pub struct ServiceQuery {
     pub datacenter: Option<String>,
     /// A filter expression for the server (Consul).
     pub filter: Option<String>,
+    /// Which of them a template computed from values.
+    pub computed: Aside<Computed>,
 }
 
 impl ServiceQuery {
@@ -62,6 +63,36 @@ impl ServiceQuery {
             near: None,
             datacenter: None,
             filter: None,
+            computed: Aside::default(),
+        }
+    }
+}
+
+impl ServiceQuery {
+    /// The name as it may stand in a message.
+    pub fn shown_name(&self) -> &str {
+        if self.computed.0.name { COMPUTED } else { &self.name }
+    }
+
+    /// The datacenter as it may stand in a message.
+    pub fn shown_datacenter(&self) -> Option<&str> {
+        let datacenter = self.datacenter.as_deref()?;
+        Some(if self.computed.0.other { COMPUTED } else { datacenter })
+    }
+}
+
+impl Query {
+    /// Whether an argument was computed from values, so that what a registry says of the question may hold one.
+    pub fn is_computed(&self) -> bool {
+        match self {
+            Self::Key(path) | Self::Exists(path) | Self::Prefix(path) | Self::Listing(path) => {
+                path.shown() != path.as_str()
+            }
+            Self::Service(query) => query.computed.0 != Computed::default(),
+            // What is asked is not known to be written.
+            Self::Services { tag } => tag.is_some(),
+            Self::Nodes { datacenter } => datacenter.is_some(),
+            Self::File(_) => false,
         }
     }
 }
@@ -85,19 +116,20 @@ impl StatusFilter {
     }
 }
 
-/// For people: what is waited for, in logs and in the message of `once` that gives up, such as "key `app/db`".
+/// For people: what is waited for, in logs and in the message of `once` that gives up, such as "key `app/db`". It holds
+/// nothing that was computed from values.
 impl fmt::Display for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Key(path) => write!(f, "key `{path}`"),
-            Self::Exists(path) => write!(f, "whether `{path}` exists"),
-            Self::Prefix(path) => write!(f, "prefix `{path}`"),
-            Self::Listing(path) => write!(f, "listing of `{path}`"),
+            Self::Key(path) => write!(f, "key `{}`", path.shown()),
+            Self::Exists(path) => write!(f, "whether `{}` exists", path.shown()),
+            Self::Prefix(path) => write!(f, "prefix `{}`", path.shown()),
+            Self::Listing(path) => write!(f, "listing of `{}`", path.shown()),
             Self::Services { tag: None } => write!(f, "services"),
-            Self::Services { tag: Some(tag) } => write!(f, "services with tag `{tag}`"),
-            Self::Service(query) => write!(f, "service `{}`", query.name),
+            Self::Services { tag: Some(_) } => write!(f, "services with a tag"),
+            Self::Service(query) => write!(f, "service `{}`", query.shown_name()),
             Self::Nodes { .. } => write!(f, "nodes"),
-            Self::File(path) => write!(f, "file `{}`", path.display()),
+            Self::File(path) => write!(f, "file `{path}`"),
         }
     }
 }

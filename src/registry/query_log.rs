@@ -42,6 +42,10 @@ type Service = (String, Option<String>);
 
 #[derive(Debug)]
 struct Absent {
+    /// As it may be shown.
+    name: String,
+    /// As it may be shown.
+    datacenter: Option<String>,
     hint: Option<String>,
     is_said: bool,
 }
@@ -92,12 +96,17 @@ impl QueryLog {
                         self.answered.insert(query.clone());
                     }
                     let Query::Service(service) = query else { continue };
-                    let service = (service.name.clone(), service.datacenter.clone());
+                    let key = (service.name.clone(), service.datacenter.clone());
                     match &answer.unknown {
-                        None => drop(self.absent.remove(&service)),
+                        None => drop(self.absent.remove(&key)),
                         Some(unknown) => {
-                            let absent = || Absent { hint: unknown.hint.clone(), is_said: false };
-                            self.absent.entry(service).or_insert_with(absent);
+                            let absent = || Absent {
+                                name: service.shown_name().to_owned(),
+                                datacenter: service.shown_datacenter().map(str::to_owned),
+                                hint: unknown.hint.clone(),
+                                is_said: false,
+                            };
+                            self.absent.entry(key).or_insert_with(absent);
                         }
                     }
                 }
@@ -166,9 +175,11 @@ impl QueryLog {
         }
         if self.absent.values().any(|absent| !absent.is_said) && self.may_say(None, now) {
             let unsaid = self.absent.iter_mut().filter(|(_, absent)| !absent.is_said);
-            let names = unsaid.map(|((name, datacenter), absent)| {
+            let names = unsaid.map(|(_, absent)| {
                 absent.is_said = true;
-                let datacenter = datacenter.as_ref().map(|name| format!(" in datacenter `{name}`")).unwrap_or_default();
+                let name = &absent.name;
+                let datacenter =
+                    absent.datacenter.as_ref().map(|name| format!(" in datacenter `{name}`")).unwrap_or_default();
                 let hint = absent.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
                 format!("`{name}`{datacenter}{hint}")
             });

@@ -67,9 +67,9 @@ impl<'a> Arguments<'a> {
     }
 
     /// A path of a key.
-    pub(super) fn path(&self, name: &'a str, render: &Render) -> Result<Path, Stop> {
+    pub(super) fn path(&self, name: &'a str, render: &mut Render) -> Result<Path, Stop> {
         let text = self.required_text(name, render)?;
-        Path::parse(text).map_err(|error| self.refused(name, &error.to_string()))
+        Path::parse(text).map(|path| render.showing(path)).map_err(|error| self.refused(name, &error.to_string()))
     }
 
     /// A name out of a list of names, with what it stands for.

@@ -13,6 +13,7 @@ use super::error::{ErrorKind, TemplateError};
 use super::read::Reading;
 use super::scan::{default_delimiters, scan};
 use super::source::Source;
+use super::words::Words;
 use super::{Environment, component, filter, function, message, print};
 use crate::config::{Delimiters, Target, Template, TemplateSource};
 
@@ -39,6 +40,8 @@ pub(super) struct Parsed {
     /// Tera with those sources, and with those of other targets.
     pub(super) tera: Arc<Tera>,
     pub(super) sources: Vec<Source>,
+    /// What stands in them.
+    pub(super) words: Arc<Words>,
 }
 
 /// A way in which sources are written.
@@ -77,8 +80,9 @@ impl Templates {
 impl Parsed {
     /// The pieces of the sources were for finding problems; an error of a render that needs them splits the source again.
     fn new(reading: Reading<'_>, tera: Arc<Tera>) -> Self {
+        let words = Arc::new(Words::of(&reading.sources));
         let sources = reading.sources.into_iter().map(|source| Source { pieces: None, ..source });
-        Self { dialect: reading.dialect, tera, sources: sources.collect() }
+        Self { dialect: reading.dialect, tera, sources: sources.collect(), words }
     }
 
     /// The source with this number.

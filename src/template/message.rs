@@ -281,7 +281,7 @@ fn advice_on_absence(absent: &[&Absent], render: &Render) -> String {
     });
     let of_folders = "`prefix`, `tree` and `ls` give what is in a folder";
     if let Some((_, path)) = keys.clone().find(|(registry, path)| render.has_folder(registry, path)) {
-        return format!("`{path}` is a folder: {of_folders}");
+        return format!("`{}` is a folder: {of_folders}", path.shown());
     }
     let advice = "give `default=`, or ask with `if` before using it";
     if keys.count() > 0 { format!("{advice}; {of_folders}") } else { advice.to_owned() }

@@ -40,6 +40,7 @@ mod scan;
 mod source;
 mod trim;
 mod view;
+mod words;
 
 #[cfg(test)]
 mod tests;

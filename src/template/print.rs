@@ -202,7 +202,7 @@ impl Parsed {
         });
         let mut tera = self.dialect.tera.clone();
         tera.add_raw_templates(marked.collect::<Vec<_>>()).ok()?;
-        let (_, render) = record::during(Arc::clone(environment), view.clone(), timeout, || {
+        let (_, render) = record::during(Arc::clone(environment), view.clone(), self.words.clone(), timeout, || {
             tera.render_to(entry, &tera::Context::new(), io::sink())
         });
         let (number, range) = render?.printing?;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::Environment;
 use super::error::{ErrorKind, Failure};
+use super::words::{Names, Words};
 use crate::registry::{Answer, Asked, Data, Path, Query};
 use crate::store::View;
 
@@ -32,6 +33,10 @@ pub(super) struct Render {
     pub(super) absent: BTreeSet<Absent>,
     /// The last of these.
     pub(super) last_absent: Option<Absent>,
+    /// What the templates hold word by word.
+    pub(super) words: Arc<Words>,
+    /// The names that were listed.
+    pub(super) names: Names,
     /// Why a function of ours stopped the render.
     pub(super) failure: Option<Failure>,
     /// Whether what is printed may have several lines.
@@ -86,6 +91,7 @@ thread_local! {
 pub(super) fn during<T>(
     environment: Arc<Environment>,
     view: View,
+    words: Arc<Words>,
     timeout: Duration,
     action: impl FnOnce() -> T,
 ) -> (T, Option<Render>) {
@@ -103,6 +109,8 @@ pub(super) fn during<T>(
         missing: BTreeSet::new(),
         absent: BTreeSet::new(),
         last_absent: None,
+        words,
+        names: Names::default(),
         failure: None,
         prints_lines: false,
         printed: 0,
@@ -128,6 +136,7 @@ impl Render {
         if let Some(answer) = self.view.answer(asked) {
             let answer = Arc::clone(answer);
             if !self.reads.contains(asked) {
+                self.names.note(&answer);
                 self.reads.insert(asked.clone());
             }
             return Ok(answer);
@@ -185,7 +194,7 @@ mod tests {
     #[test]
     fn a_panic_ends_the_render() {
         let panicked = std::panic::catch_unwind(|| {
-            during(Arc::new(Environment::default()), View::default(), Duration::from_secs(1), || {
+            during(Arc::default(), View::default(), Arc::default(), Duration::from_secs(1), || {
                 assert!(with(|_| ()).is_some());
                 std::panic::resume_unwind(Box::new("stop"))
             })

@@ -28,9 +28,10 @@ impl Templates {
         let source = parsed.source(*number);
         let start = Instant::now();
         let mut output = Output::new(self.environment.limits.output, self.timeout);
-        let (rendered, render) = record::during(Arc::clone(&self.environment), view.clone(), self.timeout, || {
-            parsed.tera.render_to(&source.name, &tera::Context::new(), &mut output)
-        });
+        let (rendered, render) =
+            record::during(Arc::clone(&self.environment), view.clone(), parsed.words.clone(), self.timeout, || {
+                parsed.tera.render_to(&source.name, &tera::Context::new(), &mut output)
+            });
         let Some(mut render) = render else { return failed(&source.file, "the render lost its record".into()) };
         let output = match (rendered, output.stopped) {
             (Ok(()), None) => Ok(output.bytes),

@@ -90,7 +90,7 @@ impl Request {
             Query::Services { .. } => Self::Services { datacenter: config.datacenter.clone() },
             // Consul's router takes these for parts of the path.
             Query::Service(query) if matches!(query.name.as_str(), "" | "." | "..") => {
-                return Err(format!("has no service called `{}`", query.name));
+                return Err(format!("has no service called `{}`", query.shown_name()));
             }
             Query::Service(query) => Self::Service {
                 name: query.name.clone(),
@@ -177,9 +177,15 @@ impl Request {
         }
     }
 
-    /// What a failure means for it.
-    pub(super) fn explain(&self, failure: &Failure, config: &Config) -> String {
+    /// What a failure means for it. Where a template computed an argument from values, nothing that Consul says is passed
+    /// on, since it likes to repeat what it was asked.
+    pub(super) fn explain(&self, failure: &Failure, is_computed: bool, config: &Config) -> String {
         match (failure, self) {
+            (Failure::Refused(said), _) if is_computed => {
+                let what = if said.contains("No path to datacenter") { "a datacenter" } else { "an argument" };
+                format!("refused: {what} that the template computed; what Consul says of it is not shown")
+            }
+            (Failure::Broken(_), _) if is_computed => "failed".to_owned(),
             (Failure::Refused(said), _) if said.contains("No path to datacenter") => {
                 let datacenter = self.datacenter().or(config.datacenter.as_deref()).unwrap_or_default();
                 format!("datacenter `{datacenter}` is unknown to Consul: {said}")
@@ -190,7 +196,11 @@ impl Request {
             (Failure::Denied(said), _) if said.contains("Permission denied") && self.is_key_value() => {
                 // Where `acl.enable_key_list_policy` is set, a folder needs more than a key.
                 let right = if matches!(self, Self::Value(_)) { "key:read" } else { "key:list" };
-                format!("not allowed: {}: {said}", nothing::lacks(right, config))
+                let lacks = nothing::lacks(right, config);
+                if is_computed { format!("not allowed: {lacks}") } else { format!("not allowed: {lacks}: {said}") }
+            }
+            (Failure::Denied(said), _) if is_computed && !said.contains("ACL not found") => {
+                "not allowed: the token may not read what the template computed".to_owned()
             }
             _ => failure.to_string(),
         }

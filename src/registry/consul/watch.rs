@@ -111,7 +111,9 @@ impl ConsulWatch {
 
     /// Says, where that is new, that a scout is refused, so that changes are found late.
     pub(super) fn tell_blindness(&mut self, registry: &str, scout: &Request, failure: &Failure) {
-        let reason = scout.explain(failure, &self.config);
+        // The datacenter of a scout is that of the questions that it is for.
+        let is_computed = scout.datacenter() != self.config.datacenter.as_deref();
+        let reason = scout.explain(failure, is_computed, &self.config);
         if self.blindness.get(scout) != Some(&reason) {
             self.blindness.insert(scout.clone(), reason.clone());
             let interval = humantime::format_duration(self.config.clocks.resweep_interval);

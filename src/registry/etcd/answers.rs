@@ -60,7 +60,7 @@ impl Answers {
             Query::Exists(path) => self.layout.key(path).into_iter().chain([self.layout.folder(path)]).collect(),
             Query::Prefix(path) | Query::Listing(path) => vec![self.layout.folder(path)],
             Query::Services { .. } => vec![self.layout.folder(&self.services.folder)],
-            Query::Service(query) => match self.service_path(&query.name) {
+            Query::Service(query) => match self.service_path(query) {
                 // A SkyDNS name is answered by the record of the name itself and by those below it.
                 Ok(path) if self.services.format == Format::SkyDns => {
                     self.layout.key(&path).into_iter().chain([self.layout.folder(&path)]).collect()
@@ -80,7 +80,7 @@ impl Answers {
             Query::Service(ServiceQuery { near: Some(_), .. }) => Err("has no `near=`".to_owned()),
             Query::Service(ServiceQuery { datacenter: Some(_), .. }) => Err("has no `datacenter=`".to_owned()),
             Query::Service(ServiceQuery { filter: Some(_), .. }) => Err("has no `filter=`".to_owned()),
-            Query::Service(query) => self.service_path(&query.name).map(drop),
+            Query::Service(query) => self.service_path(query).map(drop),
             _ => Ok(()),
         }
     }
@@ -117,8 +117,12 @@ impl Answers {
     }
 
     /// Where the entries of a service stand: `services/NAME`, or the reversed domain of a `SkyDNS` name.
-    fn service_path(&self, name: &str) -> Result<Path, String> {
-        let refused = |why: &str| format!("cannot have a service called `{}`: {why}", name.escape_debug());
+    fn service_path(&self, query: &ServiceQuery) -> Result<Path, String> {
+        let refused = |why: &str| {
+            let shown = query.shown_name().escape_debug();
+            format!("cannot have a service called `{shown}`: {why}")
+        };
+        let name = query.name.as_str();
         if name.contains('/') {
             return Err(refused("a name has no `/`"));
         }
@@ -129,7 +133,10 @@ impl Answers {
         if name.split('/').any(str::is_empty) {
             return Err(refused("it is empty or has an empty part"));
         }
-        Path::parse(&format!("{}/{name}", self.services.folder)).map_err(|error| refused(&error.to_string()))
+        let path =
+            Path::parse(&format!("{}/{name}", self.services.folder)).map_err(|error| refused(&error.to_string()))?;
+        let folder: Vec<&str> = self.services.folder.segments().collect();
+        Ok(path.showing(|segment| !query.computed.0.name || folder.contains(&segment)))
     }
 
     /// The path of a key; a key that is no path is left out and named.

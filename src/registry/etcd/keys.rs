@@ -1,6 +1,6 @@
 //! From paths to etcd keys and back: the prefix of the registry, and ranges of keys.
 
-use crate::registry::Path;
+use crate::registry::{Aside, Path};
 
 /// A range of etcd keys. Equal ranges of several queries are read and watched once.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -9,12 +9,14 @@ pub(super) struct KeyRange {
     pub(super) start: Vec<u8>,
     /// The key after the last; empty for one key, `\0` for all from the first on, as etcd has it.
     pub(super) end: Vec<u8>,
+    /// What is shown in the place of the first key, where a template computed that from values.
+    shown: Aside<Option<String>>,
 }
 
 impl KeyRange {
     /// One key.
     pub(super) fn key(key: Vec<u8>) -> Self {
-        Self { start: key, end: Vec::new() }
+        Self { start: key, end: Vec::new(), shown: Aside(None) }
     }
 
     /// All keys that begin with `prefix`; all keys there are if it is empty.
@@ -23,24 +25,35 @@ impl KeyRange {
         while let Some(last) = end.pop() {
             if last < u8::MAX {
                 end.push(last + 1);
-                return Self { start: prefix, end };
+                return Self { start: prefix, end, shown: Aside(None) };
             }
         }
         // No key is greater than all that begin so: up to the end of everything.
         let start = if prefix.is_empty() { vec![0] } else { prefix };
-        Self { start, end: vec![0] }
+        Self { start, end: vec![0], shown: Aside(None) }
+    }
+
+    /// The same range, shown as that of the path is.
+    fn of(self, path: &Path, prefix: &str, slash: &str) -> Self {
+        let shown = path.shown();
+        if shown == path.as_str() {
+            self
+        } else {
+            Self { shown: Aside(Some(format!("{prefix}{shown}{slash}"))), ..self }
+        }
     }
 }
 
 /// For people, with what is no text escaped.
 impl std::fmt::Display for KeyRange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let start = self.shown.0.clone().unwrap_or_else(|| self.start.escape_ascii().to_string());
         if self.end.is_empty() {
-            write!(f, "key `{}`", self.start.escape_ascii())
+            write!(f, "key `{start}`")
         } else if self.end == [0] {
             write!(f, "all keys")
         } else {
-            write!(f, "keys below `{}`", self.start.escape_ascii())
+            write!(f, "keys below `{start}`")
         }
     }
 }
@@ -78,13 +91,14 @@ impl Layout {
 
     /// The key of a path; none for the root, which is a folder only.
     pub(super) fn key(&self, path: &Path) -> Option<KeyRange> {
-        (!path.is_root()).then(|| KeyRange::key(format!("{}{path}", self.prefix).into_bytes()))
+        (!path.is_root())
+            .then(|| KeyRange::key(format!("{}{path}", self.prefix).into_bytes()).of(path, &self.prefix, ""))
     }
 
     /// The keys below a folder: `/app/` to `/app0` for `app`, so that `/apple` is no part of it.
     pub(super) fn folder(&self, path: &Path) -> KeyRange {
         let slash = if path.is_root() { "" } else { "/" };
-        KeyRange::below(format!("{}{path}{slash}", self.prefix).into_bytes())
+        KeyRange::below(format!("{}{path}{slash}", self.prefix).into_bytes()).of(path, &self.prefix, slash)
     }
 
     /// The path of a key that was found in one of our ranges.
@@ -105,7 +119,7 @@ mod tests {
     }
 
     fn range(start: &[u8], end: &[u8]) -> KeyRange {
-        KeyRange { start: start.to_vec(), end: end.to_vec() }
+        KeyRange { start: start.to_vec(), end: end.to_vec(), shown: Aside(None) }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::super::arguments::Arguments;
 use super::super::record::{Render, Stop};
 use super::super::view;
 use super::{Written, asked, at_least, mismatch};
-use crate::registry::{Data, Query, ServiceQuery, Status, StatusFilter};
+use crate::registry::{Aside, Computed, Data, Query, ServiceQuery, Status, StatusFilter};
 
 /// `services(tag=)`: the services, those with a tag if one is given.
 pub(super) fn services(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {
@@ -26,14 +26,13 @@ pub(super) fn service(render: &mut Render, arguments: &Arguments<'_>) -> Result<
         return Err(arguments.refused("name", "it is empty"));
     }
     let own = |name| Ok::<_, Stop>(arguments.text(name, render)?.map(str::to_owned));
-    let query = ServiceQuery {
-        name: name.to_owned(),
-        tags: arguments.texts("tag", render)?.into_iter().map(str::to_owned).collect(),
-        status: status(render, arguments)?,
-        near: own("near")?,
-        datacenter: own("datacenter")?,
-        filter: own("filter")?,
-    };
+    let (near, datacenter, filter) = (own("near")?, own("datacenter")?, own("filter")?);
+    let status = status(render, arguments)?;
+    let tags: BTreeSet<String> = arguments.texts("tag", render)?.into_iter().map(str::to_owned).collect();
+    let mut others = tags.iter().chain(near.iter().chain(&datacenter).chain(&filter));
+    let computed = Computed { name: !render.may_show(name), other: !others.all(|text| render.may_show(text)) };
+    let computed = Aside(computed);
+    let query = ServiceQuery { name: name.to_owned(), tags, status, near, datacenter, filter, computed };
     let asked = asked(render, arguments, Query::Service(query))?;
     let answer = render.ask(&asked, arguments.flag("optional")?)?;
     let Data::Service(instances) = &answer.data else { return Err(mismatch(&asked, &answer)) };

@@ -121,3 +121,76 @@ fn variables_are_not_shown() {
     let shown = format!("{:?}", bench.environment);
     assert!(shown.contains("NAME") && !shown.contains("hunter2"));
 }
+
+/// What a template asks with these answers, as it stands in messages.
+fn asked(bench: Bench, source: &str) -> Vec<String> {
+    bench.render(source).missing.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn no_question_holds_a_value() {
+    for (source, expected) in [
+        ("{{ key(path=v) }}", "key `[computed]` from registry `main`"),
+        ("{{ key(path=\"app/\" ~ v ~ \"/x\") }}", "key `app/[computed]/x` from registry `main`"),
+        ("{{ key(path=\"app/x-\" ~ v) }}", "key `app/[computed]` from registry `main`"),
+        ("{{ exists(path=v) }}", "whether `[computed]` exists from registry `main`"),
+        ("{% for e in prefix(path=v) %}{% endfor %}", "prefix `[computed]` from registry `main`"),
+        ("{% for e in ls(path=v ~ \"/a\") %}{% endfor %}", "listing of `[computed]/a` from registry `main`"),
+        ("{% for i in service(name=v) %}{% endfor %}", "service `[computed]` from registry `main`"),
+        ("{% for i in service(name=\"web\", tag=v) %}{% endfor %}", "service `web` from registry `main`"),
+        (
+            "{% for i in service(name=\"web\", filter=\"a == \" ~ v) %}{% endfor %}",
+            "service `web` from registry `main`",
+        ),
+        ("{% for s in services(tag=v) %}{% endfor %}", "services with a tag from registry `main`"),
+        ("{% for n in nodes(datacenter=v) %}{% endfor %}", "nodes from registry `main`"),
+        ("{{ file(path=\"certs/\" ~ v ~ \".pem\") }}", "file `/base/certs/[computed]` from registry `(files)`"),
+        ("{{ file(path=v) }}", "file `/base/[computed]` from registry `(files)`"),
+    ] {
+        let source = format!("{{% set v = key(path=\"secret\") %}}{source}");
+        assert_eq!(asked(Bench::new().key("secret", "hunter2"), &source), [expected], "{source}");
+    }
+}
+
+#[test]
+fn what_is_written_or_listed_is_shown() {
+    for (source, expected) in [
+        ("{% set v = \"app\" %}{{ key(path=v ~ \"/x\") }}", "key `app/x`"),
+        ("{{ key(path=env(name=\"REGION\", default=\"eu\")) }}", "key `eu`"),
+        ("{% for e in prefix(path=\"p\") %}{{ key(path=\"q/\" ~ e.key) }}{% endfor %}", "key `q/one`"),
+        ("{% for s in services() %}{{ service(name=s.name) | length }}{% endfor %}", "service `web`"),
+        ("{% for n in nodes() %}{{ key(path=\"node/\" ~ n.name) }}{% endfor %}", "key `node/n1`"),
+        ("{% for f in ls(path=\"l\") %}{{ key(path=\"l/\" ~ f) }}{% endfor %}", "key `l/below`"),
+    ] {
+        let node = Node { name: "n1".into(), address: "a".into(), meta: BTreeMap::new(), datacenter: "d".into() };
+        let names = Names { keys: vec!["below".into()], folders: Vec::new() };
+        let bench = Bench::new()
+            .prefix("p", &[("one", "1")])
+            .answer(
+                Query::Services { tag: None },
+                Data::Services(vec![ServiceName { name: "web".into(), tags: vec![] }]),
+            )
+            .answer(Query::Nodes { datacenter: None }, Data::Nodes(vec![node]))
+            .answer(Query::Listing(path("l")), Data::Listing(names));
+        assert_eq!(asked(bench, source), [format!("{expected} from registry `main`")], "{source}");
+    }
+}
+
+#[test]
+fn an_error_about_what_is_absent_names_no_value() {
+    for source in [
+        "{{ key(path=\"a/\" ~ v) }}",
+        "{{ key(path=\"a/\" ~ v, required=true) }}",
+        "{{ env(name=v) }}",
+        "{{ env(name=v, required=true) }}",
+        "{{ service(name=v, min=1) }}",
+    ] {
+        let bench = Bench::new()
+            .key("secret", "hunter2")
+            .no_key("a/hunter2")
+            .answer(Query::Service(ServiceQuery::passing("hunter2")), Data::Service(Vec::new()));
+        let error = bench.error(&format!("{{% set v = key(path=\"secret\") %}}{source}"));
+        let shown = format!("{error}");
+        assert!(shown.contains("[computed]") && !shown.contains("hunter2"), "{shown}");
+    }
+}

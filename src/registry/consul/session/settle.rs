@@ -12,7 +12,7 @@ use crate::registry::consul::fetch::{Body, Fetched, Reading};
 use crate::registry::consul::nothing;
 use crate::registry::consul::request::{Ask, Contents, Request};
 use crate::registry::consul::sweep::Group;
-use crate::registry::{Answer, Feed, Publication, QueryError, Reply};
+use crate::registry::{Answer, Feed, Publication, Query, QueryError, Reply};
 
 impl Session<'_> {
     /// Takes what one read brought, and what others brought meanwhile, and publishes it together. An error is about
@@ -66,7 +66,8 @@ impl Session<'_> {
         let step = cursor.step(fetched.ask, good.index, fetched.took, &config.clocks);
         let pause = cursor.pause(Instant::now(), fetched.cost, &config.clocks);
         if step == Step::Confirm {
-            debug!(read = request.name(), index = good.index, last, "the index does not go on: reading consistently");
+            let read = cursor.queries.keys().next().map_or_else(|| request.name(), ToString::to_string);
+            debug!(read, index = good.index, last, "the index does not go on: reading consistently");
             self.again(request, pause, false);
             self.doubt();
             return Ok(());
@@ -186,7 +187,8 @@ impl Session<'_> {
     fn refuse(&mut self, request: &Request, failure: &Failure, publication: &mut Publication) {
         let Some(cursor) = self.watch.cursors.get_mut(request) else { return };
         cursor.print = None;
-        let reason = request.explain(failure, &self.watch.config);
+        let is_computed = cursor.queries.keys().any(Query::is_computed);
+        let reason = request.explain(failure, is_computed, &self.watch.config);
         let error = match failure {
             Failure::Denied(_) => QueryError::denied(reason),
             _ => QueryError::new(reason),

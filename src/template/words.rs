@@ -1,0 +1,85 @@
+//! Which arguments of questions may be shown: those that the template holds word by word, and the names that a registry
+//! itself lists. Anything else was computed, maybe from a value.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::record::Render;
+use super::scan::TokenKind;
+use super::source::Source;
+use crate::registry::{Answer, Data, Path};
+
+/// The texts that stand in the templates of a target, whole and by the segments of paths.
+#[derive(Debug, Default)]
+pub(super) struct Words(HashSet<Box<str>>);
+
+impl Words {
+    /// Those of these sources.
+    pub(super) fn of<'s>(sources: impl IntoIterator<Item = &'s Source>) -> Self {
+        let tokens = sources.into_iter().flat_map(Source::pieces).flat_map(|piece| &piece.tokens);
+        let texts = tokens.filter_map(|token| match &token.kind {
+            TokenKind::Text(text) => Some(text.as_str()),
+            _ => None,
+        });
+        Self(
+            texts
+                .flat_map(|text| text.split('/').chain([text]))
+                .filter(|word| !word.is_empty())
+                .map(Box::from)
+                .collect(),
+        )
+    }
+}
+
+/// The names that a registry listed during a render, looked at only where an argument is not written in the template.
+#[derive(Default)]
+pub(super) struct Names {
+    known: HashSet<Box<str>>,
+    /// Answers that were read and not looked at.
+    unread: Vec<Arc<Answer>>,
+}
+
+impl Names {
+    /// Notes an answer that was read; it may list names.
+    pub(super) fn note(&mut self, answer: &Arc<Answer>) {
+        if matches!(answer.data, Data::Prefix(_) | Data::Listing(_) | Data::Services(_) | Data::Nodes(_)) {
+            self.unread.push(Arc::clone(answer));
+        }
+    }
+
+    fn has(&mut self, word: &str) -> bool {
+        for answer in std::mem::take(&mut self.unread) {
+            match &answer.data {
+                Data::Prefix(entries) => {
+                    self.known.extend(entries.iter().flat_map(|entry| entry.path.split('/')).map(Box::from));
+                }
+                Data::Listing(names) => {
+                    self.known.extend(names.keys.iter().chain(&names.folders).map(|name| (**name).into()));
+                }
+                Data::Services(services) => {
+                    let names = services.iter().flat_map(|service| service.tags.iter().chain([&service.name]));
+                    self.known.extend(names.map(|name| (**name).into()));
+                }
+                Data::Nodes(nodes) => {
+                    self.known.extend(
+                        nodes.iter().flat_map(|node| [&node.name, &node.datacenter]).map(|name| (**name).into()),
+                    );
+                }
+                _ => {}
+            }
+        }
+        self.known.contains(word)
+    }
+}
+
+impl Render {
+    /// Whether a word may stand in a message.
+    pub(super) fn may_show(&mut self, word: &str) -> bool {
+        self.words.0.contains(word) || self.names.has(word)
+    }
+
+    /// A path of which no more is shown than may be.
+    pub(super) fn showing(&mut self, path: Path) -> Path {
+        path.showing(|segment| self.may_show(segment))
+    }
+}
