@@ -17,6 +17,7 @@
 
 mod content;
 mod format;
+mod snapshot;
 mod source;
 
 use std::collections::HashMap;
@@ -30,6 +31,7 @@ use super::{Answer, Data, Entry, Feed, Kind, Outage, Path, Query, Registry, Repl
 use crate::config::Section;
 use crate::file_watch::{FileWatch, POLL_INTERVAL};
 use content::{Content, LeftOut};
+pub use snapshot::{Saved, Snapshot};
 pub(super) use source::{MAX_SIZE, read_bounded};
 
 /// This kind.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::FileRegistry;
+use super::snapshot::{self, Answers, Described};
 use super::source::Document;
 use crate::registry::document::{Content as Tree, Member, Mistake, Node as TreeNode, Place};
 use crate::registry::instance::{self, Fields};
@@ -20,11 +21,18 @@ pub(super) struct Content {
     pub(super) services: BTreeMap<String, Vec<Arc<Instance>>>,
     /// The section `nodes`, sorted by name.
     nodes: Vec<Node>,
+    /// Answers that a snapshot holds beside the rest, which does not give them exactly.
+    answers: Answers,
+    /// What the snapshot says of itself, if it is one.
+    pub(super) snapshot: Option<Described>,
 }
 
 impl Content {
     /// The answer to a query; one to a prefix shares what is still the same with the entries before.
     pub(super) fn answer(&self, query: &Query, before: &[Arc<Entry>]) -> Data {
+        if let Some(data) = self.answers.get(query) {
+            return data.clone();
+        }
         match query {
             Query::Key(path) => Data::Key(self.keys.key(path).cloned()),
             Query::Exists(path) => Data::Exists(self.keys.exists(path)),
@@ -116,6 +124,7 @@ impl Reader<'_> {
             match member.key.as_str() {
                 "services" => self.services(member.node)?,
                 "nodes" => self.nodes(member.node)?,
+                snapshot::SECTION => self.snapshot(member)?,
                 _ => self.key(member, "")?,
             }
         }
@@ -147,6 +156,19 @@ impl Reader<'_> {
             self.once(format!("service `{}`", member.key), member.place)?;
             let instances = self.instances(&member.key, member.node)?;
             self.content.services.insert(member.key, instances);
+        }
+        Ok(())
+    }
+
+    /// The answers that a snapshot holds beside the rest.
+    fn snapshot(&mut self, member: Member) -> Result<(), Mistake> {
+        self.once("a snapshot".to_owned(), member.place)?;
+        let (described, answers) = snapshot::read_section(member.node, self.name)
+            .map_err(|reason| Mistake::new(member.place, format!("`{}` {reason}", member.key)))?;
+        self.content.snapshot = Some(described);
+        // What they say is about the whole registry.
+        if self.registry.prefix.is_root() {
+            self.content.answers = answers;
         }
         Ok(())
     }

@@ -1,0 +1,296 @@
+//! Snapshots: the answers of any registry as the file of a static one.
+//!
+//! Whatever a file registry can say stands in the file as anybody would write it: keys, services, nodes. Beside that, under
+//! [`SECTION`], stands which queries were asked, since what was not asked is not known; and those answers that the rest of
+//! the file does not give exactly: an order of the server's (`near`), another datacenter, a filter, bytes that are no
+//! text, a list of services nobody looked into, two answers that belong to different moments. That the file gives every
+//! answer again is not argued but tried, each time that one is written.
+//!
+//! ```json
+//! {
+//! "./snapshot": {"version": 1, "registry": "main", "saved": "2026-05-04T03:02:01Z", "answers": [
+//! {"query":{"key":"app/port"}},
+//! {"query":{"service":{"name":"web"}}},
+//! {"query":{"service":{"name":"web","near":"_agent"}},"answer":{"instances":[{"id":"a","address":"10.0.0.1","port":80}]}}
+//! ]},
+//! "app/port": "8080",
+//! "services": {
+//! "web": [{"id":"a","address":"10.0.0.1","port":80}]
+//! }
+//! }
+//! ```
+
+mod form;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path as FilePath;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use self::form::{InstanceForm, Item, NodeForm, Question, Reply, Section, Version};
+use super::content::{self, Content};
+use super::source::Document;
+use super::{FileRegistry, format};
+use crate::registry::document::Node as TreeNode;
+use crate::registry::{Answer, Data, Instance, Node, Path, Query, ServiceQuery, StatusFilter};
+
+/// The key under which a snapshot says of itself what it is. No path of a key has a segment `.`, so that no key is hidden.
+pub(super) const SECTION: &str = "./snapshot";
+
+/// The version that is written, and the only one that is read.
+const VERSION: u32 = 1;
+
+/// The last second that is written with four digits for its year.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// Answers by what was asked.
+pub(super) type Answers = HashMap<Query, Data>;
+
+/// The answers of one registry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// The name of the registry.
+    pub registry: Arc<str>,
+    /// When it was saved. The file holds whole seconds.
+    pub saved: SystemTime,
+    /// What was asked, and answered.
+    pub answers: BTreeMap<Query, Saved>,
+    /// The answers that a target holds on to although another has accepted others, by its name.
+    pub targets: BTreeMap<Arc<str>, BTreeMap<Query, Arc<Answer>>>,
+}
+
+/// One answer in a snapshot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Saved {
+    /// The answer.
+    pub answer: Arc<Answer>,
+    /// When it was saved, if that was before the rest: its registry has not been asked since.
+    pub earlier: Option<SystemTime>,
+}
+
+/// What a snapshot says of itself.
+#[derive(Debug)]
+pub(super) struct Described {
+    pub(super) registry: String,
+    saved: SystemTime,
+    /// What was asked; with when the answer was saved, if that was before the rest.
+    asked: Vec<(Query, Option<SystemTime>)>,
+    targets: BTreeMap<Arc<str>, BTreeMap<Query, Arc<Answer>>>,
+}
+
+impl Snapshot {
+    /// The text of the file.
+    pub fn to_text(&self) -> String {
+        let general = General::of(self.answers.iter().map(|(query, saved)| (query, &saved.answer.data))).write();
+        // What could not be read back would be left out as a whole: then every answer stands by itself.
+        let read = read(FilePath::new("snapshot.json"), &format!("{{{general}\n}}"), &self.registry);
+        let (general, given) = read.map_or_else(|_| (String::new(), Content::default()), |given| (general, given));
+        let is_given = |query: &Query, data: &Data| given.answer(query, &[]) == *data;
+
+        let mut text = format!(
+            "{{\n{}: {{\"version\": {VERSION}, \"registry\": {}, \"saved\": {}, \"answers\": [",
+            json(SECTION),
+            json(&*self.registry),
+            json(&written(self.saved))
+        );
+        let base = self.answers.iter().filter_map(|(query, Saved { answer, earlier })| {
+            let reply = (!is_given(query, &answer.data)).then(|| Reply::of(query, &answer.data));
+            Some(Item { query: Question::of(query)?, answer: reply, saved: earlier.map(written) })
+        });
+        lines(&mut text, base.map(|item| json(&item)));
+        text.push(']');
+        if !self.targets.is_empty() {
+            text.push_str(", \"targets\": {");
+            let targets = self.targets.iter().map(|(target, answers)| {
+                let items = answers.iter().filter_map(|(query, answer)| {
+                    let reply = Some(Reply::of(query, &answer.data));
+                    Some(Item { query: Question::of(query)?, answer: reply, saved: None })
+                });
+                let mut text = format!("{}: [", json(&**target));
+                lines(&mut text, items.map(|item| json(&item)));
+                text.push(']');
+                text
+            });
+            lines(&mut text, targets);
+            text.push('}');
+        }
+        text.push('}');
+        if !general.is_empty() {
+            text.push(',');
+            text.push_str(&general);
+        }
+        text.push_str("\n}\n");
+        text
+    }
+
+    /// Reads the text of the file `path`, a snapshot of the registry called `registry`. What is wrong with it is told with
+    /// its place and without any value.
+    pub fn read(path: &FilePath, text: &str, registry: &Arc<str>) -> Result<Self, String> {
+        let mut content = read(path, text, registry)?;
+        let described =
+            content.snapshot.take().ok_or_else(|| format!("{}: there is no `{SECTION}`", path.display()))?;
+        let Described { registry: of, saved, asked, targets } = described;
+        if *of != **registry {
+            return Err(format!("{}: it is of another registry, `{}`", path.display(), of.escape_debug()));
+        }
+        let answers = asked.into_iter().map(|(query, earlier)| {
+            let answer = Arc::new(Answer::new(content.answer(&query, &[]), 0));
+            (query, Saved { answer, earlier })
+        });
+        Ok(Self { registry: registry.clone(), saved, answers: answers.collect(), targets })
+    }
+}
+
+/// What a file says.
+fn read(path: &FilePath, text: &str, registry: &Arc<str>) -> Result<Content, String> {
+    let document = Document { path: path.to_owned(), text: text.to_owned() };
+    let tree = format::parse(path, text)
+        .map_err(|mistake| format!("{}: {}", document.place(mistake.place), mistake.message))?;
+    let (content, _left_out) = content::read(vec![(document, tree)], &FileRegistry::new(path), registry)?;
+    Ok(content)
+}
+
+/// What answers have in common with a static file.
+#[derive(Debug, Default)]
+struct General<'a> {
+    keys: BTreeMap<&'a str, &'a str>,
+    /// By the name of the service, then by id and node.
+    services: BTreeMap<&'a str, BTreeMap<(&'a str, &'a str), &'a Instance>>,
+    nodes: BTreeMap<&'a str, &'a Node>,
+}
+
+impl<'a> General<'a> {
+    fn of(answers: impl Iterator<Item = (&'a Query, &'a Data)>) -> Self {
+        let mut general = Self::default();
+        let mut services: Vec<(&ServiceQuery, &Data)> = Vec::new();
+        for (query, data) in answers {
+            match (query, data) {
+                (Query::Key(path), Data::Key(Some(text))) => general.key(path.as_str(), &text.0),
+                (Query::Prefix(_), Data::Prefix(entries)) => {
+                    for entry in entries {
+                        general.key(&entry.path, &entry.value.0);
+                    }
+                }
+                (Query::Service(service), _) => services.push((service, data)),
+                (Query::Nodes { datacenter: None }, Data::Nodes(nodes)) => {
+                    let named = nodes.iter().filter(|node| !node.name.is_empty());
+                    general.nodes.extend(named.map(|node| (node.name.as_str(), node)));
+                }
+                _ => {}
+            }
+        }
+        // Of answers that belong to different moments that to the widest question counts.
+        services.sort_by_key(|(query, _)| (query.status != StatusFilter::All, query.tags.len()));
+        for (query, data) in services {
+            let is_plain = query.near.is_none() && query.datacenter.is_none() && query.filter.is_none();
+            if let (true, Data::Service(instances)) = (is_plain, data) {
+                let known = general.services.entry(&query.name).or_default();
+                // Without an id the file would give it another.
+                for instance in instances.iter().filter(|instance| !instance.id.is_empty()) {
+                    known.entry((&instance.id, &instance.node)).or_insert(instance);
+                }
+            }
+        }
+        general
+    }
+
+    fn key(&mut self, path: &'a str, value: &'a [u8]) {
+        if let Ok(value) = std::str::from_utf8(value)
+            && Path::parse(path).is_ok_and(|parsed| !parsed.is_root() && parsed.as_str() == path)
+        {
+            self.keys.entry(path).or_insert(value);
+        }
+    }
+
+    /// The members of the file, each on a line of its own.
+    fn write(&self) -> String {
+        let keys = self.keys.iter().map(|(path, value)| {
+            // These names mean something else.
+            let slash = if matches!(*path, "services" | "nodes") { "/" } else { "" };
+            format!("{}: {}", json(&format!("{slash}{path}")), json(value))
+        });
+        let services = (!self.services.is_empty()).then(|| {
+            let mut text = "\"services\": {".to_owned();
+            lines(
+                &mut text,
+                self.services.iter().map(|(name, instances)| {
+                    let instances: Vec<_> =
+                        instances.values().map(|instance| InstanceForm::of(instance, name)).collect();
+                    format!("{}: {}", json(name), json(&instances))
+                }),
+            );
+            text.push('}');
+            text
+        });
+        let nodes = (!self.nodes.is_empty()).then(|| {
+            let nodes: Vec<_> = self.nodes.values().map(|node| NodeForm::of(node)).collect();
+            format!("\"nodes\": {}", json(&nodes))
+        });
+        let mut text = String::new();
+        lines(&mut text, keys.chain(services).chain(nodes));
+        text
+    }
+}
+
+/// Reads what stands under [`SECTION`] in the file of the registry called `registry`; beside it the answers that the rest
+/// of the file does not give.
+pub(super) fn read_section(node: TreeNode, registry: &Arc<str>) -> Result<(Described, Answers), String> {
+    // What the parser says may hold values.
+    let wrong = || "is not as this version writes it".to_owned();
+    let text = node.into_text();
+    let Version { version } = serde_json::from_str(&text).map_err(|_| wrong())?;
+    if version != VERSION {
+        return Err(format!("is of version {version}, and this program reads version {VERSION}"));
+    }
+    let section: Section = serde_json::from_str(&text).map_err(|_| wrong())?;
+    let mut answers = Answers::new();
+    let mut asked = Vec::with_capacity(section.answers.len());
+    for Item { query, answer, saved } in section.answers {
+        let query = query.into_query().ok_or_else(wrong)?;
+        if let Some(reply) = answer {
+            answers.insert(query.clone(), reply.into_data(&query, registry).ok_or_else(wrong)?);
+        }
+        asked.push((query, saved.map(|saved| moment(&saved).ok_or_else(wrong)).transpose()?));
+    }
+    let own = |item: Item| {
+        let query = item.query.into_query()?;
+        let data = item.answer?.into_data(&query, registry)?;
+        Some((query, Arc::new(Answer::new(data, 0))))
+    };
+    let targets = section.targets.into_iter().map(|(target, items)| {
+        let items = items.into_iter().map(own).collect::<Option<_>>().ok_or_else(wrong)?;
+        Ok((target.into(), items))
+    });
+    let targets = targets.collect::<Result<_, String>>()?;
+    let saved = moment(&section.saved).ok_or_else(wrong)?;
+    Ok((Described { registry: section.registry, saved, asked, targets }, answers))
+}
+
+/// A moment in whole seconds.
+fn written(moment: SystemTime) -> String {
+    // What is before 1970 or after 9999 cannot be written so; a clock may say it all the same.
+    let seconds = moment.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_SECOND));
+    humantime::format_rfc3339_seconds(moment).to_string()
+}
+
+fn moment(text: &str) -> Option<SystemTime> {
+    humantime::parse_rfc3339(text).ok()
+}
+
+/// Texts, numbers, lists and maps with keys that are text always become JSON.
+fn json(value: &(impl Serialize + ?Sized)) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// Adds items with commas between them, each on a line of its own.
+fn lines(text: &mut String, items: impl Iterator<Item = String>) {
+    for (index, item) in items.enumerate() {
+        text.push_str(if index == 0 { "\n" } else { ",\n" });
+        text.push_str(&item);
+    }
+}
