@@ -19,6 +19,7 @@
 
 mod check;
 mod claim;
+pub mod confirm;
 mod destination;
 mod error;
 mod metadata;

@@ -14,6 +14,7 @@ mod model;
 mod options;
 
 mod command;
+mod confirm;
 mod decode;
 mod document;
 mod guard;
@@ -34,6 +35,7 @@ mod problem;
 mod section;
 mod units;
 
+pub use confirm::{Confirm, Kind as ConfirmKind};
 pub use job::{Job, from_job};
 pub use load::load;
 pub use model::{

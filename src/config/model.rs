@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::confirm::Confirm;
 use super::problem::Problem;
 use crate::registry::{Path, Registry};
 
@@ -62,6 +63,8 @@ pub struct Target {
     pub verify: Option<Check>,
     /// How the process takes the new files.
     pub reload: Reload,
+    /// How it is seen that the process runs the new files; none where the reload itself is believed.
+    pub confirm: Option<Confirm>,
     /// When a change is applied.
     pub wait: Wait,
     /// The least time from the end of one reload to the next apply.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::command;
+use super::confirm;
 use super::field::Field;
 use super::guard;
 use super::model::{Check, Gather, Guard, Reload, Target, Template, Wait};
@@ -57,10 +58,10 @@ pub(super) fn read<'a>(name: &str, section: &mut Section<'a>, additions: &mut [S
     let verify = section.optional("verify", |field| command::check(field, Scope { staged: false, ..scope }));
     let reload_field = section.field("reload");
     let reload = reload_field.map_or(Some(Reload::None), |field| reload::read(field, scope));
-    for key in ["verify", "confirm"] {
-        if section.has(key) {
-            section.problem(key, format!("`{key}` is not supported by this version yet"), None);
-        }
+    let confirm =
+        section.optional("confirm", |field| confirm::read(field, &confirm::Of { scope, reload: reload.as_ref() }));
+    if section.has("verify") {
+        section.problem("verify", "`verify` is not supported by this version yet", None);
     }
     let guard = section.or("guard", Guard::default(), guard::read);
     let gather = section
@@ -74,9 +75,11 @@ pub(super) fn read<'a>(name: &str, section: &mut Section<'a>, additions: &mut [S
 
     let target = || {
         let (min, max) = wait?;
+        let templates: Vec<Template> = templates.into_iter().collect::<Option<_>>()?;
         Some(Target {
             name: name.into(),
-            templates: templates.into_iter().collect::<Option<_>>()?,
+            confirm: confirm?.map(|confirm| confirm.of(&templates)),
+            templates,
             check: check?,
             verify: verify?,
             reload: reload?,

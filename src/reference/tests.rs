@@ -31,6 +31,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("reload", "`reload`"),
     ("systemd", "`systemd`"),
     ("guard", "`guard`"),
+    ("confirm", "`confirm`"),
 ];
 
 fn write(folder: &Path, name: &str, text: &str) {
@@ -112,11 +113,12 @@ fn with(section: &str, line: &str) -> String {
     format!(
         "{base}\n{nested}\nregistries: {{main: {{{registry}}}}}\ntargets:\n  nginx:\n    {}\n    templates: \
          [{{src: in, dest: /out, {} {delimiters}}}]\n    check: {{command: [a, '{{staged}}'], {}}}\n    reload: \
-         {{{reload}}}\n    guard: {{{}}}\n",
+         {{{reload}}}\n    guard: {{{}}}\n    confirm: {{command: [c], {}}}\n",
         own("nginx"),
         own("templates"),
         own("check"),
         own("guard"),
+        own("confirm"),
     )
 }
 
@@ -143,8 +145,10 @@ fn every_default_is_what_stands_in_for_the_key() {
         let section = section_of(row.heading);
         let is_value = row.cells[2].starts_with('`') && row.cells[2].ends_with('`') && row.codes(2).len() == 1;
         // A reload of its own stands in the frame, and no registry at all would be another frame.
-        let in_the_frame =
-            matches!((section, row.code(0)), ("", "registries" | "template_dirs") | ("nginx", "reload" | "guard"));
+        let in_the_frame = matches!(
+            (section, row.code(0)),
+            ("", "registries" | "template_dirs") | ("nginx", "reload" | "guard" | "confirm")
+        );
         if is_value && !in_the_frame {
             let given = with(section, &format!("{}: {}", row.code(0), row.code(2)));
             assert_eq!(meaning(&given), meaning(&with(section, "")), "{row:?}");
@@ -273,7 +277,7 @@ fn every_line_of_the_log_that_is_named_is_written() {
 fn what_is_not_there_yet_is_refused_or_named() {
     let rows = rows(OPERATION);
     let missing: Vec<&Row<'_>> = rows.iter().filter(|row| row.heading == "Not there yet").collect();
-    for key in ["verify", "confirm"] {
+    for key in ["verify"] {
         let target = format!("{{templates: [{{src: in, dest: /out}}], {key}: {{command: [a]}}}}");
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), "liveconf.yaml", &format!("targets: {{t: {target}}}"));

@@ -47,6 +47,7 @@ fn target(templates: impl Into<Vec<Template>>) -> Target {
         check: None,
         verify: None,
         reload: Reload::None,
+        confirm: None,
         wait: Wait { min: Duration::ZERO, max: Duration::ZERO, gather: Gather::Burst },
         reload_interval: Duration::ZERO,
         splay: Duration::ZERO,

@@ -154,6 +154,7 @@ fn target(templates: Vec<Template>) -> Target {
         check: None,
         verify: None,
         reload: Reload::None,
+        confirm: None,
         wait: Wait { min: second, max: second, gather: Gather::Burst },
         reload_interval: second,
         splay: Duration::ZERO,

@@ -113,7 +113,6 @@ fn bad_targets_have_their_problem() {
         ("guard: {prefixes: [a, b/../c]}", "4:27: a path has no `.` or `..` segments"),
         ("guard: {prefixes: [{a: b}]}", "4:24: `prefixes` takes a list of paths of keys, found a mapping"),
         ("guard: {max_dorp: 50%}", "4:13: unknown key `max_dorp`"),
-        ("confirm: {nginx: {}}", "4:14: `confirm` is not supported by this version yet"),
         ("verify: [nginx, -t]", "4:13: `verify` is not supported by this version yet"),
         ("reload: nginx -s reload", "4:13: `reload` takes `none` or a mapping, found `nginx -s reload`"),
         ("reload: {}", "4:13: `signal`, `systemd`, `command` or `shell` is missing"),
