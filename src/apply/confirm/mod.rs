@@ -20,6 +20,9 @@ pub enum Verdict {
     Confirmed,
     /// There is no process any more, for this reason: the reload stays owed.
     NotRunning(String),
+    /// Nobody can tell, for this reason: we may not look at the process. That is no fault of the files, so the reload
+    /// counts as failed.
+    Unseen(String),
     /// The process is there and does not run the new files, or did not show it within its time: they are taken back.
     Refused {
         /// What was seen, and where to read on. No value of a registry is in it.
