@@ -1,7 +1,12 @@
 //! `confirm: {KIND: ..., within}`: how it is seen that a process runs the new files.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use hyper::Uri;
+use hyper::header::{HeaderName, HeaderValue};
+use nix::sys::signal::Signal;
 
 use super::command;
 use super::field::Field;
@@ -9,6 +14,8 @@ use super::model::{Command, Reload, Template};
 use super::placeholder::Scope;
 use super::problem::Complaint;
 use super::section::Section;
+use super::units;
+use crate::secret::Secret;
 
 /// How it is seen that a process runs the files that it was told to take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,9 +26,11 @@ pub struct Confirm {
     pub within: Duration,
     /// The pause between two looks. Default 50 ms.
     pub interval: Duration,
-    /// The file that names the process, absolute; none when the reload is a command and no other is given. A process
-    /// that is gone is not one that refuses.
+    /// The file that names the process, absolute; none when neither the reload nor the kind has one. A process that is
+    /// gone is not one that refuses.
     pub pid_file: Option<PathBuf>,
+    /// The process has been told when its reload returns. A command may leave that for later.
+    pub told_at_once: bool,
     /// The destinations of the target, for the placeholders of a command.
     pub destinations: Vec<PathBuf>,
     /// One of the files is secret, so nothing is shown that a program says about them.
@@ -31,16 +40,46 @@ pub struct Confirm {
 /// What is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
+    /// The workers of an nginx master.
+    Nginx {
+        /// Where nginx writes why it refused, absolute, when that is known.
+        error_log: Option<PathBuf>,
+    },
+    /// The workers of a HAProxy master.
+    Haproxy {
+        /// The socket of the master's command line (`haproxy -S`), absolute; without it the children are looked at.
+        socket: Option<PathBuf>,
+    },
+    /// The answer to an HTTP request.
+    Http(Http),
+    /// A connection that is taken.
+    Tcp {
+        /// `host:port`.
+        address: String,
+        /// How long one try may take.
+        timeout: Duration,
+    },
     /// A program that exits with 0.
     Command(Command),
 }
 
-impl Confirm {
-    /// The time that a process has where nothing else is said.
-    pub const WITHIN: Duration = Duration::from_secs(10);
-    /// The pause between two looks where nothing else is said.
-    pub const INTERVAL: Duration = Duration::from_millis(50);
+/// A request and what has to come back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// What is asked for; `http`, with a host.
+    pub url: Uri,
+    /// The status codes that confirm. Default 200 to 299.
+    pub status: Vec<RangeInclusive<u16>>,
+    /// A text that the body has to hold.
+    pub body: Option<String>,
+    /// Sent with the request. A value may be a token.
+    pub headers: Vec<(String, Secret)>,
+    /// How long one try may take.
+    pub timeout: Duration,
 }
+
+/// How long one try of a probe may take where nothing else is said.
+const TRY: Duration = Duration::from_secs(2);
 
 /// What a target knows that its `confirm` needs.
 pub(super) struct Of<'a> {
@@ -50,43 +89,183 @@ pub(super) struct Of<'a> {
     pub(super) reload: Option<&'a Reload>,
 }
 
-/// Reads `confirm`. Its destinations and whether one is secret are filled in by [`Confirm::of`].
-pub(super) fn read(field: Field<'_>, of: &Of<'_>) -> Option<Confirm> {
-    if !field.is_map() {
-        let hint = "write `{nginx: {}}`, `{haproxy: {socket: ...}}`, `{http: {url: ...}}`, `{tcp: {address: ...}}`, \
-                    `{command: [...]}` or `{shell: \"...\"}`";
-        return field.misfit("a mapping", Some(hint.into()));
-    }
-    let mut section = field.section()?;
-    let within = section.or("within", Confirm::WITHIN, Field::nonzero_duration);
-    let interval = section.or("interval", Confirm::INTERVAL, Field::nonzero_duration);
-    let kind = kind(&mut section, of);
-    if of.reload == Some(&Reload::None) {
-        return field.complain(
-            Complaint::new("`confirm` without a reload: no process is told of the files").hint("add a `reload`"),
-        );
-    }
-    let pid_file = match of.reload {
-        Some(Reload::Signal { pid_file, .. }) => Some(pid_file.clone()),
-        _ => None,
-    };
-    let (destinations, secret) = (Vec::new(), false);
-    Some(Confirm { kind: kind?, within: within?, interval: interval?, pid_file, destinations, secret })
-}
-
-fn kind(section: &mut Section<'_>, of: &Of<'_>) -> Option<Kind> {
-    let scope = Scope { staged: false, wrapper: false, ..of.scope };
-    let command = command::command(section, scope);
-    if command.is_none() && !section.has("command") && !section.has("shell") {
-        section.problem("command", "`command` or `shell` is missing", None);
-    }
-    command.map(Kind::Command)
-}
-
 impl Confirm {
     /// The same with what it needs to know of the files of its target.
     pub(super) fn of(self, templates: &[Template]) -> Self {
         let destinations = templates.iter().map(|template| template.dest.clone()).collect();
         Self { destinations, secret: templates.iter().any(|template| template.secret), ..self }
     }
+}
+
+/// Reads `confirm`. What it needs to know of the files is filled in by [`Confirm::of`].
+pub(super) fn read(field: Field<'_>, of: &Of<'_>) -> Option<Confirm> {
+    const KINDS: &[&str] = &["nginx", "haproxy", "http", "tcp", "command"];
+    if !field.is_map() {
+        let hint = "write `{nginx: {}}`, `{haproxy: {socket: ...}}`, `{http: {url: ...}}`, `{tcp: {address: ...}}`, \
+                    `{command: [...]}` or `{shell: \"...\"}`";
+        return field.misfit("a mapping", Some(hint.into()));
+    }
+    let mut section = field.section()?;
+    let within = section.or("within", Duration::from_secs(10), Field::nonzero_duration);
+    let interval = section.or("interval", Duration::from_millis(50), Field::nonzero_duration);
+    // What runs a program may be written in two ways.
+    let shell = section.has("shell");
+    let given: Vec<&str> =
+        KINDS.iter().copied().filter(|kind| section.has(kind) || (*kind == "command" && shell)).collect();
+    // All are read before any is refused, so that no key of theirs is unknown.
+    let mut kinds: Vec<_> = given.iter().map(|name| kind(name, &mut section, of)).collect();
+    if of.reload == Some(&Reload::None) {
+        let message = "`confirm` without a reload: no process is told of the files";
+        return field.complain(Complaint::new(message).hint("add a `reload`"));
+    }
+    if let [first, second, ..] = given[..] {
+        return field.complain(Complaint::new(format!("`{first}` and `{second}` exclude each other")));
+    }
+    let Some(kind) = kinds.pop() else {
+        let hint = "one of `nginx`, `haproxy`, `http`, `tcp`, `command` and `shell`";
+        return field.complain(Complaint::new("it does not say what confirms").hint(hint));
+    };
+    let (kind, pid_file) = kind?;
+    let told_at_once = matches!(of.reload, Some(Reload::Signal { .. }));
+    let (destinations, secret) = (Vec::new(), false);
+    Some(Confirm { kind, within: within?, interval: interval?, pid_file, told_at_once, destinations, secret })
+}
+
+/// The kind of this name, and the file that names the process.
+fn kind(name: &str, section: &mut Section<'_>, of: &Of<'_>) -> Option<(Kind, Option<PathBuf>)> {
+    let reload = match of.reload {
+        Some(Reload::Signal { signal, pid_file }) => Some((*signal, pid_file.clone())),
+        _ => None,
+    };
+    let pid_file = reload.as_ref().map(|(_, pid_file)| pid_file.clone());
+    if name == "command" {
+        let scope = Scope { staged: false, wrapper: false, ..of.scope };
+        return Some((Kind::Command(command::command(section, scope)?), pid_file));
+    }
+    let field = section.field(name)?;
+    let mut own = field.section()?;
+    match name {
+        "nginx" => {
+            let error_log = own.optional("error_log", Field::path);
+            let pid_file = own.or("pid_file", pid_file, |field| field.path().map(Some));
+            takes(field, reload.as_ref(), &[Signal::SIGHUP])?;
+            Some((Kind::Nginx { error_log: error_log? }, Some(named(field, pid_file?)?)))
+        }
+        "haproxy" => {
+            let socket = own.optional("socket", Field::path);
+            let pid_file = own.or("pid_file", pid_file, |field| field.path().map(Some));
+            takes(field, reload.as_ref(), &[Signal::SIGUSR2, Signal::SIGHUP])?;
+            let (socket, pid_file) = (socket?, pid_file?);
+            let pid_file = if socket.is_some() { pid_file } else { Some(named(field, pid_file)?) };
+            Some((Kind::Haproxy { socket }, pid_file))
+        }
+        "http" => Some((Kind::Http(http(&mut own)?), pid_file)),
+        _ => {
+            let timeout = own.or("timeout", TRY, Field::nonzero_duration);
+            let address = own.required("address").and_then(address);
+            Some((Kind::Tcp { address: address?, timeout: timeout? }, pid_file))
+        }
+    }
+}
+
+/// A program that is told by another signal than those that it takes as a reload is never seen to reload.
+fn takes(field: Field<'_>, reload: Option<&(Signal, PathBuf)>, signals: &[Signal]) -> Option<()> {
+    match reload {
+        Some((signal, _)) if !signals.contains(signal) => {
+            let names: Vec<_> = signals.iter().map(|signal| format!("`{}`", &signal.as_str()[3..])).collect();
+            let message = format!("{} does not reload on `{}`", field.key, &signal.as_str()[3..]);
+            field.complain(Complaint::new(message).hint(format!("`reload` takes {}", names.join(" or "))))
+        }
+        _ => Some(()),
+    }
+}
+
+/// The pid file that has to be there.
+fn named(field: Field<'_>, pid_file: Option<PathBuf>) -> Option<PathBuf> {
+    if pid_file.is_none() {
+        let message = format!("nothing names the process of {}", field.key);
+        field.note(Complaint::new(message).hint("give it the `pid_file` that it writes"));
+    }
+    pid_file
+}
+
+fn http(section: &mut Section<'_>) -> Option<Http> {
+    let url = section.required("url").and_then(url);
+    let status = section.or("status", vec![200..=299], statuses);
+    let body = section.optional("body", Field::text);
+    let headers = section.or("headers", Vec::new(), headers);
+    let timeout = section.or("timeout", TRY, Field::nonzero_duration);
+    Some(Http { url: url?, status: status?, body: body?, headers: headers?, timeout: timeout? })
+}
+
+fn url(field: Field<'_>) -> Option<Uri> {
+    let expected = "an address such as `http://127.0.0.1:8080/health`";
+    let text = field.expanded(expected)?;
+    if text.starts_with("https:") {
+        let hint = "write `command: [curl, -fsS, ...]`, which also knows whom to trust";
+        return field.complain(Complaint::new("`https` is not supported here").hint(hint));
+    }
+    match text.parse::<Uri>() {
+        Ok(url) if url.scheme_str() != Some("http") || url.host().is_none_or(str::is_empty) => {
+            field.misfit(expected, None)
+        }
+        Ok(url) if url.authority().is_some_and(|authority| authority.as_str().contains('@')) => {
+            let hint = "write the header that it becomes under `headers`";
+            field.complain(Complaint::new("a user and a password in the address are not sent").hint(hint))
+        }
+        Ok(url) => Some(url),
+        Err(_) => field.misfit(expected, None),
+    }
+}
+
+/// `200`, `200-299`, or a list of such.
+fn statuses(field: Field<'_>) -> Option<Vec<RangeInclusive<u16>>> {
+    let code = |text: &str| {
+        let code = units::integer(text).ok().and_then(|code| u16::try_from(code).ok());
+        code.filter(|code| (100..=599).contains(code)).ok_or(None)
+    };
+    let read = |text: &str| match text.split_once('-') {
+        Some((first, last)) => {
+            let (first, last) = (code(first.trim())?, code(last.trim())?);
+            if first <= last { Ok(first..=last) } else { Err(Some("the first is the lower one".into())) }
+        }
+        None => code(text).map(|code| code..=code),
+    };
+    let expected = "a status such as `200`, a range such as `200-299`, or a list of these";
+    if !field.is_list() {
+        return Some(vec![field.measure(expected, read)?]);
+    }
+    let items = field.items()?;
+    if items.is_empty() {
+        return field.misfit(expected, None);
+    }
+    // Every item is read before any is missed, so that each complains.
+    let statuses: Vec<_> = items.into_iter().map(|item| item.measure(expected, read)).collect();
+    statuses.into_iter().collect()
+}
+
+fn headers(field: Field<'_>) -> Option<Vec<(String, Secret)>> {
+    let read = |(key, value): (Field<'_>, Field<'_>)| {
+        let name = value.key;
+        if HeaderName::from_bytes(name.as_bytes()).is_err() {
+            return key.complain(Complaint::new("this is not the name of a header"));
+        }
+        let text = value.text()?;
+        if HeaderValue::from_str(&text).is_err() {
+            return value.complain(Complaint::new(format!("header `{name}` cannot hold this")));
+        }
+        Some((name.to_owned(), Secret::new(text)))
+    };
+    let headers: Vec<_> = field.entries()?.into_iter().map(read).collect();
+    headers.into_iter().collect()
+}
+
+fn address(field: Field<'_>) -> Option<String> {
+    let expected = "`host:port`";
+    let text = field.expanded(expected)?;
+    let is_address = text.rsplit_once(':').is_some_and(|(host, port)| {
+        let is_v6 = host.starts_with('[') && host.ends_with(']');
+        !host.is_empty() && (is_v6 || !host.contains(':')) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    if is_address { Some(text.into_owned()) } else { field.misfit(expected, None) }
 }

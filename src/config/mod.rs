@@ -35,7 +35,7 @@ mod problem;
 mod section;
 mod units;
 
-pub use confirm::{Confirm, Kind as ConfirmKind};
+pub use confirm::{Confirm, Http, Kind as ConfirmKind};
 pub use job::{Job, from_job};
 pub use load::load;
 pub use model::{

@@ -21,6 +21,12 @@ impl BootTime {
         Self(Duration::new(seconds, nanoseconds))
     }
 
+    /// The moment of boot itself, for tests that count from there.
+    #[cfg(test)]
+    pub(crate) fn boot() -> Self {
+        Self(Duration::ZERO)
+    }
+
     /// The time from `earlier` to this moment; zero when `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
@@ -32,7 +38,8 @@ impl BootTime {
     }
 
     /// The moment this long after.
-    pub(super) fn after(self, by: Duration) -> Self {
+    #[must_use]
+    pub fn after(self, by: Duration) -> Self {
         Self(self.0.saturating_add(by))
     }
 

@@ -6,6 +6,7 @@ mod environment;
 mod output;
 mod remains;
 pub mod signal;
+pub mod tree;
 
 pub use boot_time::BootTime;
 pub use command::{Context, End, Finished, Invocation};

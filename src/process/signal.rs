@@ -137,6 +137,11 @@ impl Process {
         self.pid.as_raw_pid()
     }
 
+    /// When it started, to the hundredth of a second, rounded down.
+    pub fn started(&self) -> BootTime {
+        self.started
+    }
+
     /// Whether it surely started after `moment`. The kernel tells its start to the hundredth of a second, rounded down.
     pub fn started_after(&self, moment: BootTime) -> bool {
         self.started > moment
@@ -201,15 +206,15 @@ fn is_reused(seen: &Stat, written: SystemTime, path: &Path) -> bool {
 }
 
 /// What `/proc/PID/stat` says (proc(5)).
-struct Stat {
-    name: String,
-    started: BootTime,
+pub(super) struct Stat {
+    pub(super) name: String,
+    pub(super) started: BootTime,
     /// It has ended and waits to be reaped.
-    ended: bool,
+    pub(super) ended: bool,
 }
 
 impl Stat {
-    fn read(pid: i32) -> io::Result<Self> {
+    pub(super) fn read(pid: i32) -> io::Result<Self> {
         let bytes = fs::read(format!("/proc/{pid}/stat"))?;
         Self::parse(&String::from_utf8_lossy(&bytes)).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::page::{CONFIGURATION, OPERATION, Row, TEMPLATES, blocks, rows, terms};
 use crate::config::{
-    Config, LoadOptions, NamedRegistry, Placeholder, Problem, Program, Reload, Section, describe, describe_as, load,
+    Config, ConfirmKind, LoadOptions, NamedRegistry, Placeholder, Problem, Program, Reload, Section, describe,
+    describe_as, load,
 };
 use crate::exit::Exit;
 use crate::plan::Plan;
@@ -24,7 +25,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("etcd", "`etcd`"),
     ("services", "`services`"),
     ("consul", "`consul`"),
-    ("nginx", "Targets"),
+    ("web", "Targets"),
     ("templates", "Templates"),
     ("delimiters", "`delimiters`"),
     ("check", "`check`"),
@@ -32,6 +33,10 @@ const SECTIONS: &[(&str, &str)] = &[
     ("systemd", "`systemd`"),
     ("guard", "`guard`"),
     ("confirm", "`confirm`"),
+    ("nginx", "`nginx`"),
+    ("haproxy", "`haproxy`"),
+    ("http", "`http`"),
+    ("tcp", "`tcp`"),
 ];
 
 fn write(folder: &Path, name: &str, text: &str) {
@@ -78,7 +83,9 @@ fn every_key_that_is_read_is_explained_and_no_other() {
     let asked = Section::asked(|| {
         assert_eq!(example().targets.len(), 2);
         configuration_of(&with("consul", "strict: false"));
-        configuration_of(&with("systemd", ""));
+        for kind in ["http", "tcp", "systemd"] {
+            configuration_of(&with(kind, ""));
+        }
     });
     for (section, heading) in SECTIONS {
         let read: BTreeSet<&str> = asked.iter().filter(|(of, _)| of == section).map(|(_, key)| key.as_str()).collect();
@@ -86,7 +93,7 @@ fn every_key_that_is_read_is_explained_and_no_other() {
         assert!(!read.is_empty(), "the example has no `{section}`");
         assert_eq!(explained.iter().map(String::as_str).collect::<BTreeSet<_>>(), read, "under {heading}");
     }
-    let known = |section: &str| section == "haproxy" || SECTIONS.iter().any(|(known, _)| *known == section);
+    let known = |section: &str| section == "balancer" || SECTIONS.iter().any(|(known, _)| *known == section);
     let unknown: Vec<_> = asked.iter().filter(|(section, _)| !known(section)).collect();
     assert!(unknown.is_empty(), "under no heading: {unknown:?}");
 }
@@ -104,6 +111,12 @@ fn with(section: &str, line: &str) -> String {
     };
     let nested =
         if ["env", "limits", "log"].contains(&section) { format!("{section}: {{{line}}}") } else { String::new() };
+    let confirm = match section {
+        "http" => format!("http: {{url: 'http://a/', {line}}}"),
+        "tcp" => format!("tcp: {{address: 'a:1', {line}}}"),
+        "nginx" | "haproxy" => format!("{section}: {{pid_file: /a, {line}}}"),
+        _ => format!("command: [c], {}", own("confirm")),
+    };
     let base = if line.starts_with("registries:") || line.starts_with("targets:") { "" } else { own("") };
     let reload = if section == "systemd" {
         format!("systemd: {{unit: a, {line}}}")
@@ -111,14 +124,13 @@ fn with(section: &str, line: &str) -> String {
         format!("command: [b], {}", own("reload"))
     };
     format!(
-        "{base}\n{nested}\nregistries: {{main: {{{registry}}}}}\ntargets:\n  nginx:\n    {}\n    templates: \
+        "{base}\n{nested}\nregistries: {{main: {{{registry}}}}}\ntargets:\n  web:\n    {}\n    templates: \
          [{{src: in, dest: /out, {} {delimiters}}}]\n    check: {{command: [a, '{{staged}}'], {}}}\n    reload: \
-         {{{reload}}}\n    guard: {{{}}}\n    confirm: {{command: [c], {}}}\n",
-        own("nginx"),
+         {{{reload}}}\n    guard: {{{}}}\n    confirm: {{{confirm}}}\n",
+        own("web"),
         own("templates"),
         own("check"),
         own("guard"),
-        own("confirm"),
     )
 }
 
@@ -147,7 +159,7 @@ fn every_default_is_what_stands_in_for_the_key() {
         // A reload of its own stands in the frame, and no registry at all would be another frame.
         let in_the_frame = matches!(
             (section, row.code(0)),
-            ("", "registries" | "template_dirs") | ("nginx", "reload" | "guard" | "confirm")
+            ("", "registries" | "template_dirs") | ("web", "reload" | "guard" | "confirm")
         );
         if is_value && !in_the_frame {
             let given = with(section, &format!("{}: {}", row.code(0), row.code(2)));
@@ -231,6 +243,31 @@ fn every_reload_is_shown_and_can_be_configured() {
         });
     }
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["command", "none", "shell", "signal", "systemd"]);
+}
+
+#[test]
+fn every_confirm_is_shown_and_can_be_configured() {
+    let mut kinds = BTreeSet::new();
+    for row in rows(CONFIGURATION).into_iter().filter(|row| row.heading == "`confirm`" && row.table == "kind") {
+        let form = row.code(0).replace("[...]", "[a]").replace("url: ...", "url: 'http://a/'").replace("...", "a");
+        let form = form.replace("FILE", "/f").replace("HOST:PORT", "a:1");
+        let target = "templates: [{src: in, dest: /out}], reload: {signal: HUP, pid_file: /p}";
+        let config = configuration_of(&format!("targets: {{t: {{{target}, confirm: {form}}}}}"));
+        // A new kind has a row, and a line here.
+        kinds.insert(match &config.targets[0].confirm.as_ref().unwrap().kind {
+            ConfirmKind::Nginx { .. } => "nginx",
+            ConfirmKind::Haproxy { socket: None } => "haproxy",
+            ConfirmKind::Haproxy { socket: Some(_) } => "haproxy by its socket",
+            ConfirmKind::Http(_) => "http",
+            ConfirmKind::Tcp { .. } => "tcp",
+            ConfirmKind::Command(command) => match command.program {
+                Program::Arguments(_) => "command",
+                Program::Shell { .. } => "shell",
+            },
+        });
+    }
+    let all = ["command", "haproxy", "haproxy by its socket", "http", "nginx", "shell", "tcp"];
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), all);
 }
 
 #[test]

@@ -6,9 +6,24 @@
 //! the files, or until its time is over.
 
 mod command;
+mod generation;
+mod haproxy;
+mod http;
+mod master;
+mod nginx;
+mod probe;
+mod tcp;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
 
 use tokio::time::Instant;
 
+use self::generation::{Generations, Look};
+use self::haproxy::{HAPROXY, Processes};
+use self::master::Program;
+use self::nginx::{ErrorLog, NGINX};
 use crate::config::{Confirm, ConfirmKind};
 use crate::process::signal::{SignalError, find};
 use crate::process::{BootTime, Context};
@@ -37,37 +52,111 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Before {
     confirm: Confirm,
+    at: BootTime,
     /// When the files were in place. A process that started later has read them, whatever was told to it.
     committed: Option<BootTime>,
+    seen: Seen,
+}
+
+/// What was seen of it.
+#[derive(Debug)]
+enum Seen {
+    /// Its master and workers; none where it did not run or could not be seen. Then the moment alone decides what is
+    /// new.
+    Master(&'static Program, Option<Look>, Option<ErrorLog>),
+    /// What a master of HAProxy said; none as above.
+    Processes(Option<Processes>),
+    /// A probe asks only afterwards.
+    Nothing,
 }
 
 impl Before {
     /// Looks at the process of a target that is about to be told. `committed` is the moment at which its files were all
     /// in place, when that was in this life of ours.
-    ///
-    /// Where it is not known how the process looked before (it did not answer), what follows is judged by the moment
-    /// alone.
-    #[expect(clippy::unused_async, reason = "kinds that ask the process are to come")]
-    pub async fn look(confirm: &Confirm, committed: Option<BootTime>, _context: &Context) -> Self {
-        Self { confirm: confirm.clone(), committed }
+    pub async fn look(confirm: &Confirm, committed: Option<BootTime>, context: &Context) -> Self {
+        let at = BootTime::now();
+        let unseen = |why: &dyn std::fmt::Debug| {
+            tracing::debug!(target = &*context.target, ?why, "the process was not seen before its reload");
+        };
+        let master = |program| {
+            let look = master::look(program, confirm.pid_file.as_deref()?);
+            look.inspect_err(|missed| unseen(missed)).ok()
+        };
+        let seen = match &confirm.kind {
+            ConfirmKind::Nginx { error_log } => {
+                Seen::Master(&NGINX, master(&NGINX), error_log.as_deref().map(ErrorLog::look))
+            }
+            ConfirmKind::Haproxy { socket: None } => Seen::Master(&HAPROXY, master(&HAPROXY), None),
+            ConfirmKind::Haproxy { socket: Some(socket) } => {
+                Seen::Processes(Processes::ask(socket).await.inspect_err(|error| unseen(error)).ok())
+            }
+            ConfirmKind::Http(_) | ConfirmKind::Tcp { .. } | ConfirmKind::Command(_) => Seen::Nothing,
+        };
+        Self { confirm: confirm.clone(), at, committed, seen }
     }
 
     /// Waits until the process runs the new files, or surely does not; at most for the configured time.
     pub async fn confirmed(self, context: &Context) -> Verdict {
-        let deadline = Instant::now() + self.confirm.within;
-        let verdict = match &self.confirm.kind {
-            ConfirmKind::Command(command) => command::confirmed(command, &self.confirm, deadline, context).await,
-        };
-        match verdict {
-            Verdict::Refused { reason, .. } if self.is_gone() => Verdict::NotRunning(reason),
-            verdict => verdict,
+        let confirm = &self.confirm;
+        let deadline = Instant::now() + confirm.within;
+        match (&confirm.kind, self.seen) {
+            (_, Seen::Master(program, before, log)) => {
+                let Some(pid_file) = &confirm.pid_file else {
+                    return Verdict::Unseen("no pid file is configured".to_owned());
+                };
+                let generations =
+                    Generations::new(program.habits, before, self.at, self.committed, confirm.told_at_once);
+                let time = (deadline, confirm.within, confirm.interval);
+                let verdict = master::confirmed(program, pid_file, generations, time).await;
+                explain(verdict, log.as_ref(), confirm.secret, context)
+            }
+            (ConfirmKind::Haproxy { socket: Some(socket) }, Seen::Processes(before)) => {
+                haproxy::confirmed(socket, before.as_ref(), self.at, confirm, deadline).await
+            }
+            (kind, _) => {
+                let interval = confirm.interval;
+                let verdict = match kind {
+                    ConfirmKind::Http(http) => probe::until(deadline, interval, || http::attempt(http)).await,
+                    ConfirmKind::Tcp { address, timeout } => {
+                        probe::until(deadline, interval, || tcp::attempt(address, *timeout)).await
+                    }
+                    ConfirmKind::Command(command) => {
+                        let invocation = command::invocation(command, confirm);
+                        let attempt = || command::attempt(&invocation, confirm.secret, context);
+                        probe::until(deadline, interval, attempt).await
+                    }
+                    ConfirmKind::Nginx { .. } | ConfirmKind::Haproxy { .. } => {
+                        Verdict::Unseen("nothing was seen before the reload".to_owned())
+                    }
+                };
+                unless_gone(verdict, confirm.pid_file.as_deref())
+            }
         }
     }
+}
 
-    /// Whether there is no process any more that the files could have been refused by.
-    fn is_gone(&self) -> bool {
-        let find = self.confirm.pid_file.as_deref().map(find);
-        tracing::trace!(committed = ?self.committed, "confirmed without a look at the process");
-        matches!(find, Some(Err(SignalError::Absent(_))))
+/// A process that is gone has not refused anything.
+fn unless_gone(verdict: Verdict, pid_file: Option<&Path>) -> Verdict {
+    match (verdict, pid_file.map(find)) {
+        (Verdict::Refused { reason, .. }, Some(Err(SignalError::Absent(absent)))) => {
+            Verdict::NotRunning(format!("{absent}; {reason}"))
+        }
+        (verdict, _) => verdict,
     }
+}
+
+/// Says where the reason of a refusal stands, and shows it at `debug`: it may repeat what stands in the files.
+fn explain(verdict: Verdict, log: Option<&ErrorLog>, secret: bool, context: &Context) -> Verdict {
+    let (Verdict::Refused { reason, took }, Some(log)) = (&verdict, log) else { return verdict };
+    let path = log.path().display();
+    let reason = match log.new_emergencies() {
+        Ok(lines) if lines.is_empty() => format!("{reason}; `{path}` has nothing new"),
+        Ok(lines) if secret => format!("{reason}; see the last {} lines with `[emerg]` in `{path}`", lines.len()),
+        Ok(lines) => {
+            tracing::debug!(target = &*context.target, "the error log says:\n{}", lines.join("\n"));
+            format!("{reason}; see the last lines with `[emerg]` in `{path}`, or `--log-level debug`")
+        }
+        Err(error) => format!("{reason}; `{path}` cannot be read: {error}"),
+    };
+    Verdict::Refused { reason, took: *took }
 }

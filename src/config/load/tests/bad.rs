@@ -95,6 +95,50 @@ fn bad_files_have_their_problem() {
 }
 
 #[test]
+fn a_bad_confirm_has_its_problem() {
+    let url = "5:27: `url` takes an address such as `http://127.0.0.1:8080/health`";
+    let status = "`status` takes a status such as `200`, a range such as `200-299`, or a list of these";
+    let http = |more: &str| format!("{{http: {{url: 'http://a/', {more}}}}}");
+    let lines = [
+        ("nginx".into(), "5:14: `confirm` takes a mapping, found `nginx`".into()),
+        ("{within: 1s}".into(), "5:14: it does not say what confirms".into()),
+        ("{nginx: {}, within: 0}".into(), "5:34: `within` cannot be `0`".into()),
+        ("{nginx: {}, tcp: {address: 'a:1'}}".into(), "5:14: `nginx` and `tcp` exclude each other".into()),
+        ("{command: [a], shell: b}".into(), "5:36: `command` and `shell` exclude each other".into()),
+        (
+            "{command: [a, '{staged}']}".into(),
+            "5:28: `{staged}` stands for nothing: the staged files are committed by then".into(),
+        ),
+        ("{tcp: {address: 'a:1'}, timeout: 1s}".into(), "5:38: unknown key `timeout`".into()),
+        ("{tcp: {address: 'a:b'}}".into(), "5:30: `address` takes `host:port`, found `a:b`".into()),
+        ("{tcp: {address: '::1:80'}}".into(), "5:30: `address` takes `host:port`, found `::1:80`".into()),
+        ("{tcp: {}}".into(), "5:20: `address` is missing".into()),
+        ("{http: {url: 'a:80/x'}}".into(), format!("{url}, found `a:80/x`")),
+        ("{http: {url: '/x'}}".into(), format!("{url}, found `/x`")),
+        ("{http: {url: 'https://a/'}}".into(), "5:27: `https` is not supported here".into()),
+        ("{http: {url: 'http://u:p@a/'}}".into(), "5:27: a user and a password in the address are not sent".into()),
+        (http("status: 99"), format!("5:48: {status}, found `99`")),
+        (http("status: 299-200"), format!("5:48: {status}, found `299-200`")),
+        (http("status: [200, ok]"), format!("5:54: {status}, found `ok`")),
+        (http("status: []"), format!("5:48: {status}, found a list")),
+        (http("headers: {'a b': c}"), "5:50: this is not the name of a header".into()),
+        (http("headers: {a: \"b\\n\"}"), "5:53: header `a` cannot hold this".into()),
+    ];
+    let reload = "    reload: {signal: HUP, pid_file: p}\n    confirm: ";
+    let table: Vec<(String, String)> =
+        lines.map(|(confirm, expected): (String, String)| (target(&format!("{reload}{confirm}")), expected)).into();
+    let table: Vec<(String, &str)> = table.iter().map(|(text, expected)| (text.clone(), expected.as_str())).collect();
+    one_problem_each(&table);
+    let other = |reload: &str, confirm: &str| target(&format!("    reload: {reload}\n    confirm: {confirm}"));
+    one_problem_each(&[
+        (other("{signal: USR1, pid_file: p}", "{nginx: {}}"), "5:22: nginx does not reload on `USR1`"),
+        (other("{signal: QUIT, pid_file: p}", "{haproxy: {}}"), "5:24: haproxy does not reload on `QUIT`"),
+        (other("{command: [a]}", "{nginx: {}}"), "5:22: nothing names the process of nginx"),
+        (other("{command: [a]}", "{haproxy: {}}"), "5:24: nothing names the process of haproxy"),
+    ]);
+}
+
+#[test]
 fn bad_targets_have_their_problem() {
     let lines = [
         ("wait: 5", "4:11: `wait` takes a range such as `100ms..2s`, a duration, or `0`, found `5`"),
@@ -113,6 +157,7 @@ fn bad_targets_have_their_problem() {
         ("guard: {prefixes: [a, b/../c]}", "4:27: a path has no `.` or `..` segments"),
         ("guard: {prefixes: [{a: b}]}", "4:24: `prefixes` takes a list of paths of keys, found a mapping"),
         ("guard: {max_dorp: 50%}", "4:13: unknown key `max_dorp`"),
+        ("confirm: {nginx: {pid_file: p}}", "4:14: `confirm` without a reload: no process is told of the files"),
         ("verify: [nginx, -t]", "4:13: `verify` is not supported by this version yet"),
         ("reload: nginx -s reload", "4:13: `reload` takes `none` or a mapping, found `nginx -s reload`"),
         ("reload: {}", "4:13: `signal`, `systemd`, `command` or `shell` is missing"),

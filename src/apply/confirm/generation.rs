@@ -1,0 +1,170 @@
+//! Tells the workers of a new generation from those of the old one, and from one that was started anew after a crash.
+
+use std::time::Duration;
+
+use super::Verdict;
+use crate::process::BootTime;
+
+/// A worker that lives for so long has come up. nginx tells its old workers to go 100 ms after it started the new ones.
+const UP: Duration = Duration::from_millis(150);
+
+/// Between looks that lie further apart, old and new workers may have stood side by side unseen: nginx lets them for
+/// 100 ms.
+const BLIND: Duration = Duration::from_millis(80);
+
+/// What the kernel rounds the start of a process down by, at most.
+const ROUNDED: Duration = Duration::from_millis(10);
+
+/// How a program treats its workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Habits {
+    /// Its name, for messages.
+    pub(super) name: &'static str,
+    /// It starts a worker that crashed anew, with the configuration that it has.
+    pub(super) respawns: bool,
+}
+
+/// A master and its workers at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Look {
+    /// When it was looked.
+    pub(super) at: BootTime,
+    /// The master.
+    pub(super) pid: i32,
+    /// When the master started.
+    pub(super) started: BootTime,
+    /// Its workers.
+    pub(super) workers: Vec<Worker>,
+    /// It is done with all that it was told.
+    pub(super) idle: bool,
+}
+
+/// One worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Worker {
+    /// Its id.
+    pub(super) pid: i32,
+    /// When it started.
+    pub(super) started: BootTime,
+    /// It only serves connections that it has, and then ends.
+    pub(super) leaving: bool,
+}
+
+/// What was seen of the generations of workers since the reload.
+#[derive(Debug)]
+pub(super) struct Generations {
+    habits: Habits,
+    /// Before the reload; none where there was no master, or it could not be seen.
+    before: Option<Look>,
+    /// When it was looked before the reload.
+    since: BootTime,
+    /// When the files were in place: a master that started later has read them.
+    committed: BootTime,
+    /// The master has been told when the reload returns. A command may leave that for later.
+    by_signal: bool,
+    last: Option<Look>,
+    /// A new generation was started: the master has taken the files.
+    is_new: bool,
+}
+
+impl Generations {
+    /// Nothing was seen yet. `since` is the moment of the look before the reload, which gave `before`.
+    pub(super) fn new(
+        habits: Habits,
+        before: Option<Look>,
+        since: BootTime,
+        committed: Option<BootTime>,
+        by_signal: bool,
+    ) -> Self {
+        let committed = committed.unwrap_or(since);
+        Self { habits, before, since, committed, by_signal, last: None, is_new: false }
+    }
+
+    /// Takes one more look into account; the verdict, once there is one.
+    pub(super) fn see(&mut self, look: Look) -> Option<Verdict> {
+        let is_restarted = look.started > self.committed;
+        let new: Vec<&Worker> = look.workers.iter().filter(|worker| self.is_of_new(&look, worker)).collect();
+        let (left, lost) = self.left_and_lost(&look);
+        let looked = self.last.as_ref().map_or(self.since, |last| last.at);
+        self.is_new |= !new.is_empty()
+            && (is_restarted
+                || !self.habits.respawns
+                // For a worker that crashed comes one; for a generation come more before the first is told to go.
+                || new.len() > lost
+                || left.iter().any(|worker| worker.leaving)
+                || (left.is_empty() && look.at.since(looked) > BLIND));
+        let is_up = |worker: &&Worker| {
+            let was_there = self.last.iter().flat_map(|last| &last.workers).any(|other| other.pid == worker.pid);
+            was_there && look.at.since(worker.started) >= UP
+        };
+        let verdict = if self.is_new && new.iter().any(is_up) {
+            Some(Verdict::Confirmed)
+        } else if self.by_signal && !is_restarted && self.has_refused(&look) {
+            Some(self.kept())
+        } else {
+            None
+        };
+        self.last = Some(look);
+        verdict
+    }
+
+    /// The verdict when the time is over.
+    pub(super) fn over(self, within: Duration) -> Verdict {
+        let name = self.habits.name;
+        let within = humantime::format_duration(within);
+        let Some(last) = &self.last else {
+            return Verdict::Unseen(format!("{name} could not be looked at within {within}"));
+        };
+        let had_workers = self.before.iter().any(|before| !before.workers.is_empty());
+        let (left, _) = self.left_and_lost(last);
+        if self.is_new {
+            let reason = format!("{name} took the files, and its new workers end as soon as they have started");
+            Verdict::Refused { reason, took: true }
+        } else if !last.idle {
+            let reason = format!("{name} was still busy with the files after {within}");
+            Verdict::Refused { reason, took: true }
+        } else if last.workers.is_empty() && !had_workers {
+            let reason = format!("process {} has no workers; is it the master of {name}?", last.pid);
+            Verdict::Unseen(reason)
+        } else if left.is_empty() {
+            Verdict::Refused { reason: format!("{name} started no workers that last"), took: true }
+        } else {
+            self.kept()
+        }
+    }
+
+    fn kept(&self) -> Verdict {
+        let reason = format!("{} refused the files and kept its old workers; its own log says why", self.habits.name);
+        Verdict::Refused { reason, took: false }
+    }
+
+    /// Whether the master is done and has not started a generation. Looked at twice, since a signal is neither pending
+    /// nor blocked for a moment while it is taken.
+    fn has_refused(&self, look: &Look) -> bool {
+        let had_workers = self.before.as_ref().is_some_and(|before| !before.workers.is_empty());
+        let was_idle = self.last.as_ref().is_some_and(|last| last.idle);
+        !self.is_new && had_workers && was_idle && look.idle
+    }
+
+    /// Whether a worker may be one of the new generation.
+    fn is_of_new(&self, look: &Look, worker: &Worker) -> bool {
+        let is_known = match &self.before {
+            _ if look.started > self.committed => false,
+            Some(before) if before.pid == look.pid => before.workers.iter().any(|other| other.pid == worker.pid),
+            _ => worker.started.after(ROUNDED) < self.since,
+        };
+        !is_known && !worker.leaving
+    }
+
+    /// Of the workers that served before the reload, those that are still there, and how many serve no more.
+    fn left_and_lost<'a>(&self, look: &'a Look) -> (Vec<&'a Worker>, usize) {
+        let served = || self.before.iter().flat_map(|before| &before.workers).filter(|worker| !worker.leaving);
+        let is_left = |worker: &&Worker| served().any(|other| other.pid == worker.pid);
+        let left: Vec<&Worker> = look.workers.iter().filter(is_left).collect();
+        let serving = left.iter().filter(|worker| !worker.leaving).count();
+        (left, served().count() - serving)
+    }
+}
+
+#[cfg(test)]
+mod tests;

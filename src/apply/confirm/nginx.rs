@@ -1,0 +1,104 @@
+//! Confirmed by new workers of an nginx master (<https://nginx.org/en/docs/control.html>).
+//!
+//! nginx takes HUP whatever becomes of it. One that refuses the files, or cannot bind an address in them, goes on with
+//! the workers that it has and writes why into its error log. It blocks HUP until it is done.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+
+use super::generation::Habits;
+use super::master::Program;
+use crate::process::tree::Child;
+
+/// Bytes of the error log that are looked through.
+const LIMIT: u64 = 64 << 10;
+
+/// How nginx is looked at.
+pub(super) const NGINX: Program =
+    Program { habits: Habits { name: "nginx", respawns: true }, signals: &[Signal::SIGHUP], worker };
+
+/// The titles are those of `ngx_setproctitle`; cache managers, cache loaders and a newer master are no workers.
+fn worker(child: &Child, _master: &str) -> Option<bool> {
+    let (_, title) = child.title.split_once(": ")?;
+    title.starts_with("worker process").then(|| title.contains("is shutting down"))
+}
+
+/// How far an error log went before the reload.
+#[derive(Debug)]
+pub(super) struct ErrorLog {
+    path: PathBuf,
+    /// Its inode and length; none when it was not there.
+    end: Option<(u64, u64)>,
+}
+
+impl ErrorLog {
+    /// Notes where it ends now.
+    pub(super) fn look(path: &Path) -> Self {
+        let end = std::fs::metadata(path).ok().map(|log| (log.ino(), log.len()));
+        Self { path: path.to_owned(), end }
+    }
+
+    /// Its path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The lines of it that are new and say what nginx could not do. They may hold whatever stands in the files.
+    pub(super) fn new_emergencies(&self) -> io::Result<Vec<String>> {
+        let mut log = File::open(&self.path)?;
+        let metadata = log.metadata()?;
+        // A log that was rotated begins anew.
+        let from = self.end.filter(|(inode, end)| *inode == metadata.ino() && *end <= metadata.len());
+        log.seek(SeekFrom::Start(from.map_or(0, |(_, end)| end)))?;
+        let mut bytes = Vec::new();
+        log.take(LIMIT).read_to_end(&mut bytes)?;
+        let text = String::from_utf8_lossy(&bytes);
+        Ok(text.lines().filter(|line| line.contains("[emerg]")).map(str::to_owned).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::process::BootTime;
+
+    #[test]
+    fn titles_tell_workers_from_all_others() {
+        let kind = |title: &str| {
+            worker(&Child { pid: 1, started: BootTime::now(), name: "nginx".into(), title: title.into() }, "nginx")
+        };
+        assert_eq!(kind("nginx: worker process"), Some(false));
+        assert_eq!(kind("nginx: worker process is shutting down"), Some(true));
+        for other in [
+            "nginx: cache manager process",
+            "nginx: cache loader process",
+            "nginx: master process nginx -g daemon off;",
+            "nginx: privileged agent process",
+            "",
+        ] {
+            assert_eq!(kind(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_new_in_the_error_log_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("error.log");
+        let absent = ErrorLog::look(&path);
+        assert!(absent.new_emergencies().is_err());
+        fs::write(&path, "1 [emerg] 7#7: old\n").unwrap();
+        assert_eq!(absent.new_emergencies().unwrap(), ["1 [emerg] 7#7: old"]);
+        let log = ErrorLog::look(&path);
+        fs::write(&path, "1 [emerg] 7#7: old\n2 [notice] 7#7: x\n2 [emerg] 7#7: new\n").unwrap();
+        assert_eq!(log.new_emergencies().unwrap(), ["2 [emerg] 7#7: new"]);
+        fs::rename(&path, folder.path().join("error.log.1")).unwrap();
+        fs::write(&path, "3 [emerg] 7#7: rotated\n").unwrap();
+        assert_eq!(log.new_emergencies().unwrap(), ["3 [emerg] 7#7: rotated"]);
+    }
+}
