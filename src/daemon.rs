@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,13 +14,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::apply::{Claims, Records};
+use crate::config;
+use crate::control::{Control, Place, Posted, Roster};
 use crate::file_watch::{FileWatch, POLL_INTERVAL};
 use crate::guard::{Held, Memory};
 use crate::log::{self, Line, Repeats, rounded};
 use crate::plan::Plan;
 use crate::registries::Registries;
 use crate::store::Store;
-use crate::target::{Options, Phase, State, Task};
+use crate::target::{Desk, Options, Phase, Task};
 
 /// How often queries that nobody reads any more are looked for.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -60,6 +62,9 @@ pub struct Daemon {
     targets: BTreeMap<Arc<str>, Running>,
     /// What the guards know, by target: it outlives a task, and ends with its target or guard.
     memories: BTreeMap<Arc<str>, Memory>,
+    /// What there is to ask and to command.
+    roster: watch::Sender<Arc<Roster>>,
+    control: Option<Control>,
     /// Tasks of targets that were replaced or removed and have not ended their transaction yet.
     ending: Vec<Running>,
     sources: FileWatch,
@@ -77,7 +82,7 @@ struct Running {
     ended: CancellationToken,
     name: Arc<str>,
     destinations: HashSet<PathBuf>,
-    state: watch::Receiver<State>,
+    desk: Arc<Desk>,
     task: JoinHandle<()>,
 }
 
@@ -105,6 +110,18 @@ impl Daemon {
             count(plan.config.registries.len(), "registry", "registries"),
             plan.config.state_dir.display()
         );
+        let now = SystemTime::now();
+        let roster = watch::Sender::new(Arc::new(Roster {
+            started: now,
+            config: plan.config.file.clone(),
+            loaded: now,
+            refused_configuration: None,
+            refused_templates: None,
+            stopping: false,
+            registries: BTreeMap::new(),
+            targets: Vec::new(),
+            store: store.clone(),
+        }));
         let mut daemon = Self {
             plan: Arc::new(plan),
             reread: Arc::new(reread),
@@ -114,6 +131,8 @@ impl Daemon {
             claims,
             targets: BTreeMap::new(),
             memories: BTreeMap::new(),
+            roster,
+            control: None,
             ending: Vec::new(),
             sources,
             wrong_templates: None,
@@ -122,6 +141,11 @@ impl Daemon {
             signals,
         };
         daemon.start_targets();
+        daemon.show();
+        let config = &daemon.plan.config;
+        let group = config.control.group.clone();
+        let socket = config.control.socket.path(&config.state_dir);
+        daemon.control = socket.map(|path| Control::start(Place { path, group }, daemon.roster.subscribe()));
         Ok(daemon)
     }
 
@@ -163,12 +187,19 @@ impl Daemon {
         }
         let since = Instant::now();
         info!("stopping");
+        self.change_roster(|roster| roster.stopping = true);
         tokio::select! {
             () = stop(self.targets.values_mut().chain(&mut self.ending), self.plan.config.grace) => {}
             () = self.signals.stop_again(since) => warn!("stopped at once by a second signal"),
         }
+        if let Some(control) = self.control.take() {
+            control.stop().await;
+        }
         for running in self.targets.values() {
-            let (target, state) = (&*running.name, running.state.borrow());
+            let (target, state) = (&*running.name, running.desk.state().borrow().clone());
+            if running.desk.paused().is_some() {
+                warn!(target, "stopped while paused: the next start applies what is new");
+            }
             match &state.phase {
                 Phase::Settled { .. } | Phase::Waiting(_) | Phase::Held => {}
                 Phase::Owed(reason) => warn!(target, "stopped with a reload owed: {reason}"),
@@ -198,6 +229,13 @@ impl Daemon {
                         error!("not loaded, {} stay: {problem}", reading.what("the old"));
                     }
                 }
+                self.change_roster(|roster| {
+                    let refused = match reading {
+                        Reading::Everything => &mut roster.refused_configuration,
+                        Reading::Templates(_) => &mut roster.refused_templates,
+                    };
+                    refused.get_or_insert_with(SystemTime::now);
+                });
                 return;
             }
         };
@@ -206,6 +244,9 @@ impl Daemon {
         let _ = self.repeats.recovered(Instant::now());
         if plan.config.state_dir != self.plan.config.state_dir {
             warn!("`state_dir` changed: that takes effect at the next start");
+        }
+        if plan.config.control != self.plan.config.control {
+            warn!("`control` changed: that takes effect at the next start");
         }
         let kept: BTreeSet<PathBuf> = plan.destinations().collect();
         for dropped in self.plan.destinations().filter(|destination| !kept.contains(destination)) {
@@ -221,6 +262,30 @@ impl Daemon {
         self.registries.follow(&plan.config.registries).await;
         self.plan = Arc::new(plan);
         self.start_targets();
+        self.change_roster(|roster| {
+            roster.loaded = SystemTime::now();
+            roster.refused_templates = None;
+            if reading.is_asked_for() {
+                roster.refused_configuration = None;
+            }
+        });
+        self.show();
+    }
+
+    /// Shows the registries and targets that there are.
+    fn show(&self) {
+        let posted = |target: &config::Target| {
+            let desk = self.targets.get(&target.name)?.desk.clone();
+            let files = target.templates.iter().map(|template| template.dest.clone()).collect();
+            Some(Posted { name: target.name.clone(), files, desk })
+        };
+        let targets = self.plan.targets.iter().filter_map(|(target, _)| posted(target)).collect();
+        let registries = self.registries.standings();
+        self.change_roster(|roster| (roster.targets, roster.registries) = (targets, registries));
+    }
+
+    fn change_roster(&self, change: impl FnOnce(&mut Roster)) {
+        self.roster.send_modify(|roster| change(Arc::make_mut(roster)));
     }
 
     /// Lets the task of each target end; the transaction that it is in may finish.
@@ -236,6 +301,7 @@ impl Daemon {
     /// transaction.
     fn start_targets(&mut self) {
         let memories = std::mem::take(&mut self.memories);
+        let roster = self.roster.borrow().clone();
         for index in 0..self.plan.targets.len() {
             let (plan, records, store) = (self.plan.clone(), self.records.clone(), self.store.clone());
             let target = plan.targets[index].0.clone();
@@ -246,16 +312,16 @@ impl Daemon {
             let before: Vec<_> = self.ending.iter().filter(is_before).map(|before| before.ended.clone()).collect();
             let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
             let (stopped, end) = (stop.clone(), ended.clone().drop_guard());
-            let memory = memories.get(&target.name).cloned().unwrap_or_default();
+            let desk = roster.target(&target.name).map(|posted| posted.desk.clone()).unwrap_or_default();
+            let (shown, memory) = (desk.clone(), memories.get(&target.name).cloned().unwrap_or_default());
             if !target.guard.is_off() {
                 self.memories.insert(target.name.clone(), memory.clone());
             }
             let new_task = move || {
                 let applier = plan.applier(index, &records, Options::default());
-                Task::new(applier.guarded_by(plan.guard(index, &memory)), store.reader())
+                Task::new(applier.guarded_by(plan.guard(index, &memory)), store.reader(), shown.clone())
             };
             let first = new_task();
-            let state = first.state();
             let name = target.name.clone();
             let task = tokio::spawn(async move {
                 let _end = end;
@@ -272,7 +338,7 @@ impl Daemon {
                     task = new_task();
                 }
             });
-            let running = Running { stop, ended, name: target.name.clone(), destinations, state, task };
+            let running = Running { stop, ended, name: target.name.clone(), destinations, desk, task };
             self.targets.insert(target.name.clone(), running);
         }
     }

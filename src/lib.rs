@@ -36,6 +36,7 @@
 //! | [`target`] | when to apply: quiet period, retries, what is owed |
 //! | [`apply`] | stage, check, commit, reload; the only writer of destinations |
 //! | [`process`] | child processes and signals |
+//! | [`control`] | the socket that tells how everything stands, and takes commands |
 //! | [`backoff`], [`exit`], [`file_watch`], [`log`], [`protection`], [`secret`], [`yaml`] | single things that several of these use |
 //!
 //! # Who owns what
@@ -64,7 +65,7 @@
 //! - A registry kind: one file in [`registry`], one line in [`registry::KINDS`], one line in the contract test.
 //! - A template function or filter: one row in the table of [`template`].
 //! - A way to reload a process: one file in [`apply::reload`].
-//! - A command: one file in [`cli`].
+//! - A command: one file in [`cli`]. What a running daemon is asked or told: a [request](control::Request) besides.
 
 #![cfg_attr(
     test,
@@ -90,6 +91,7 @@ pub mod guard;
 pub mod target;
 pub mod apply;
 pub mod process;
+pub mod control;
 
 pub mod reference;
 

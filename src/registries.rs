@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::NamedRegistry;
-use crate::registry::{Registry, driver, local};
+use crate::registry::driver::{self, Standing};
+use crate::registry::{Registry, local};
 use crate::store::Store;
 use crate::template::LOCAL_FILES;
 
@@ -20,7 +22,9 @@ pub struct Registries {
 
 #[derive(Debug)]
 struct Running {
+    kind: &'static str,
     fingerprint: [u8; 32],
+    standing: watch::Receiver<Standing>,
     driver: AbortOnDropHandle<()>,
 }
 
@@ -30,7 +34,7 @@ pub type Configured = BTreeMap<Arc<str>, NamedRegistry>;
 impl Registries {
     /// Starts a driver for each registry, and one for the files that templates read.
     pub async fn start(configured: &Configured, store: &Arc<Store>) -> Self {
-        let local_files = drive(&LOCAL_FILES.into(), Arc::new(local::LocalFiles::default()), store);
+        let (local_files, _) = drive(&LOCAL_FILES.into(), Arc::new(local::LocalFiles::default()), store);
         let mut registries = Self { store: store.clone(), running: HashMap::new(), _local_files: local_files };
         registries.follow(configured).await;
         registries
@@ -49,16 +53,28 @@ impl Registries {
             self.store.remove_registry(&name);
         }
         for (name, registry) in configured {
-            self.running.entry(name.clone()).or_insert_with(|| Running {
-                fingerprint: registry.fingerprint,
-                driver: drive(name, registry.registry.clone(), &self.store),
+            self.running.entry(name.clone()).or_insert_with(|| {
+                let (driver, standing) = drive(name, registry.registry.clone(), &self.store);
+                Running { kind: registry.kind, fingerprint: registry.fingerprint, standing, driver }
             });
         }
     }
+
+    /// How each stands, now and later, with the name of its kind; sorted by name.
+    pub fn standings(&self) -> BTreeMap<Arc<str>, (&'static str, watch::Receiver<Standing>)> {
+        let standing = |running: &Running| (running.kind, running.standing.clone());
+        self.running.iter().map(|(name, running)| (name.clone(), standing(running))).collect()
+    }
 }
 
-fn drive(name: &Arc<str>, registry: Arc<dyn Registry>, store: &Arc<Store>) -> AbortOnDropHandle<()> {
-    AbortOnDropHandle::new(tokio::spawn(driver::drive(name.clone(), registry, store.clone())))
+fn drive(
+    name: &Arc<str>,
+    registry: Arc<dyn Registry>,
+    store: &Arc<Store>,
+) -> (AbortOnDropHandle<()>, watch::Receiver<Standing>) {
+    let (sender, standing) = watch::channel(Standing::Idle);
+    let driver = tokio::spawn(driver::drive(name.clone(), registry, store.clone(), sender));
+    (AbortOnDropHandle::new(driver), standing)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{Notify, watch};
 
@@ -26,6 +26,8 @@ struct Slot {
     changed: u64,
     /// The number of the question that the answer belongs to; see [`Reader::read_again`].
     serial: u64,
+    /// When the answer became what it is.
+    since: Option<SystemTime>,
 }
 
 /// All answers at one moment, immutable; taken in constant time.
@@ -42,7 +44,9 @@ impl View {
     pub fn of(answers: impl IntoIterator<Item = (Asked, Answer)>) -> Self {
         let slots = answers
             .into_iter()
-            .map(|(asked, answer)| (asked, Slot { answer: Some(Arc::new(answer)), error: None, changed: 1, serial: 1 }))
+            .map(|(asked, answer)| {
+                (asked, Slot { answer: Some(Arc::new(answer)), changed: 1, serial: 1, ..Slot::default() })
+            })
             .collect();
         Self { slots: Arc::new(slots), publication: 1, instead: Arc::default() }
     }
@@ -126,6 +130,32 @@ pub struct Changes {
     pub last: Instant,
 }
 
+/// Who reads answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReaderId(u64);
+
+/// How one query of a reader stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// The query.
+    pub asked: Asked,
+    /// The revision of the last answer, and when that became what it is; none while it was never answered.
+    pub answered: Option<(u64, Option<SystemTime>)>,
+    /// Why there is no newer answer, where the registry said so or is away.
+    pub reason: Option<String>,
+}
+
+/// How the queries of a reader stand together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Readings {
+    /// How many there are.
+    pub queries: usize,
+    /// How many of them the registry refuses to answer anew, for now.
+    pub refused: usize,
+    /// The registries that are asked and away.
+    pub away: BTreeSet<Arc<str>>,
+}
+
 impl Store {
     /// An empty store.
     pub fn new() -> Arc<Self> {
@@ -158,7 +188,7 @@ impl Store {
     /// Makes all replies of a registry visible in one step and wakes whoever read one of those that changed, or that
     /// were read again. `seen` is what the registry knew to be wanted when it answered.
     pub fn publish_as_of(&self, registry: &Arc<str>, publication: Publication, seen: &Wanted) {
-        let now = Instant::now();
+        let (now, wall) = (Instant::now(), SystemTime::now());
         let mut state = self.lock();
         let state = &mut *state;
         let Some(wanted) = state.wanted.get(registry).map(|sender| sender.borrow().clone()) else { return };
@@ -186,6 +216,7 @@ impl Store {
                     let news = slot.answer.as_deref() != Some(&answer);
                     if news {
                         slot.answer = Some(Arc::new(answer));
+                        slot.since = Some(wall);
                     }
                     news
                 }
@@ -218,6 +249,37 @@ impl Store {
             Some(reason) => state.outages.insert(registry.clone(), reason),
             None => state.outages.remove(registry),
         };
+    }
+
+    /// Why a query is not answered, as far as that is known.
+    pub fn reason(&self, asked: &Asked) -> Option<String> {
+        self.lock().reason(asked)
+    }
+
+    /// How the queries of a reader stand, each by itself.
+    pub fn readings(&self, reader: ReaderId) -> Vec<Reading> {
+        let state = self.lock();
+        let reads = state.readers.get(&reader.0).into_iter().flat_map(|reader| &reader.reads);
+        let reading = |asked: &Asked| {
+            let slot = state.slots.get(asked);
+            let answered = slot.and_then(|slot| Some((slot.answer.as_ref()?.revision, slot.since)));
+            Reading { asked: asked.clone(), answered, reason: state.reason(asked) }
+        };
+        reads.map(reading).collect()
+    }
+
+    /// How the queries of a reader stand together.
+    pub fn readings_of(&self, reader: ReaderId) -> Readings {
+        let state = self.lock();
+        let mut readings = Readings::default();
+        for asked in state.readers.get(&reader.0).into_iter().flat_map(|reader| &reader.reads) {
+            readings.queries += 1;
+            readings.refused += usize::from(state.slots.get(asked).is_some_and(|slot| slot.error.is_some()));
+            if state.outages.contains_key(&asked.registry) && !readings.away.contains(&asked.registry) {
+                readings.away.insert(asked.registry.clone());
+            }
+        }
+        readings
     }
 
     /// Drops the queries that nobody has read for five minutes. Called now and then.
@@ -272,6 +334,12 @@ impl Subscription {
 }
 
 impl State {
+    /// Why a query has no new answer, as far as that is known.
+    fn reason(&self, asked: &Asked) -> Option<String> {
+        let error = self.slots.get(asked).and_then(|slot| slot.error.as_ref()).map(ToString::to_string);
+        error.or_else(|| self.outages.get(&asked.registry).cloned())
+    }
+
     /// Tells a registry what is wanted of it, if that is not what it was told last.
     fn want_again(&mut self, registry: &Arc<str>) {
         let Some(sender) = self.wanted.get(registry) else { return };
@@ -394,9 +462,12 @@ impl Reader {
 
     /// Why a query is not answered, as far as that is known.
     pub fn reason(&self, asked: &Asked) -> Option<String> {
-        let state = self.store.lock();
-        let error = state.slots.get(asked).and_then(|slot| slot.error.as_ref()).map(ToString::to_string);
-        error.or_else(|| state.outages.get(&asked.registry).cloned())
+        self.store.reason(asked)
+    }
+
+    /// What tells this reader from others.
+    pub fn id(&self) -> ReaderId {
+        ReaderId(self.id)
     }
 }
 

@@ -185,6 +185,11 @@ impl Records {
         refused.get(target).is_some_and(|refused| refused == hashes)
     }
 
+    /// Forgets what the process of `target` refused, so that it is tried again.
+    pub fn forgive(&self, target: &str) {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(target);
+    }
+
     /// Marks `target` as unsettled: before its first commit, and before every reload. Costs nothing when it is marked.
     pub fn begin(&self, target: &str) {
         self.set(target, State::Unsettled);

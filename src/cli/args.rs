@@ -122,6 +122,18 @@ pub(super) enum Verb {
     Diff(Ready),
     /// Read configuration and templates and say what is wrong with them
     Check(Check),
+    /// Ask the running liveconf how everything stands; exits 1 unless all is well
+    Status(Status),
+    /// Ask why a target stands as it does: its queries, and what was done when
+    Explain(Explain),
+    /// Let pass what the guard of a target holds back
+    Release(Release),
+    /// Apply nothing any more, until `resume`
+    Pause(Several),
+    /// Go on after `pause`, with the newest answers
+    Resume(Several),
+    /// Render and apply now, and wait for what comes of it
+    Apply(Apply),
 }
 
 #[derive(Debug, clap::Args)]
@@ -159,6 +171,75 @@ pub(super) struct Check {
     pub connect: bool,
     /// How long `--connect` waits
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+/// How a running liveconf is reached, and what its answer is written as.
+#[derive(Debug, clap::Args)]
+pub(super) struct Ask {
+    /// The control socket [default: that of the configuration, in its state folder]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Write JSON for scripts
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Status {
+    /// Only these targets
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
+    #[command(flatten)]
+    pub ask: Ask,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Explain {
+    /// The target
+    #[arg(value_name = "TARGET")]
+    pub target: String,
+    #[command(flatten)]
+    pub ask: Ask,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Release {
+    /// The target
+    #[arg(value_name = "TARGET")]
+    pub target: String,
+    /// Only this query, as `status` shows it or by its name alone, such as `web` [default: all that is held back]
+    #[arg(value_name = "QUERY")]
+    pub query: Option<String>,
+    #[command(flatten)]
+    pub wait: AskWait,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Several {
+    /// The target [default: every target that there is]
+    #[arg(value_name = "TARGET")]
+    pub target: Option<String>,
+    #[command(flatten)]
+    pub ask: Ask,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Apply {
+    /// The target [default: every target that there is]
+    #[arg(value_name = "TARGET")]
+    pub target: Option<String>,
+    #[command(flatten)]
+    pub wait: AskWait,
+}
+
+/// The same with a bound on the wait for what comes of a command.
+#[derive(Debug, clap::Args)]
+pub(super) struct AskWait {
+    #[command(flatten)]
+    pub ask: Ask,
+    /// How long to wait for what comes of it
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     pub timeout: Duration,
 }
 

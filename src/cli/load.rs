@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::args::Common;
 use super::say;
 use crate::apply::{Claims, Lock, Records, sweep};
-use crate::config::{self, Config, LoadOptions, Problem};
+use crate::config::{self, Config, ControlPlace, LoadOptions, Problem};
 use crate::exit::Exit;
 use crate::log;
 use crate::plan::Plan;
@@ -49,15 +49,36 @@ impl Unusable {
     }
 }
 
-/// Reads the configuration that the command line names, or the job that it describes.
-fn read_config(common: &Common, variables: &BTreeMap<String, String>) -> Result<Config, Unusable> {
-    let options = LoadOptions {
+/// What a configuration depends on beside its files.
+fn load_options(common: &Common, variables: &BTreeMap<String, String>) -> Result<LoadOptions, Unusable> {
+    Ok(LoadOptions {
         config: common.config.clone(),
         state_dir: common.state_dir.clone(),
         environment: variables.clone(),
         working_folder: std::env::current_dir().map_err(Unusable::WorkingFolder)?,
         uid: nix::unistd::geteuid().as_raw(),
+    })
+}
+
+/// Where a program that was started with this command line listens; what is wrong is written to standard error.
+pub(super) fn control(common: &Common, variables: &BTreeMap<String, String>) -> Result<ControlPlace, Exit> {
+    let find = || {
+        let options = load_options(common, variables)?;
+        if common.job.is_empty() {
+            return config::find_control(&options).map_err(Unusable::Configuration);
+        }
+        let Config { control, state_dir, .. } = read_config(common, variables)?;
+        Ok(ControlPlace { socket: control.socket.path(&state_dir), state_dir })
     };
+    find().map_err(|unusable| {
+        unusable.report();
+        Exit::Usage
+    })
+}
+
+/// Reads the configuration that the command line names, or the job that it describes.
+fn read_config(common: &Common, variables: &BTreeMap<String, String>) -> Result<Config, Unusable> {
+    let options = load_options(common, variables)?;
     let job = &common.job;
     let loaded = if job.is_empty() { config::load(&options) } else { config::from_job(&job.describe(), &options) };
     let mut config = loaded.map_err(Unusable::Configuration)?;

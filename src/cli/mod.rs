@@ -1,14 +1,18 @@
 //! The command line: arguments in, exit code out. Data go to standard output, words for people to standard error.
 
 mod args;
+mod ask;
 mod check;
 mod diff;
+mod explain;
 mod load;
 mod once;
+mod order;
 mod ready;
 mod render;
 mod run;
 mod say;
+mod status;
 mod surroundings;
 
 use std::ffi::OsString;
@@ -49,6 +53,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             Verb::Render(options) => render::run(&args.common, options).await,
             Verb::Diff(options) => diff::run(&args.common, options).await,
             Verb::Check(options) => check::run(&args.common, options).await,
+            Verb::Status(options) => status::run(&args.common, options).await,
+            Verb::Explain(options) => explain::run(&args.common, options).await,
+            Verb::Release(options) => order::release(&args.common, options).await,
+            Verb::Pause(options) => order::pause(&args.common, options).await,
+            Verb::Resume(options) => order::resume(&args.common, options).await,
+            Verb::Apply(options) => order::apply(&args.common, options).await,
         }
     });
     // A render that hangs must not keep the program from ending.

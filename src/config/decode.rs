@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::command;
+use super::control;
 use super::document::{Document, Reading};
 use super::field::Field;
-use super::model::{Config, Limits, LogConfig, Reload, Target};
+use super::model::{Config, Control, Limits, LogConfig, Reload, Target};
 use super::options::LoadOptions;
 use super::problem::Complaint;
 use super::registries;
@@ -52,28 +53,35 @@ pub(super) fn config<'a>(
     if documents.iter().filter_map(|document| document.root.get("targets")).all(nothing) {
         main.problem("targets", "there are no `targets`: nothing to do", None);
     }
-    let name = main.optional("name", name);
     let template_dirs = main.or("template_dirs", vec![frame.base.join("templates")], paths);
-    let state_dir = main.optional("state_dir", Field::path);
+    let state_dir = state_dir(main, frame.identity, options);
+    let control = main.or("control", Control::default(), control::read);
     let log = main.or("log", LogConfig::default(), log);
     let env_allow = main.or("env", Vec::new(), |field| field.section()?.or("allow", Vec::new(), Field::texts));
     let limits = main.or("limits", Limits::default(), limits);
     let grace = main.or("grace", Duration::from_secs(8), Field::duration);
 
-    let name = name?.unwrap_or_else(|| state::hashed_name(frame.identity));
     Some(Config {
         file: frame.file,
         base: frame.base,
         registries,
         targets: targets?,
         template_dirs: template_dirs?,
-        state_dir: state::folder(options, state_dir?, &name),
+        state_dir: state_dir?,
         env_allow: env_allow?,
         limits: limits?,
         log: log?,
         grace: grace?,
+        control: control?,
         warnings: Vec::new(),
     })
+}
+
+/// The state folder, which `name` or what tells the configuration from others may name.
+pub(super) fn state_dir(main: &mut Section<'_>, identity: &[u8], options: &LoadOptions) -> Option<PathBuf> {
+    let (name, configured) = (main.optional("name", name), main.optional("state_dir", Field::path));
+    let name = name?.unwrap_or_else(|| state::hashed_name(identity));
+    Some(state::folder(options, configured?, &name))
 }
 
 /// The entries whose names are not taken by an entry before; two files may not say the same name.

@@ -15,6 +15,7 @@ mod options;
 
 mod command;
 mod confirm;
+mod control;
 mod decode;
 mod document;
 mod guard;
@@ -36,11 +37,12 @@ mod section;
 mod units;
 
 pub use confirm::{Confirm, Http, Kind as ConfirmKind};
+pub use control::{ControlPlace, find_control};
 pub use job::{Job, from_job};
 pub use load::load;
 pub use model::{
-    Action, Check, Command, Config, Delimiters, Gather, Guard, Limits, LogConfig, LogFormat, NamedRegistry, Owner,
-    Placeholder, Program, Reload, Target, Template, TemplateSource, Unit, Wait, When,
+    Action, Check, Command, Config, Control, ControlSocket, Delimiters, Gather, Guard, Limits, LogConfig, LogFormat,
+    NamedRegistry, Owner, Placeholder, Program, Reload, Target, Template, TemplateSource, Unit, Wait, When,
 };
 pub use options::LoadOptions;
 pub use problem::{Problem, describe, describe_as};

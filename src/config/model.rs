@@ -33,6 +33,8 @@ pub struct Config {
     pub log: LogConfig,
     /// How long a transaction that is under way may take to finish after a stop signal. Default 8 s.
     pub grace: Duration,
+    /// Where the running program is asked and commanded.
+    pub control: Control,
     /// What is allowed and most likely not meant; to be logged.
     pub warnings: Vec<Problem>,
 }
@@ -324,6 +326,38 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { value: 8_000_000, output: 32 << 20 }
+    }
+}
+
+/// Where the running program is asked and commanded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Control {
+    /// Where the socket is.
+    pub socket: ControlSocket,
+    /// The group whose members may ask, by name or number. Default our own.
+    pub group: Option<String>,
+}
+
+/// Where the control socket is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ControlSocket {
+    /// `control.sock` in the state folder.
+    #[default]
+    InStateFolder,
+    /// At this path, which is absolute.
+    At(PathBuf),
+    /// There is none.
+    None,
+}
+
+impl ControlSocket {
+    /// The path of the socket of a program with this state folder, if there is one.
+    pub fn path(&self, state_dir: &std::path::Path) -> Option<PathBuf> {
+        match self {
+            Self::InStateFolder => Some(state_dir.join("control.sock")),
+            Self::At(path) => Some(path.clone()),
+            Self::None => None,
+        }
     }
 }
 

@@ -10,9 +10,8 @@ use super::options::LoadOptions;
 /// a folder of this name in the usual place of the user. Nothing is made here, and who needs the folder reports
 /// that it cannot be made.
 pub(super) fn folder(options: &LoadOptions, configured: Option<PathBuf>, name: &str) -> PathBuf {
-    let given = options.state_dir.clone().or_else(|| options.variable("LIVECONF_STATE_DIR").map(PathBuf::from));
-    if let Some(path) = given {
-        return options.working_folder.join(path);
+    if let Some(path) = given(options) {
+        return path;
     }
     if let Some(path) = configured {
         return path;
@@ -31,6 +30,12 @@ pub(super) fn folder(options: &LoadOptions, configured: Option<PathBuf>, name: &
             .or_else(|| options.variable("HOME").map(|home| options.working_folder.join(home).join(".local/state"))),
     };
     home.unwrap_or_else(|| PathBuf::from("/var/lib")).join("liveconf").join(name)
+}
+
+/// The folder that a flag or its variable names.
+pub(super) fn given(options: &LoadOptions) -> Option<PathBuf> {
+    let given = options.state_dir.clone().or_else(|| options.variable("LIVECONF_STATE_DIR").map(PathBuf::from));
+    given.map(|path| options.working_folder.join(path))
 }
 
 /// A short name for a configuration that has none: a hash of what tells it from others.

@@ -183,6 +183,21 @@ impl Guard {
         released
     }
 
+    /// The same for what the operator calls `name`; see [`Asked::is_called`]. Gives what passes from now on, or what is
+    /// held back instead where nothing is called so.
+    pub fn release_called(&mut self, name: Option<&str>, now: Instant) -> Result<Vec<Asked>, Vec<Asked>> {
+        let held: Vec<Asked> = self.held().into_iter().map(|held| held.asked).collect();
+        let is_called = |asked: &Asked| name.is_none_or(|name| asked.is_called(name));
+        let called: Vec<Asked> = held.iter().filter(|asked| is_called(asked)).cloned().collect();
+        if called.is_empty() {
+            return Err(held);
+        }
+        for asked in &called {
+            self.release(Some(asked), now);
+        }
+        Ok(called)
+    }
+
     /// When a hold has had its time and is to be confirmed.
     pub fn due(&self) -> Option<Instant> {
         let known = self.memory.lock();

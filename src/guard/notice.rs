@@ -169,6 +169,6 @@ fn until(loss: &Loss, rule: &Rule) -> String {
         (_, Some(limit)) => {
             format!("until enough is there again, or for {} and until a consistent read shows the same", rounded(limit))
         }
-        (_, None) => "until something is there again; `guard: {empty_after: 0s}` and a reload let it pass".to_owned(),
+        (_, None) => "until something is there again; `liveconf release` lets it pass".to_owned(),
     }
 }

@@ -57,6 +57,8 @@ pub struct Loss {
     pub after: usize,
     /// How long it is held back for this reason before it is confirmed; none for without limit.
     pub limit: Option<Duration>,
+    /// When that is over.
+    pub until: Option<Instant>,
 }
 
 /// What became of an answer, where that is news.
@@ -209,12 +211,14 @@ impl GuardedQuery {
     /// What is held back.
     pub fn loss(&self, rule: &Rule) -> Option<Loss> {
         let hold = self.hold.as_ref()?;
+        let limit = self.limit(rule, hold.reason);
         Some(Loss {
             reason: hold.reason,
             since: hold.begun,
             before: self.before(),
             after: count(&hold.answer),
-            limit: self.limit(rule, hold.reason),
+            limit,
+            until: limit.map(|limit| hold.since + limit),
         })
     }
 

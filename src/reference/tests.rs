@@ -21,6 +21,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("env", "`env`"),
     ("limits", "`limits`"),
     ("log", "`log`"),
+    ("control", "`control`"),
     ("file", "`file`"),
     ("etcd", "`etcd`"),
     ("services", "`services`"),
@@ -109,8 +110,11 @@ fn with(section: &str, line: &str) -> String {
         "delimiters" => ("file: {path: x}".into(), format!("delimiters: {{{line}}}")),
         _ => ("file: {path: x}".into(), String::new()),
     };
-    let nested =
-        if ["env", "limits", "log"].contains(&section) { format!("{section}: {{{line}}}") } else { String::new() };
+    let nested = if ["env", "limits", "log", "control"].contains(&section) {
+        format!("{section}: {{{line}}}")
+    } else {
+        String::new()
+    };
     let confirm = match section {
         "http" => format!("http: {{url: 'http://a/', {line}}}"),
         "tcp" => format!("tcp: {{address: 'a:1', {line}}}"),

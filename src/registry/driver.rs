@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt;
 use tokio::sync::{Notify, watch};
@@ -23,12 +23,26 @@ const JITTER: f64 = 0.5;
 /// A registry that was followed for this long was well.
 const STEADY: Duration = Duration::from_secs(5);
 
-/// Follows a registry for as long as the program runs. Nothing that the registry does ends it.
-pub async fn drive(name: Arc<str>, registry: Arc<dyn Registry>, store: Arc<Store>) {
+/// How a registry stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody asks it anything, and so it is not connected to.
+    Idle,
+    /// It has not answered yet, since then.
+    Connecting(SystemTime),
+    /// It answers, since then.
+    Well(SystemTime),
+    /// It has not answered since then, for this reason.
+    Away(SystemTime, Outage),
+}
+
+/// Follows a registry for as long as the program runs, and says how it stands. Nothing that the registry does ends it.
+pub async fn drive(name: Arc<str>, registry: Arc<dyn Registry>, store: Arc<Store>, standing: watch::Sender<Standing>) {
     let wanted = store.add_registry(&name);
     let health = Arc::new(Health {
         registry: name.clone(),
         store: store.clone(),
+        standing,
         state: Mutex::default(),
         queries: Mutex::new((QueryLog::new(), wanted.clone())),
         unsaid: Notify::new(),
@@ -45,8 +59,16 @@ pub async fn drive(name: Arc<str>, registry: Arc<dyn Registry>, store: Arc<Store
     loop {
         // Nothing is connected to, and nothing can be away, before somebody asks.
         while feed.wanted().is_empty() {
+            health.standing.send_replace(Standing::Idle);
             feed.changed().await;
         }
+        health.standing.send_if_modified(|standing| {
+            let was_idle = *standing == Standing::Idle;
+            if was_idle {
+                *standing = Standing::Connecting(SystemTime::now());
+            }
+            was_idle
+        });
         let began = Instant::now();
         let run = AssertUnwindSafe(health.run(&mut *watch, &mut feed));
         let outage = run.catch_unwind().await.unwrap_or_else(|_panic| {
@@ -66,6 +88,8 @@ pub async fn drive(name: Arc<str>, registry: Arc<dyn Registry>, store: Arc<Store
 struct Health {
     registry: Arc<str>,
     store: Arc<Store>,
+    /// How it stands, for whoever asks.
+    standing: watch::Sender<Standing>,
     state: Mutex<State>,
     /// What is said of single queries, and which are asked.
     queries: Mutex<(QueryLog, watch::Receiver<Wanted>)>,
@@ -106,6 +130,10 @@ impl Health {
 
     fn failed(&self, outage: Outage) {
         self.store.set_outage(&self.registry, Some(outage.to_string()));
+        self.standing.send_modify(|standing| {
+            let since = if let Standing::Away(since, _) = standing { *since } else { SystemTime::now() };
+            *standing = Standing::Away(since, outage.clone());
+        });
         let mut state = self.state();
         state.answers = false;
         state.outage = Some(outage);
@@ -176,6 +204,7 @@ impl Sink for Health {
         state.has_answered = true;
         state.outage = None;
         self.store.set_outage(&self.registry, None);
+        self.standing.send_replace(Standing::Well(SystemTime::now()));
         if let Some(lasted) = state.repeats.recovered(Instant::now()) {
             info!(registry = &*self.registry, "registry answers again after {}", rounded(lasted));
         }

@@ -143,8 +143,44 @@ pub struct Asked {
     pub query: Query,
 }
 
+impl Asked {
+    /// Whether the operator means this query by `name`: as it is shown, with or without its registry and the marks around
+    /// the name (`service web`), or by the name of what is asked for alone (`web`).
+    pub fn is_called(&self, name: &str) -> bool {
+        let plain = |text: String| text.replace('`', "");
+        let name = plain(name.to_owned());
+        let own = match &self.query {
+            Query::Key(path) | Query::Exists(path) | Query::Prefix(path) | Query::Listing(path) => path.to_string(),
+            Query::Service(service) => service.name.clone(),
+            Query::File(path) => path.display().to_string(),
+            Query::Services { .. } | Query::Nodes { .. } => String::new(),
+        };
+        name == plain(self.query.to_string()) || name == plain(self.to_string()) || (!own.is_empty() && name == own)
+    }
+}
+
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} from registry `{}`", self.query, self.registry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_called_as_it_is_shown_or_by_its_name() {
+        let asked = |query| Asked { registry: "main".into(), query };
+        let service = asked(Query::Service(ServiceQuery::passing("web")));
+        for name in ["web", "service web", "service `web`", "service `web` from registry `main`"] {
+            assert!(service.is_called(name), "{name}");
+        }
+        for name in ["", "service", "we", "service web from registry other"] {
+            assert!(!service.is_called(name), "{name}");
+        }
+        assert!(asked(Query::Prefix(Path::parse("app/up").unwrap())).is_called("app/up"));
+        let services = asked(Query::Services { tag: None });
+        assert!(services.is_called("services") && !services.is_called(""));
     }
 }

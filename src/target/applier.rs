@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::render::{Complete, Render, RenderFailure, Renderer, Waiting};
+use super::state::{Commit, Journal};
 use super::turn::{Turns, Work};
 use crate::apply::reload::{Outcome, reload};
 use crate::apply::{self, ApplyError, Checked, ErrorKind, Hashes, Owed, Records, Staged};
@@ -109,6 +110,7 @@ pub struct Applier {
     committed: Option<Committed>,
     /// The process has not taken the committed files yet.
     owed: bool,
+    journal: Journal,
 }
 
 #[derive(Debug, Clone)]
@@ -161,7 +163,8 @@ impl Applier {
     ) -> Self {
         let renderer = Renderer::new(target.clone(), templates, turns.clone());
         let files = Files { target, records, no_check: options.no_check };
-        Self { renderer, files, turns, context, no_reload: options.no_reload, committed: None, owed: false }
+        let (no_reload, journal) = (options.no_reload, Journal::default());
+        Self { renderer, files, turns, context, no_reload, committed: None, owed: false, journal }
     }
 
     /// Has answers held back that lose too much; without this nothing is.
@@ -176,9 +179,33 @@ impl Applier {
         self.renderer.guard()
     }
 
+    /// What was done when.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Goes on with what another applier of the target has done.
+    pub fn continue_journal(&mut self, journal: Journal) {
+        self.journal = journal;
+    }
+
+    /// Lets what the process refused be tried again.
+    pub fn forgive(&self) {
+        self.files.records.forgive(&self.target().name);
+    }
+
     /// The target.
     pub fn target(&self) -> &Arc<Target> {
         &self.files.target
+    }
+
+    /// Renders the newest answers and does nothing with that, so that what the templates ask is followed. What it lacks,
+    /// if it lacks something.
+    pub async fn look(&mut self, reader: &Reader) -> Option<Waiting> {
+        match self.renderer.render(reader).await {
+            Render::Waiting(waiting) => Some(waiting),
+            Render::Complete(_) | Render::Failed(_) => None,
+        }
     }
 
     /// Renders the newest answers and makes the files and the process true to them.
@@ -188,6 +215,7 @@ impl Applier {
             Render::Waiting(waiting) => return Attempt::Waiting(waiting),
             Render::Failed(failure) => return Attempt::Failed(failure.into()),
         };
+        self.journal.rendered = Some(SystemTime::now());
         let revision = complete.revision;
         let changed = match self.write(complete, stop).await {
             Ok(Written::Placed(changed)) => changed,
@@ -195,6 +223,7 @@ impl Applier {
             Ok(Written::Stopped) => return Attempt::Stopped,
             Err(failure) => return Attempt::Failed(failure),
         };
+        self.journal.revision = Some(revision);
         let reload = if self.owed && !self.no_reload { Some(self.pay().await) } else { None };
         Attempt::Applied(Applied { changed, revision, reload })
     }
@@ -209,11 +238,13 @@ impl Applier {
             return Ok(Outcome::Failed("nothing was committed yet".to_owned()));
         };
         self.on_thread(|files| files.records.begin(&files.target.name)).await?;
+        self.journal.told = Some(SystemTime::now());
         let outcome = reload(self.target(), Some(committed.at), &self.context).await;
         match &outcome {
             Outcome::Taken => {
                 self.on_thread(move |files| files.records.settle(&files.target.name, &committed.hashes)).await?;
                 self.owed = false;
+                self.journal.taken = Some(SystemTime::now());
             }
             Outcome::Rejected(_) => self.files.records.refuse(&self.target().name, &committed.hashes),
             Outcome::NotRunning(_) | Outcome::Failed(_) => {}
@@ -223,8 +254,8 @@ impl Applier {
 
     /// Stages, checks and commits.
     async fn write(&mut self, complete: Complete, stop: &CancellationToken) -> Result<Written, Failure> {
-        let (revision, stopped) = (complete.revision, stop.clone());
-        let Complete { files: rendered, unproven, .. } = complete;
+        let stopped = stop.clone();
+        let Complete { files: rendered, revision, unproven, cause, publication } = complete;
         let mut reached = self.on_thread(move |files| files.stage(&rendered, &unproven, &stopped)).await??;
         if let Some(guard) = self.renderer.guard() {
             if matches!(reached, Reached::Held) {
@@ -247,9 +278,13 @@ impl Applier {
                 self.committed = Some(Committed { hashes: committed.hashes().clone(), at: committed.at() });
                 let changed = committed.changed().to_vec();
                 info!(target = &*self.target().name, revision, "wrote {}", paths(&changed));
+                self.renderer.placed(publication);
+                let commit = Commit { at: SystemTime::now(), revision, files: changed.clone(), cause };
+                self.journal.commit = Some(Arc::new(commit));
                 Ok(Written::Placed(changed))
             }
             Reached::InPlace(hashes) => {
+                self.renderer.placed(publication);
                 self.found_in_place(hashes).await?;
                 Ok(Written::Placed(Vec::new()))
             }

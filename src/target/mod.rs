@@ -1,6 +1,7 @@
 //! Targets: one process and the files it reads. A target task decides when to apply, and an applier does one apply.
 
 mod applier;
+mod desk;
 mod render;
 mod schedule;
 mod state;
@@ -10,8 +11,9 @@ mod tests;
 mod turn;
 
 pub use applier::{Applied, Applier, Attempt, Failure, Options, Retry};
+pub use desk::{Desk, Done, Order, OrderTask};
 pub use render::{Complete, Render, RenderFailure, Renderer, Waiting};
 pub use schedule::Schedule;
-pub use state::{Phase, State};
+pub use state::{Cause, Commit, Journal, Phase, State};
 pub use task::{RETRY_JITTER, Task, waiting_for};
 pub use turn::{Turns, Work};

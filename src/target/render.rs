@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
+use super::state::Cause;
 use super::turn::{Turns, Work};
 use crate::config::Target;
 use crate::guard::Guard;
@@ -87,6 +88,10 @@ pub struct Complete {
     /// For each file whether its guard does not know yet whether it lacks what an earlier run has put into it: such a
     /// file may be created, and replaces none.
     pub unproven: Vec<bool>,
+    /// Why they may differ from what was last put in place.
+    pub cause: Cause,
+    /// The publication that they show; see [`Renderer::placed`].
+    pub publication: u64,
 }
 
 /// Renders one target, and keeps what did not change.
@@ -99,6 +104,10 @@ pub struct Renderer {
     guard: Option<Guard>,
     /// A render that went past its time and cannot be ended from outside.
     stuck: Option<JoinHandle<Pass>>,
+    /// The publication that the files show; none before the first were put in place.
+    placed: Option<u64>,
+    /// The queries that the guard has shown another way since.
+    turned: BTreeSet<Asked>,
 }
 
 /// The last good render of one template.
@@ -123,7 +132,7 @@ impl Renderer {
     /// A renderer that has rendered nothing yet.
     pub fn new(target: Arc<Target>, templates: Arc<Templates>, turns: Turns) -> Self {
         let kept = vec![None; target.templates.len()];
-        Self { target, templates, turns, kept, guard: None, stuck: None }
+        Self { target, templates, turns, kept, guard: None, stuck: None, placed: None, turned: BTreeSet::new() }
     }
 
     /// Has answers held back that lose too much.
@@ -134,6 +143,12 @@ impl Renderer {
     /// The guard, where there is one.
     pub fn guard(&mut self) -> Option<&mut Guard> {
         self.guard.as_mut()
+    }
+
+    /// The files of the render that showed this publication are in place.
+    pub fn placed(&mut self, publication: u64) {
+        self.placed = Some(publication);
+        self.turned.clear();
     }
 
     /// Renders from the newest view, and tells the store what was read.
@@ -150,6 +165,7 @@ impl Renderer {
             for kept in &mut self.kept {
                 kept.take_if(|kept| !kept.reads.is_disjoint(&turned));
             }
+            self.turned.extend(turned);
         }
         let (templates, kept, from) = (self.templates.clone(), self.kept.clone(), view.clone());
         let work = move || pass(&templates, kept, &from);
@@ -162,6 +178,7 @@ impl Renderer {
             }
         };
         let revision = revision(&view, &pass.reads);
+        let cause = self.cause(&view, &pass.reads);
         self.kept = pass.kept;
         let waiting = (!pass.missing.is_empty()).then(|| Waiting {
             read: pass.reads.difference(&pass.missing).cloned().collect(),
@@ -185,7 +202,16 @@ impl Renderer {
             files: kept().map(|kept| kept.bytes.clone()).collect(),
             revision,
             unproven: kept().map(is_unproven).collect(),
+            cause,
+            publication: view.publication(),
         })
+    }
+
+    /// Why this render may differ from what is in place.
+    fn cause(&self, view: &View, reads: &BTreeSet<Asked>) -> Cause {
+        let Some(placed) = self.placed else { return Cause::First };
+        let changed = |asked: &&Asked| view.changed_since(placed, [*asked]) || self.turned.contains(*asked);
+        Cause::of(reads.iter().filter(changed).cloned())
     }
 }
 

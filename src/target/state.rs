@@ -1,17 +1,31 @@
 //! What a target says of itself.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use crate::guard::Held;
 use crate::registry::Asked;
+use crate::store::ReaderId;
 
 /// The state of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     /// How far it has come.
     pub phase: Phase,
+    /// Since when it has come as far, whatever the details.
+    pub since: SystemTime,
     /// The answers that its guard holds back: its files show older ones, whatever the phase says.
     pub held: Vec<Held>,
+    /// When something is to be tried or applied next, unless the target is paused.
+    pub due: Option<Instant>,
+    /// Since when an apply or a reload is under way, if one is.
+    pub busy: Option<SystemTime>,
+    /// What was done so far.
+    pub journal: Journal,
+    /// Who reads its answers; none before there was a task.
+    pub reader: Option<ReaderId>,
 }
 
 /// How far a target has come.
@@ -30,4 +44,86 @@ pub enum Phase {
     Owed(String),
     /// Its files are older than the registry, for this reason.
     Failed(String),
+}
+
+/// When a target last did what, since the program started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Journal {
+    /// The newest revision of an answer that the files show; none before they were written or found true.
+    pub revision: Option<u64>,
+    /// When all its templates were last rendered from answers that were complete.
+    pub rendered: Option<SystemTime>,
+    /// The last time that files were replaced.
+    pub commit: Option<Arc<Commit>>,
+    /// When the process was last told to take the files.
+    pub told: Option<SystemTime>,
+    /// When it was last known to have taken them.
+    pub taken: Option<SystemTime>,
+}
+
+/// Files that were replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// When they were.
+    pub at: SystemTime,
+    /// The newest revision of an answer that they show.
+    pub revision: u64,
+    /// Their destinations.
+    pub files: Vec<PathBuf>,
+    /// Why they were.
+    pub cause: Cause,
+}
+
+/// Why files were rendered otherwise than they stood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// It was the first render since the program started, or since configuration or templates were loaded anew.
+    First,
+    /// These answers changed, or passed the guard, since the files were last true.
+    Answers {
+        /// The first of them, in their order.
+        first: Vec<Asked>,
+        /// How many more there are.
+        more: usize,
+    },
+    /// No answer changed: the files did.
+    Files,
+}
+
+impl Cause {
+    /// How many queries are named.
+    const MOST: usize = 20;
+
+    /// That these answers changed.
+    pub(super) fn of(changed: impl Iterator<Item = Asked>) -> Self {
+        let mut changed = changed.peekable();
+        if changed.peek().is_none() {
+            return Self::Files;
+        }
+        let first = changed.by_ref().take(Self::MOST).collect();
+        Self::Answers { first, more: changed.count() }
+    }
+}
+
+impl State {
+    /// The state of a target that has done nothing yet.
+    pub(super) fn new() -> Self {
+        Self {
+            phase: Phase::Waiting(BTreeSet::new()),
+            since: SystemTime::now(),
+            held: Vec::new(),
+            due: None,
+            busy: None,
+            journal: Journal::default(),
+            reader: None,
+        }
+    }
+
+    /// Enters a phase. Where that is the one it was in, only the details change.
+    pub(super) fn enter(&mut self, phase: Phase) {
+        if std::mem::discriminant(&phase) != std::mem::discriminant(&self.phase) {
+            self.since = SystemTime::now();
+        }
+        self.phase = phase;
+    }
 }

@@ -1,16 +1,16 @@
 //! The task of one target: it waits for changes, applies them when they are due, and tries again what failed.
 
-use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::applier::{Applied, Applier, Attempt, Failure, Retry};
+use super::desk::{Desk, Done, Order, OrderTask};
 use super::render::Waiting;
 use super::schedule::Schedule;
-use super::state::{Phase, State};
+use super::state::Phase;
 use crate::apply::reload::Outcome;
 use crate::backoff::Backoff;
 use crate::config::Reload;
@@ -25,6 +25,8 @@ const SAY_WAITING: Duration = Duration::from_secs(5);
 /// The longest pause before another try of an apply, whatever `retry` says: a disk that has room again, or that may be
 /// written again, is found within that time. Where only the operator can help no pause is shorter than the longest.
 const LONGEST: Duration = Duration::from_secs(30);
+/// How often the log says that a target is still paused.
+const SAY_PAUSED: Duration = Duration::from_secs(600);
 /// How much a pause before another try is shortened at random.
 pub const RETRY_JITTER: f64 = 0.2;
 
@@ -37,7 +39,12 @@ pub struct Task {
     apply: Retries,
     /// Tries of a reload that is owed. They go on whatever becomes of the next apply.
     reload: Retries,
-    state: watch::Sender<State>,
+    /// Where the operator sees the state, and says what to do.
+    desk: Arc<Desk>,
+    /// Nothing is applied, and no reload is tried, until the operator says so.
+    paused: bool,
+    /// When the log says so again.
+    say_paused: Option<Instant>,
     /// What the last render lacked. While it lacks something, all that counts is whether another render may come further.
     waiting: Option<Waiting>,
     /// When the log says what is waited for.
@@ -79,14 +86,18 @@ impl Retries {
 }
 
 impl Task {
-    /// A task that has applied nothing yet.
-    pub fn new(applier: Applier, reader: Reader) -> Self {
+    /// A task that has applied nothing yet. It goes on with what stands on the desk.
+    pub fn new(mut applier: Applier, reader: Reader, desk: Arc<Desk>) -> Self {
+        applier.continue_journal(desk.state().borrow().journal.clone());
         let target = applier.target();
+        let paused = desk.paused().is_some();
         Self {
             schedule: Schedule::new(target),
             apply: Retries::new((target.retry.0.min(LONGEST), target.retry.1.min(LONGEST))),
             reload: Retries::new(target.retry),
-            state: watch::Sender::new(State { phase: Phase::Waiting(BTreeSet::new()), held: Vec::new() }),
+            desk,
+            paused,
+            say_paused: paused.then(|| Instant::now() + SAY_PAUSED),
             waiting: Some(Waiting::default()),
             say_waiting: Some(Instant::now() + SAY_WAITING),
             revision: 0,
@@ -95,27 +106,31 @@ impl Task {
         }
     }
 
-    /// What the target says of itself, now and later.
-    pub fn state(&self) -> watch::Receiver<State> {
-        self.state.subscribe()
-    }
-
     /// Works until `stop`, and then until the transaction that is under way has ended.
     pub async fn run(mut self, stop: CancellationToken) {
+        let reader = Some(self.reader.id());
+        self.desk.lay_out(|state| state.reader = reader);
         if !stop.is_cancelled() {
             self.apply(&stop).await;
         }
-        while !stop.is_cancelled() {
+        loop {
+            self.heed(&stop).await;
+            if stop.is_cancelled() {
+                return;
+            }
             let hold = self.applier.guard().and_then(|guard| guard.due());
-            let due = [self.schedule.due(), self.apply.at, self.reload.at, self.say_waiting, hold];
+            let due = [self.due().filter(|_| !self.paused), self.say_waiting, self.say_paused, hold];
             let due = due.into_iter().flatten().min();
             tokio::select! {
                 () = stop.cancelled() => return,
                 changes = self.reader.changed() => {
                     if self.waiting.is_none() {
                         self.schedule.changed(changes, false);
+                        let due = self.due();
+                        self.desk.lay_out(|state| state.due = due);
                     }
                 }
+                () = self.desk.called() => {}
                 () = until(due) => {}
             }
             self.act(Instant::now(), &stop).await;
@@ -130,25 +145,84 @@ impl Task {
         }
         let apply = match &self.waiting {
             Some(waiting) => waiting.is_over(&self.reader.view()),
-            None => self.schedule.due().is_some_and(|due| due <= now) || self.apply.is_due(now),
+            None => !self.paused && (self.schedule.due().is_some_and(|due| due <= now) || self.apply.is_due(now)),
         };
         if apply {
             self.apply(stop).await;
-        } else if self.reload.is_due(now) {
+        } else if !self.paused && self.reload.is_due(now) {
+            self.begin();
             self.reload.at = None;
             let outcome = self.applier.pay().await;
             self.note_reload(&outcome);
+        } else if self.say_paused.is_some_and(|at| at <= now) {
+            self.write_paused();
         } else if self.say_waiting.is_some_and(|at| at <= now) {
             self.write_waiting();
         }
     }
 
-    /// One whole apply, and again at once while what it missed has arrived meanwhile.
+    /// Does what the operator says.
+    async fn heed(&mut self, stop: &CancellationToken) {
+        let paused = self.desk.paused().is_some();
+        if paused != std::mem::replace(&mut self.paused, paused) {
+            if paused {
+                warn!(target = self.name(), "paused: what changes is not applied until `liveconf resume`");
+                self.say_paused = Some(Instant::now() + SAY_PAUSED);
+            } else {
+                info!(target = self.name(), "resumed");
+                self.say_paused = None;
+                self.apply(stop).await;
+            }
+        }
+        while !stop.is_cancelled()
+            && let Some(order) = self.desk.next_order()
+        {
+            self.obey(order, stop).await;
+        }
+    }
+
+    /// Carries out an order. One that a stop came between is left to the next task.
+    async fn obey(&mut self, Order { task, done }: Order, stop: &CancellationToken) {
+        let outcome = match &task {
+            OrderTask::Apply if self.paused => Done::Paused,
+            OrderTask::Apply => {
+                self.applier.forgive();
+                self.apply(stop).await;
+                if stop.is_cancelled() {
+                    return self.desk.leave(Order { task, done });
+                }
+                Done::Tried
+            }
+            OrderTask::Release(name) => {
+                let now = Instant::now();
+                let released = self.applier.guard().map(|guard| guard.release_called(name.as_deref(), now));
+                match released.unwrap_or(Err(Vec::new())) {
+                    Ok(released) => {
+                        if !self.paused {
+                            self.apply(stop).await;
+                        }
+                        Done::Released(released)
+                    }
+                    Err(held) => Done::NotHeld(held),
+                }
+            }
+        };
+        // Who asked may have gone.
+        let _ = done.send(outcome);
+    }
+
+    /// One whole apply, and again at once while what it missed has arrived meanwhile. Paused, it only finds out what the
+    /// templates ask, so that this is followed.
     async fn apply(&mut self, stop: &CancellationToken) {
         loop {
             self.schedule.begun();
             self.apply.at = None;
-            let attempt = self.applier.attempt(&self.reader, stop).await;
+            self.begin();
+            let attempt = if self.paused {
+                self.applier.look(&self.reader).await.map_or(Attempt::Stopped, Attempt::Waiting)
+            } else {
+                self.applier.attempt(&self.reader, stop).await
+            };
             let changes = self.reader.take_changes();
             let Attempt::Waiting(waiting) = attempt else {
                 self.waiting = None;
@@ -173,7 +247,7 @@ impl Task {
             Attempt::Waiting(_) => {}
             // What is held back by now stands in the last state too.
             Attempt::Stopped => {
-                let phase = self.state.borrow().phase.clone();
+                let phase = self.desk.state().borrow().phase.clone();
                 self.enter(phase);
             }
             Attempt::Held => self.enter(Phase::Held),
@@ -246,7 +320,31 @@ impl Task {
 
     fn enter(&mut self, phase: Phase) {
         let held = self.applier.guard().map(|guard| guard.held()).unwrap_or_default();
-        self.state.send_replace(State { phase, held });
+        let (due, journal) = (self.due(), self.applier.journal().clone());
+        self.desk.lay_out(|state| {
+            state.enter(phase);
+            state.held = held;
+            state.due = due;
+            state.busy = None;
+            state.journal = journal;
+        });
+    }
+
+    /// Something is under way from now on.
+    fn begin(&self) {
+        self.desk.lay_out(|state| state.busy = Some(SystemTime::now()));
+    }
+
+    /// When something is to be applied or tried next.
+    fn due(&self) -> Option<Instant> {
+        [self.schedule.due(), self.apply.at, self.reload.at].into_iter().flatten().min()
+    }
+
+    fn write_paused(&mut self) {
+        let since = self.desk.paused().and_then(|since| since.elapsed().ok()).unwrap_or_default();
+        let changed = if self.schedule.due().is_some() { "; there is something new" } else { "" };
+        warn!(target = self.name(), "still paused, for {} now{changed}", rounded(since));
+        self.say_paused = Some(Instant::now() + SAY_PAUSED);
     }
 
     fn write_waiting(&mut self) {

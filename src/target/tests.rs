@@ -18,7 +18,7 @@ use crate::store::Store;
 const HOLD: Duration = Duration::from_millis(300);
 
 /// A task that lists the services of the registry `main`, which is the test itself.
-fn listing(folder: &Path, guard: config::Guard, store: &Arc<Store>) -> Task {
+fn listing(folder: &Path, guard: config::Guard, store: &Arc<Store>, desk: &Arc<Desk>) -> Task {
     let text = "registries: {main: {file: {path: none}}}
 targets:
   web:
@@ -38,7 +38,7 @@ targets:
     let plan = Plan::load(config::load(&options).unwrap(), &BTreeMap::new()).unwrap_or_else(|_| panic!());
     let records = Arc::new(Records::open(&folder.join("state")));
     let guard = Guard::new("web".into(), guard, ["main".into()], Memory::default());
-    Task::new(plan.applier(0, &records, Options::default()).guarded_by(Some(guard)), store.reader())
+    Task::new(plan.applier(0, &records, Options::default()).guarded_by(Some(guard)), store.reader(), desk.clone())
 }
 
 fn publish(store: &Store, names: &[&str]) {
@@ -54,8 +54,9 @@ async fn what_is_held_stands_in_the_state_and_passes_by_itself() {
     let store = Store::new();
     let mut wanted = store.add_registry(&"main".into());
     let rule = || config::Guard { hold: HOLD, ..config::Guard::default() };
-    let task = listing(folder.path(), rule(), &store);
-    let mut state = task.state();
+    let desk = Arc::new(Desk::new());
+    let task = listing(folder.path(), rule(), &store, &desk);
+    let mut state = desk.state();
     let stop = CancellationToken::new();
     let running = tokio::spawn(task.run(stop.clone()));
     let file = || std::fs::read_to_string(folder.path().join("out")).unwrap();
@@ -81,8 +82,9 @@ async fn what_is_held_stands_in_the_state_and_passes_by_itself() {
     running.await.unwrap();
 
     // The next program knows nothing of what there was.
-    let task = listing(folder.path(), rule(), &store);
-    let mut state = task.state();
+    let desk = Arc::new(Desk::new());
+    let task = listing(folder.path(), rule(), &store, &desk);
+    let mut state = desk.state();
     publish(&store, &[]);
     let stop = CancellationToken::new();
     let running = tokio::spawn(task.run(stop.clone()));

@@ -5,8 +5,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use liveconf::registry::Asked;
-use liveconf::registry::driver::drive;
+use liveconf::registry::driver::{Standing, drive};
 use liveconf::store::Store;
+use tokio::sync::watch;
 
 use super::follow_at;
 use crate::support::etcd::Etcd;
@@ -107,7 +108,7 @@ fn flap(links: usize) -> (u64, Vec<String>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let store = Store::new();
-        let driving = tokio::spawn(drive("main".into(), registry, store.clone()));
+        let driving = tokio::spawn(drive("main".into(), registry, store.clone(), watch::channel(Standing::Idle).0));
         let reader = store.reader();
         let asked = Asked { registry: "main".into(), query: key("a") };
         while reader.view().answer(&asked).is_none() {

@@ -1,0 +1,173 @@
+//! From what the daemon knows to the documents that are answered.
+
+use std::path::Path;
+use std::time::{Instant, SystemTime};
+
+use super::report;
+use super::roster::{Posted, Roster};
+use crate::guard::{Held, Reason};
+use crate::registry::Asked;
+use crate::registry::driver::Standing;
+use crate::store::Reading;
+use crate::target::{Cause, Commit, Phase, State};
+
+/// How everything stands, with these targets.
+pub(super) fn status<'a>(roster: &Roster, targets: impl Iterator<Item = &'a Posted>) -> report::Status {
+    let targets: Vec<_> = targets.map(|posted| target(roster, posted)).collect();
+    report::Status {
+        well: roster.refused().is_none() && targets.iter().all(|target| target.well),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        started: time(roster.started),
+        configuration: report::Configuration {
+            file: roster.config.as_deref().map(path),
+            loaded: time(roster.loaded),
+            refused: roster.refused().map(time),
+        },
+        registries: roster.registries.iter().map(|(name, (kind, now))| registry(name, kind, &now.borrow())).collect(),
+        targets,
+    }
+}
+
+fn registry(name: &str, kind: &str, standing: &Standing) -> report::Registry {
+    let (state, since, reason) = match standing {
+        Standing::Idle => ("idle", None, None),
+        Standing::Connecting(since) => ("connecting", Some(since), None),
+        Standing::Well(since) => ("well", Some(since), None),
+        Standing::Away(since, outage) => ("away", Some(since), Some(outage.to_string())),
+    };
+    report::Registry {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        state: state.to_owned(),
+        since: since.copied().map(time),
+        reason,
+    }
+}
+
+/// How a target stands.
+pub(super) fn target(roster: &Roster, posted: &Posted) -> report::Target {
+    let state = posted.desk.state().borrow().clone();
+    summary(roster, posted, &state)
+}
+
+fn summary(roster: &Roster, posted: &Posted, state: &State) -> report::Target {
+    let readings = state.reader.map(|reader| roster.store.readings_of(reader)).unwrap_or_default();
+    let paused = posted.desk.paused();
+    let (name, reason) = match &state.phase {
+        Phase::Waiting(_) => ("waiting", None),
+        Phase::Held => ("held", None),
+        Phase::Settled { .. } => ("settled", None),
+        Phase::Owed(reason) => ("owed", Some(reason.clone())),
+        Phase::Failed(reason) => ("failed", Some(reason.clone())),
+    };
+    let waiting_for = match &state.phase {
+        Phase::Waiting(missing) => missing.iter().map(|asked| waiting(roster, asked)).collect(),
+        _ => Vec::new(),
+    };
+    let is_true = state.held.is_empty() && readings.away.is_empty() && readings.refused == 0;
+    report::Target {
+        name: posted.name.to_string(),
+        well: is_true && paused.is_none() && matches!(state.phase, Phase::Settled { .. }),
+        state: name.to_owned(),
+        since: time(state.since),
+        revision: state.journal.revision,
+        reason,
+        next: state.due.filter(|_| paused.is_none()).map(moment),
+        applying: state.busy.map(time),
+        paused: paused.map(time),
+        waiting_for,
+        held: state.held.iter().map(held).collect(),
+        away: readings.away.iter().map(ToString::to_string).collect(),
+        queries: readings.queries,
+        refused: readings.refused,
+    }
+}
+
+fn waiting(roster: &Roster, asked: &Asked) -> report::Waiting {
+    let report::Name { registry, query } = name(asked);
+    report::Waiting { registry, query, reason: roster.store.reason(asked) }
+}
+
+fn held(Held { asked, loss }: &Held) -> report::Held {
+    let report::Name { registry, query } = name(asked);
+    let reason = match loss.reason {
+        Reason::Nothing => "nothing",
+        Reason::Drop => "drop",
+        Reason::TooFew => "too_few",
+    };
+    report::Held {
+        registry,
+        query,
+        reason: reason.to_owned(),
+        since: moment(loss.since),
+        before: loss.before,
+        after: loss.after,
+        until: loss.until.map(moment),
+    }
+}
+
+/// How a target stands, in detail.
+pub(super) fn explanation(roster: &Roster, posted: &Posted) -> report::Explanation {
+    let state = posted.desk.state().borrow().clone();
+    let readings = state.reader.map(|reader| roster.store.readings(reader)).unwrap_or_default();
+    let query = |reading: Reading| {
+        let report::Name { registry, query } = name(&reading.asked);
+        let (revision, changed) = reading.answered.unzip();
+        report::Query {
+            registry,
+            query,
+            revision,
+            changed: changed.flatten().map(time),
+            held: state.held.iter().any(|held| held.asked == reading.asked),
+            reason: reading.reason,
+        }
+    };
+    report::Explanation {
+        target: summary(roster, posted, &state),
+        files: posted.files.iter().map(|file| path(file)).collect(),
+        rendered: state.journal.rendered.map(time),
+        commit: state.journal.commit.as_deref().map(commit),
+        told: state.journal.told.map(time),
+        taken: state.journal.taken.map(time),
+        queries: readings.into_iter().map(query).collect(),
+    }
+}
+
+fn commit(commit: &Commit) -> report::Commit {
+    let (cause, queries, more) = match &commit.cause {
+        Cause::First => ("first", Vec::new(), 0),
+        Cause::Answers { first, more } => ("answers", first.iter().map(name).collect(), *more),
+        Cause::Files => ("files", Vec::new(), 0),
+    };
+    report::Commit {
+        at: time(commit.at),
+        revision: commit.revision,
+        files: commit.files.iter().map(|file| path(file)).collect(),
+        cause: cause.to_owned(),
+        queries,
+        more,
+    }
+}
+
+/// What a query is called.
+pub(super) fn name(asked: &Asked) -> report::Name {
+    report::Name { registry: asked.registry.to_string(), query: asked.query.to_string() }
+}
+
+fn path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn time(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+/// A moment of the clock that only goes on, by the clock on the wall as it stands now.
+fn moment(moment: Instant) -> String {
+    let now = Instant::now();
+    let wall = SystemTime::now();
+    let ahead = moment.saturating_duration_since(now);
+    let past = now.saturating_duration_since(moment);
+    time(wall.checked_add(ahead).and_then(|wall| wall.checked_sub(past)).unwrap_or(wall))
+}
