@@ -150,9 +150,11 @@ impl Asked {
         let plain = |text: String| text.replace('`', "");
         let name = plain(name.to_owned());
         let own = match &self.query {
-            Query::Key(path) | Query::Exists(path) | Query::Prefix(path) | Query::Listing(path) => path.to_string(),
+            Query::Key(path) | Query::Exists(path) | Query::Prefix(path) | Query::Listing(path) => {
+                path.as_str().to_owned()
+            }
             Query::Service(service) => service.name.clone(),
-            Query::File(path) => path.display().to_string(),
+            Query::File(path) => path.as_path().display().to_string(),
             Query::Services { .. } | Query::Nodes { .. } => String::new(),
         };
         name == plain(self.query.to_string()) || name == plain(self.to_string()) || (!own.is_empty() && name == own)

@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::registry::{
-    Data, Entry, Instance, Names, Node, Path, Query, ServiceName, ServiceQuery, Status, StatusFilter, Text,
+    Aside, Data, Entry, Instance, Names, Node, Path, Query, ServiceName, ServiceQuery, Status, StatusFilter, Text,
 };
 
 /// What is read first of the section of a file that is a snapshot.
@@ -165,10 +165,10 @@ impl Question {
     /// A query; none for one that no registry of data answers.
     pub(super) fn of(query: &Query) -> Option<Self> {
         Some(match query {
-            Query::Key(path) => Self::Key(path.to_string()),
-            Query::Exists(path) => Self::Exists(path.to_string()),
-            Query::Prefix(path) => Self::Prefix(path.to_string()),
-            Query::Listing(path) => Self::Ls(path.to_string()),
+            Query::Key(path) => Self::Key(path.as_str().to_owned()),
+            Query::Exists(path) => Self::Exists(path.as_str().to_owned()),
+            Query::Prefix(path) => Self::Prefix(path.as_str().to_owned()),
+            Query::Listing(path) => Self::Ls(path.as_str().to_owned()),
             Query::Services { tag } => Self::Services { tag: tag.clone() },
             Query::Service(query) => Self::Service {
                 name: query.name.clone(),
@@ -194,7 +194,15 @@ impl Question {
             Self::Services { tag } => Query::Services { tag },
             Self::Service { name, tags, status, near, datacenter, filter } => {
                 let status = filter_of(status)?;
-                Query::Service(ServiceQuery { name, tags, status, near, datacenter, filter })
+                Query::Service(ServiceQuery {
+                    name,
+                    tags,
+                    status,
+                    near,
+                    datacenter,
+                    filter,
+                    computed: Aside::default(),
+                })
             }
             Self::Nodes { datacenter } => Query::Nodes { datacenter },
         })

@@ -8,7 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::registry::{Entry, Names, ServiceName, Status, Text};
+use crate::registry::{Aside, Entry, Names, ServiceName, Status, Text};
 
 fn registry() -> Arc<str> {
     "main".into()
@@ -182,7 +182,8 @@ fn any_service() -> impl Strategy<Value = (Query, Data)> {
     let few = prop_oneof![3 => Just(BTreeSet::new()), 1 => btree_set(text(), 0..2)];
     (prop_oneof![Just("web".to_owned()), text()], few, status, rare(), rare(), rare()).prop_flat_map(
         |(name, tags, status, near, datacenter, filter)| {
-            let query = ServiceQuery { name: name.clone(), tags, status, near, datacenter, filter };
+            let query =
+                ServiceQuery { name: name.clone(), tags, status, near, datacenter, filter, computed: Aside::default() };
             (Just(Query::Service(query)), vec(any_instance(name), 0..4).prop_map(Data::Service))
         },
     )
