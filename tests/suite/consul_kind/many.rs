@@ -133,7 +133,7 @@ fn what_is_wanted_may_grow_beyond_the_connections_and_shrink_again() {
 #[test]
 fn polls_that_were_left_behind_shut_nobody_out() {
     const COUNT: usize = 20;
-    let consul = Consul::with(json!({"limits": {"http_max_conns_per_client": 32}}));
+    let consul = Consul::with(json!({"limits": {"http_max_conns_per_client": 40}}));
     let client = consul.client();
     for number in 0..COUNT {
         client.catalog_register(&instance(&node_of(number), &name_of(number), 1000, Health::Passing));
