@@ -17,7 +17,8 @@
 //! A template asks [queries](registry::Query) through its functions. What the frozen [view](store::View) does not hold
 //! yet is followed from then on, and the output is thrown away until every query is answered. An
 //! [apply](target::Applier) renders, stages, checks and commits all files of a target as one transaction, then makes
-//! its process take them; a reload that was not taken stays *owed*, over a crash too.
+//! its process take them; a reload that was not taken stays *owed*, over a crash too, and what the process refuses is put
+//! back to the version that it confirmed last.
 //!
 //! # Layout
 //!
@@ -34,7 +35,7 @@
 //! | [`template`] | from a view to bytes; Tera stays behind it |
 //! | [`guard`] | which answers are held back, since they would empty or gut an upstream |
 //! | [`target`] | when to apply: quiet period, retries, what is owed |
-//! | [`apply`] | stage, check, commit, reload; the only writer of destinations |
+//! | [`apply`] | stage, check, commit, verify, reload, confirm, and the way back; the only writer of destinations |
 //! | [`process`] | child processes and signals |
 //! | [`control`] | the socket that tells how everything stands, and takes commands |
 //! | [`backoff`], [`exit`], [`file_watch`], [`log`], [`protection`], [`secret`], [`yaml`] | single things that several of these use |
@@ -53,7 +54,8 @@
 //! - No render sees an unanswered query; a render is a function of templates and view.
 //! - One transaction at a time for a target, and only [`apply`] renames or writes a destination.
 //! - No commit before its check, where one is given, has passed.
-//! - A commit ends confirmed, restored, or visibly owed.
+//! - A commit ends confirmed, restored, or visibly owed, whatever comes between: a failure, a refusal, a stop, a crash.
+//! - What a process refused is not tried again before the data change.
 //! - Who polls a destination never sees a partial, empty or missing file.
 //! - An answer that loses too much reaches no file before its hold is over.
 //! - Secrets never leave through logs, errors, diffs, arguments or file modes.

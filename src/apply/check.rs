@@ -16,6 +16,8 @@ use crate::process::command::run;
 pub(super) struct Checking<'a> {
     /// What is run.
     pub(super) check: &'a Check,
+    /// The key that it stands under, for errors.
+    pub(super) what: &'static str,
     /// What is checked, for errors.
     pub(super) subject: String,
     /// Whether what the program says may hold a secret.
@@ -41,10 +43,10 @@ impl Checking<'_> {
         }
         let program = invocation.program();
         if !self.secret {
-            tracing::debug!(target = &*context.target, program, "the check wrote:\n{}", finished.output.tail());
+            tracing::debug!(target = &*context.target, program, "the {} wrote:\n{}", self.what, finished.output.tail());
         }
         let lines = paths.lines_named_in(&finished.output.text());
-        Err(ApplyError::check(self.subject, &program, &finished.end, &lines))
+        Err(ApplyError::check(self.what, self.subject, &program, &finished.end, &lines))
     }
 
     fn write_wrapper(&self, text: &OsStr) -> Result<Temporary, ApplyError> {

@@ -21,9 +21,9 @@ pub struct ApplyError {
 /// What kind of failure it is, by what follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// A check said no: these bytes are refused, and others may be taken.
+    /// A check or `verify` said no: these bytes are refused, and others may be taken.
     Refused,
-    /// A check could not be run or did not end in time: it may work the next time.
+    /// It could not be run or did not end in time: it may work the next time.
     CheckNotRun,
     /// A file could not be written, for example on a full disk: it may work the next time.
     Write,
@@ -85,19 +85,20 @@ impl ApplyError {
     /// The wrapper of a check that could not be written in `folder`.
     pub(super) fn wrapper(subject: String, folder: &Path, source: io::Error) -> Self {
         let hint = hint(&source, &folder.join("wrapper"));
-        Self { subject, problem: Problem::Write { step: "write the wrapper of its check", source }, hint }
+        Self { subject, problem: Problem::Write { step: "write the wrapper of a check", source }, hint }
     }
 
-    /// A check that ended otherwise than with 0. `lines` are those of the new files that it complained about. What it
-    /// wrote is no part of the error, since checkers repeat what they refuse and that may be a secret.
-    pub(super) fn check(subject: String, program: &str, end: &End, lines: &[String]) -> Self {
+    /// A check, or what `what` says it is, that ended otherwise than with 0. `lines` are those of the new files that it
+    /// complained about. What it wrote is no part of the error, since checkers repeat what they refuse and that may be a
+    /// secret.
+    pub(super) fn check(what: &str, subject: String, program: &str, end: &End, lines: &[String]) -> Self {
         let said = if lines.is_empty() { String::new() } else { format!(", about {}", lines.join(", ")) };
         let problem = match end {
             // 127 is how a shell says that there is no such program.
             End::Exited(code) if *code != 127 => {
-                Problem::Refused(format!("check `{program}` refuses the files: it {end}{said}"))
+                Problem::Refused(format!("{what} `{program}` refuses the files: it {end}{said}"))
             }
-            _ => Problem::CheckNotRun(format!("check `{program}` {end}{said}")),
+            _ => Problem::CheckNotRun(format!("{what} `{program}` {end}{said}")),
         };
         let hint = end.hint().map_or_else(|| "`--log-level debug` shows what it wrote".to_owned(), str::to_owned);
         Self { subject, problem, hint: Some(hint) }

@@ -60,6 +60,12 @@ impl Metadata {
         })
     }
 
+    /// What a file had before; an owner that we may not set is told in a warning.
+    pub(super) fn exactly(mode: u32, user: u32, group: u32, secret: bool) -> Self {
+        let inherited = |number| Some(Id { number, given: false });
+        Self { mode, mode_is_given: true, user: inherited(user), group: inherited(group), secret }
+    }
+
     /// Gives all of it to a new file, from which nobody reads yet, and what `existing` has beside it.
     pub(super) fn give(mut self, subject: Subject<'_>, new: &File, existing: Option<&File>) -> Result<(), ApplyError> {
         let stat = rustix::fs::fstat(new).map_err(|error| ApplyError::write(subject, "look at the file", error))?;

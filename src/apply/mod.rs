@@ -3,31 +3,38 @@
 //! The types make the order unbreakable:
 //!
 //! ```text
-//! Staged::stage ─▶ Staged ─▶ check ─▶ Checked ─▶ commit ─▶ Committed ─▶ reload ─▶ Outcome
-//!     (dropped: its temporary files are gone)
+//! Staged::stage ─▶ Staged ─▶ check ─▶ Checked ─▶ try out ─▶ Provisional ─▶ verify ─▶ Committed ─▶ tell ─▶ Told
+//!     (dropped: its temporary files are gone)     (dropped: the old files are back)
 //! ```
 //!
 //! - [`Staged`]: every file of the target is beside its destination with its final owner and mode, on the disk and not
 //!   yet visible, or was found unchanged.
 //! - [`Checked`]: the checks agreed. It is the only thing that can be committed.
-//! - [`Committed`]: all files are in place. `verify` will stand between it and the reload: it then holds the versions
-//!   that were there before until the live files have been looked at.
-//! - [`reload::Outcome`]: what became of the process. `confirm` will stand behind it.
+//! - [`Provisional`]: all files are in place, and the old ones are at hand until [`verify`](verify()) has looked at the
+//!   live ones. Without `verify` a commit goes without it.
+//! - [`Committed`]: all files are in place.
+//! - [`Told`]: what became of the process: the [`reload`] and what [`confirm`] saw of it.
 //!
-//! [`Records`] remember across restarts which targets still owe their process a reload. Only the `write` module
-//! renames or writes a destination.
+//! [`Records`] remember across restarts where each target [stands](standing): what its process confirmed, whether it is
+//! still owed a reload, what it refused, and the version of its files to go back to, which [`Staged::earlier`] stages.
+//! Only the `write` module renames or writes a destination.
 
 mod check;
 mod claim;
+mod commit;
 pub mod confirm;
 mod destination;
 mod error;
 mod metadata;
 mod placeholder;
 mod record;
+mod go_back;
 pub mod reload;
+mod standing;
 mod sweep;
+mod tell;
 mod transaction;
+mod verify;
 mod write;
 
 #[cfg(test)]
@@ -37,11 +44,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use claim::{Claims, Taken};
+pub use commit::{Committed, Provisional};
 pub use error::{ApplyError, ErrorKind};
+pub use go_back::{GoBackError, live};
 pub use metadata::look_up_owner;
-pub use record::{Held, Lock, Owed, Records};
+pub use record::{Held, Live, Lock, Records};
+pub use standing::{Judgement, Owed, Process};
 pub use sweep::sweep;
-pub use transaction::{Checked, Committed, Staged};
+pub use tell::{Told, tell};
+pub use transaction::{Checked, Staged};
+pub use verify::verify;
 
 /// The content of each destination of a target, as hexadecimal SHA-256, by its configured path.
 pub type Hashes = BTreeMap<PathBuf, String>;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use crate::config::{Command, Placeholder, Program};
+use crate::config::{Command, Placeholder, Program, Target};
 use crate::process::Invocation;
 
 /// The files of a target, as a command is told of them.
@@ -19,6 +19,12 @@ pub(super) struct Paths {
 }
 
 impl Paths {
+    /// Those of a target whose files are in place.
+    pub(super) fn live(target: &Target) -> Self {
+        let destinations: Vec<PathBuf> = target.templates.iter().map(|template| template.dest.clone()).collect();
+        Self { staged: destinations.clone(), destinations, wrapper: None }
+    }
+
     /// The text of `pieces`.
     pub(super) fn fill(&self, pieces: &[Placeholder]) -> OsString {
         pieces.iter().map(|piece| self.piece(piece)).collect()

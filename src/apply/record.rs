@@ -1,37 +1,33 @@
-//! Remembers which targets are settled and which owe their process a reload (SEMANTICS 7).
+//! Remembers where every target stands, and the version of its files to go back to (SEMANTICS 7).
 //!
-//! One small file per target in the state folder says `unsettled`, or which hashes the process has confirmed. It is
-//! replaced by a rename and not synced: a power cut restarts the process too. Whatever cannot be understood counts as
-//! unsettled, which costs a reload at most. A folder that cannot be written degrades to what is held in memory.
+//! One small file per target in the state folder says `unsettled`, or which hashes the process has confirmed, and which
+//! it refused. It is replaced by a rename and not synced: a power cut restarts the process too. Whatever cannot be
+//! understood counts as unsettled, which costs a reload at most. A folder that cannot be written degrades to what is held
+//! in memory.
+
+mod contents;
+mod file;
+mod lock;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{FlockOperation, OFlags, flock};
-use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
+use rustix::fs::Stat;
 use sha2::{Digest as _, Sha256};
 
 use super::Hashes;
+use super::standing::{Judgement, Keyed, Owed, Process, Standing};
 use crate::protection::Protection;
+pub(super) use contents::hash;
+pub(super) use file::Saved;
+use file::{Earlier, Record};
+pub use lock::{Held, Lock};
 
-/// The version of the files that this program writes and understands.
-const VERSION: u32 = 1;
-
-/// Bytes of a record that are read: far more than thousands of destinations need.
-const LIMIT: u64 = 16 << 20;
-
-/// Bytes of an encoded target name, so that the file name stays within 255.
-const NAME: usize = 200;
-
-/// The records of all targets, shared between their tasks.
+/// The records of all targets, shared between their tasks. Each target has one task at a time.
 #[derive(Debug)]
 pub struct Records {
     folder: PathBuf,
@@ -39,67 +35,42 @@ pub struct Records {
     /// record alone.
     key: [u8; 32],
     known: Mutex<HashMap<String, Known>>,
-    /// What the process of a target refused last. It is not tried again until the data change.
-    refused: Mutex<HashMap<String, Hashes>>,
     is_degraded: AtomicBool,
 }
 
-/// Holds the state folder for this process, until it is dropped.
-#[derive(Debug)]
-pub struct Lock {
-    /// None when the folder cannot be written, and so not be locked.
-    _file: Option<File>,
-}
-
-/// Another process of ours works on the same targets.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "another liveconf{} works with the state folder `{}`",
-    .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(),
-    .folder.display()
-)]
-pub struct Held {
-    /// Its pid, when it has written it already.
-    pub pid: Option<u32>,
-    /// The folder.
-    pub folder: PathBuf,
-}
-
-/// What a target's record says about a render.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owed {
-    /// The process has confirmed exactly these files.
-    Settled,
-    /// Nothing is known and every destination already holds its render: it is settled from now on, without a reload.
-    Adopt,
-    /// The process is to be told, once the files are in place.
-    Owed,
-}
-
 /// What is known of one target.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default)]
 struct Known {
-    state: State,
-    /// The file says the same.
-    is_written: bool,
+    /// None when nothing is.
+    standing: Option<Standing>,
+    /// The version to go back to.
+    earlier: Earlier,
+    /// The contents of it that are held in memory, by destination.
+    held: BTreeMap<String, Arc<File>>,
+    /// What the file says, where that is known.
+    written: Option<Record>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
-    Unsettled,
-    Settled(BTreeMap<String, String>),
+/// A destination as it is now.
+#[derive(Debug)]
+pub struct Live<'a> {
+    /// Its configured path.
+    pub(super) destination: &'a Path,
+    /// The file that is there, open unless we may not read it; none where there is no file.
+    pub(super) file: Option<(Stat, Option<&'a File>)>,
+    /// Its content is not to be written anywhere else.
+    pub(super) is_private: bool,
 }
 
-/// A record as it is written. A key that a later version adds is ignored; a later version number is not understood.
-#[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    version: u32,
-    /// The target, for people.
-    target: String,
-    settled: bool,
-    /// Keyed hashes by destination.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    hashes: BTreeMap<String, String>,
+/// What there was at a destination in the version to go back to.
+#[derive(Debug)]
+pub(super) enum Before {
+    /// What is there now: we did not touch it since.
+    AsNow,
+    /// No file.
+    Nothing,
+    /// This file.
+    File(Saved),
 }
 
 impl Records {
@@ -110,10 +81,9 @@ impl Records {
             folder: folder.to_owned(),
             key: rand::random(),
             known: Mutex::default(),
-            refused: Mutex::default(),
             is_degraded: AtomicBool::new(false),
         };
-        match prepare(folder).and_then(|()| key(folder, records.key)) {
+        match file::prepare(folder).and_then(|()| file::key(folder, records.key)) {
             Ok(key) => records.key = key,
             Err(error) => records.degrade(&error),
         }
@@ -122,161 +92,238 @@ impl Records {
 
     /// Takes the state folder for this process. A folder that cannot be written cannot be locked either, and is nobody's.
     pub fn lock(&self) -> Result<Lock, Held> {
-        let path = self.folder.join("lock");
-        let options = || -> io::Result<File> {
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-                .open(&path)
-        };
-        let mut file = match options() {
-            Ok(file) => file,
-            Err(error) => {
-                self.degrade(&error);
-                return Ok(Lock { _file: None });
-            }
-        };
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(Held { pid: holder(&path), folder: self.folder.clone() }),
-            Err(error) => {
-                self.degrade(&error.into());
-                return Ok(Lock { _file: None });
-            }
-        }
-        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-        if let Err(error) = written {
+        let (lock, error) = lock::lock(&self.folder)?;
+        if let Some(error) = error {
             self.degrade(&error);
         }
-        Ok(Lock { _file: Some(file) })
+        Ok(lock)
+    }
+
+    /// What is to be done with a render of `target` that gives these hashes.
+    pub fn judge(&self, target: &str, rendered: &Hashes) -> Judgement {
+        let rendered = self.keyed(rendered);
+        self.change(target, |known| match &mut known.standing {
+            Some(standing) => standing.judge(&rendered),
+            None => Judgement::Wanted,
+        })
     }
 
     /// What is owed to the process of `target`, whose destinations are to hold `hashes`; `unchanged` says that they all
     /// hold them already.
     pub fn owed(&self, target: &str, hashes: &Hashes, unchanged: bool) -> Owed {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.contains_key(target)
-            && !Protection::Owed.is_off()
-            && let Some(state) = self.read(target)
-        {
-            known.insert(target.to_owned(), Known { state, is_written: true });
+        let hashes = self.keyed(hashes);
+        // Where nothing can be remembered a reload too many is better than one too few.
+        let is_forgetful = self.is_degraded.load(Ordering::Relaxed);
+        self.look(target, |known| match &known.standing {
+            Some(standing) => standing.owed(&hashes),
+            None if unchanged && !is_forgetful => Owed::Adopt,
+            None => Owed::Owed,
+        })
+    }
+
+    /// Files of `target` are about to be replaced. What is there is kept where it is not known yet how to go back to it,
+    /// and from the first commit on a crash leaves a reload owed. Costs nothing when all that was done before.
+    pub fn before_commit(&self, target: &str, replaced: &[Live<'_>]) {
+        let kept: Vec<_> = replaced.iter().filter_map(|live| self.keep_unknown(target, live)).collect();
+        self.change(target, |known| {
+            known.standing.get_or_insert_default();
+            for (destination, saved, held) in kept {
+                known.held.extend(held.map(|held| (destination.clone(), held)));
+                known.earlier.insert(destination, saved);
+            }
+        });
+    }
+
+    /// Marks `target` as unsettled before a reload. Gives what its process ran until now.
+    pub fn begin(&self, target: &str) -> Process {
+        self.change(target, |known| known.standing.get_or_insert_default().begin())
+    }
+
+    /// Notes that the process of `target` runs the files of these hashes, which are in place, and keeps them as the
+    /// version to go back to.
+    pub fn settle(&self, target: &str, hashes: &Hashes, live: &[Live<'_>]) {
+        let hashes = self.keyed(hashes);
+        let mut earlier = Earlier::new();
+        let mut is_new = false;
+        for live in live {
+            let destination = text(live.destination);
+            let (Some(hash), Some((stat, file))) = (hashes.get(&destination), &live.file) else { continue };
+            let folder = self.contents(target);
+            let mut kept = !live.is_private && contents::holds(&folder, hash);
+            if let Some(file) = file.filter(|_| !live.is_private && !kept) {
+                // Somebody may have edited it since; then there is nothing to keep under this hash.
+                kept = self.used(contents::keep(&folder, hash, file, |hash| self.keyed_hash(hash))).unwrap_or(false);
+                is_new |= kept;
+            }
+            earlier.insert(destination, Some(Saved::of(stat, hash.clone(), kept)));
         }
-        match known.get(target).map(|known| &known.state) {
-            Some(State::Settled(settled)) if *settled == self.keyed(hashes) => Owed::Settled,
-            // Where nothing can be remembered a reload too many is better than one too few.
-            None if unchanged && !self.is_degraded.load(Ordering::Relaxed) => Owed::Adopt,
-            _ => Owed::Owed,
+        self.change(target, |known| {
+            known.standing.get_or_insert_default().confirm(hashes);
+            known.earlier.clone_from(&earlier);
+            known.held.clear();
+        });
+        if is_new {
+            let is_needed = |name: &str| earlier.values().flatten().any(|saved| saved.hash == name);
+            if let Err(error) = contents::prune(&self.contents(target), is_needed) {
+                tracing::debug!(target, %error, "cannot remove earlier versions from the state folder");
+            }
         }
     }
 
-    /// Notes that the process of `target` refused these files.
-    pub fn refuse(&self, target: &str, hashes: &Hashes) {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.insert(target.to_owned(), hashes.clone());
+    /// Notes that the process of `target` refuses these files; `took` and `before` as for [`Standing::refuse`].
+    pub fn refuse(&self, target: &str, hashes: &Hashes, took: bool, before: Process) {
+        let hashes = self.keyed(hashes);
+        self.change(target, |known| known.standing.get_or_insert_default().refuse(hashes, took, before));
     }
 
-    /// Whether the process of `target` refused these very files last.
+    /// Notes that the files in place are not wanted, although the process was not told of them.
+    pub fn go_back(&self, target: &str) {
+        self.change(target, |known| known.standing.get_or_insert_default().go_back());
+    }
+
+    /// Notes that the version to go back to is in place, with these hashes. Whether the process is to be told of it.
+    pub fn went_back(&self, target: &str, hashes: &Hashes) -> bool {
+        let hashes = self.keyed(hashes);
+        self.change(target, |known| known.standing.get_or_insert_default().went_back(hashes))
+    }
+
+    /// Whether these are the files that the process of `target` refused last.
     pub fn is_refused(&self, target: &str, hashes: &Hashes) -> bool {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.get(target).is_some_and(|refused| refused == hashes)
+        let hashes = self.keyed(hashes);
+        self.look(target, |known| known.standing.as_ref().and_then(Standing::bad) == Some(&hashes))
     }
 
     /// Forgets what the process of `target` refused, so that it is tried again.
     pub fn forgive(&self, target: &str) {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(target);
-    }
-
-    /// Marks `target` as unsettled: before its first commit, and before every reload. Costs nothing when it is marked.
-    pub fn begin(&self, target: &str) {
-        self.set(target, State::Unsettled);
-    }
-
-    /// Notes that the process of `target` has confirmed these files.
-    pub fn settle(&self, target: &str, hashes: &Hashes) {
-        self.set(target, State::Settled(self.keyed(hashes)));
-    }
-
-    fn set(&self, target: &str, state: State) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.get(target).is_some_and(|known| known.is_written && known.state == state) {
-            return;
-        }
-        let written = self.write(target, &state).inspect_err(|_| self.spoil(target));
-        known.insert(target.to_owned(), Known { state, is_written: written.is_ok() });
-        match written {
-            Ok(()) => self.recover(),
-            Err(error) => self.degrade(&error),
-        }
-    }
-
-    /// The state that the file of `target` tells; none when there is no file.
-    fn read(&self, target: &str) -> Option<State> {
-        let path = self.path(target);
-        let read = || -> io::Result<Record> {
-            let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-            let file = OpenOptions::new().read(true).custom_flags(flags).open(&path)?;
-            if file.metadata()?.uid() != rustix::process::geteuid().as_raw() {
-                return Err(io::Error::other("it belongs to another user"));
+        self.change(target, |known| {
+            if let Some(standing) = &mut known.standing {
+                standing.judge(&Keyed::new());
             }
-            let mut bytes = Vec::new();
-            file.take(LIMIT).read_to_end(&mut bytes)?;
-            Ok(serde_json::from_slice(&bytes)?)
+        });
+    }
+
+    /// What there was at a destination of `target` in the version to go back to.
+    pub(super) fn before(&self, target: &str, destination: &Path) -> Before {
+        self.look(target, |known| match known.earlier.get(&text(destination)) {
+            None => Before::AsNow,
+            Some(None) => Before::Nothing,
+            Some(Some(saved)) => Before::File(saved.clone()),
+        })
+    }
+
+    /// Whether a file has the content of an earlier one.
+    pub(super) fn is_same(&self, saved: &Saved, file: &File) -> io::Result<bool> {
+        Ok(self.keyed_hash(&hash(file)?) == saved.hash)
+    }
+
+    /// The content of an earlier file, or why it is not there any more.
+    pub(super) fn content(&self, target: &str, destination: &Path, saved: &Saved) -> io::Result<Arc<File>> {
+        if let Some(held) = self.look(target, |known| known.held.get(&text(destination)).cloned()) {
+            return Ok(held);
+        }
+        if !saved.kept {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "it was not kept"));
+        }
+        contents::open(&self.contents(target), &saved.hash, |hash| self.keyed_hash(hash)).map(Arc::new)
+    }
+
+    /// Keeps what is at a destination if nobody could go back to it otherwise: its path, what it is, and its content
+    /// where that is held in memory.
+    fn keep_unknown(&self, target: &str, live: &Live<'_>) -> Option<(String, Option<Saved>, Option<Arc<File>>)> {
+        let destination = text(live.destination);
+        let (known, is_held) = self
+            .look(target, |known| (known.earlier.get(&destination).cloned(), known.held.contains_key(&destination)));
+        let folder = self.contents(target);
+        let known = match known {
+            Some(None) => return None,
+            Some(Some(saved)) if is_held || saved.kept && contents::holds(&folder, &saved.hash) => return None,
+            Some(Some(saved)) => Some(saved),
+            None => None,
         };
-        match read() {
-            Ok(record) if record.version == VERSION && record.target == target => {
-                Some(if record.settled { State::Settled(record.hashes) } else { State::Unsettled })
+        let Some((stat, file)) = &live.file else { return Some((destination, None, None)) };
+        let hash = (*file).ok_or_else(|| io::Error::from(io::ErrorKind::PermissionDenied)).and_then(hash);
+        let hash = hash.map(|hash| self.keyed_hash(&hash));
+        // Something else than what is to be kept has come into its place: that is no version to go back to.
+        if known.is_some_and(|saved| hash.as_ref().is_ok_and(|hash| *hash != saved.hash)) {
+            return None;
+        }
+        let kept = match (&hash, file) {
+            (Ok(hash), Some(file)) if !live.is_private => {
+                self.used(contents::keep(&folder, hash, file, |hash| self.keyed_hash(hash))).unwrap_or(false)
             }
-            Ok(record) => {
-                tracing::warn!(
-                    target,
-                    file = %path.display(),
-                    version = record.version,
-                    "the record of the target is not for this version: its process will be reloaded once"
-                );
-                Some(State::Unsettled)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                tracing::warn!(
-                    target,
-                    file = %path.display(),
-                    %error,
-                    "cannot read the record of the target: its process will be reloaded once"
-                );
-                Some(State::Unsettled)
+            _ => false,
+        };
+        let held = match (&hash, file) {
+            (Ok(_), Some(file)) if !kept => contents::hold(file).map(|held| Some(Arc::new(held))),
+            (Err(error), _) => Err(io::Error::new(error.kind(), error.to_string())),
+            _ => Ok(None),
+        };
+        let held = held.unwrap_or_else(|error| {
+            tracing::warn!(target, file = %live.destination.display(), %error, "the file is replaced, and not kept");
+            None
+        });
+        Some((destination, Some(Saved::of(stat, hash.unwrap_or_default(), kept)), held))
+    }
+
+    /// Looks at what is known of a target.
+    fn look<T>(&self, target: &str, look: impl FnOnce(&Known) -> T) -> T {
+        look(self.load(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner), target))
+    }
+
+    /// Changes what is known of a target, and its record unless that says the same already.
+    fn change<T>(&self, target: &str, change: impl FnOnce(&mut Known) -> T) -> T {
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.load(&mut all, target);
+        let changed = change(known);
+        if let Some(standing) = &known.standing {
+            let record = Record::of(target, standing, &known.earlier);
+            if known.written.as_ref() != Some(&record) {
+                let written = file::write(&self.path(target), &record);
+                known.written = written.is_ok().then_some(record);
+                self.used(written);
             }
         }
+        changed
     }
 
-    fn write(&self, target: &str, state: &State) -> io::Result<()> {
-        let (settled, hashes) = match state {
-            State::Unsettled => (false, BTreeMap::new()),
-            State::Settled(hashes) => (true, hashes.clone()),
-        };
-        let record = Record { version: VERSION, target: target.to_owned(), settled, hashes };
-        replace(&self.path(target), &serde_json::to_vec(&record)?)
-    }
-
-    /// Empties the record, which even a full disk allows, so that it does not tell of an older state: it then counts as
-    /// unsettled.
-    fn spoil(&self, target: &str) {
-        let mut options = OpenOptions::new();
-        let options = options.write(true).create(true).truncate(true).mode(0o600);
-        // Where not even this works there is nothing left to do; the failure itself was told.
-        let _ = options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(self.path(target));
+    /// What is known of a target; its record is read once.
+    fn load<'a>(&self, all: &'a mut HashMap<String, Known>, target: &str) -> &'a mut Known {
+        all.entry(target.to_owned()).or_insert_with(|| {
+            let read = file::read(&self.path(target), target).filter(|_| !Protection::Owed.is_off());
+            let (standing, written) = read.map_or((None, None), |(standing, record)| (Some(standing), record));
+            let earlier = written.as_ref().map(|record| record.earlier.clone()).unwrap_or_default();
+            Known { standing, earlier, held: BTreeMap::new(), written }
+        })
     }
 
     fn path(&self, target: &str) -> PathBuf {
-        self.folder.join(format!("{}.json", encode(target)))
+        self.folder.join(format!("{}.json", file::encode(target)))
     }
 
-    fn keyed(&self, hashes: &Hashes) -> BTreeMap<String, String> {
-        let keyed = |hash: &String| format!("{:x}", Sha256::new().chain_update(self.key).chain_update(hash).finalize());
-        hashes.iter().map(|(path, hash)| (path.to_string_lossy().into_owned(), keyed(hash))).collect()
+    fn contents(&self, target: &str) -> PathBuf {
+        self.folder.join(format!("{}.earlier", file::encode(target)))
+    }
+
+    fn keyed_hash(&self, hash: &str) -> String {
+        format!("{:x}", Sha256::new().chain_update(self.key).chain_update(hash).finalize())
+    }
+
+    fn keyed(&self, hashes: &Hashes) -> Keyed {
+        hashes.iter().map(|(path, hash)| (text(path), self.keyed_hash(hash))).collect()
+    }
+
+    /// Notes whether the state folder could be used.
+    fn used<T>(&self, result: io::Result<T>) -> Option<T> {
+        match result {
+            Ok(value) => {
+                self.recover();
+                Some(value)
+            }
+            Err(error) => {
+                self.degrade(&error);
+                None
+            }
+        }
     }
 
     fn degrade(&self, error: &io::Error) {
@@ -296,84 +343,20 @@ impl Records {
     }
 }
 
-/// Makes the folder, and refuses one in which others could exchange our files.
-fn prepare(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let mode = fs::metadata(folder)?.mode();
-    if mode & 0o002 != 0 && mode & 0o1000 == 0 {
-        return Err(io::Error::other("everybody can write to it"));
+impl Saved {
+    /// Whether its content is in the state folder.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept
     }
-    Ok(())
+
+    fn of(stat: &Stat, hash: String, kept: bool) -> Self {
+        Self { hash, mode: stat.st_mode & 0o7777, user: stat.st_uid, group: stat.st_gid, kept }
+    }
 }
 
-/// The key in `folder`; where there is none, `new` becomes it.
-fn key(folder: &Path, new: [u8; 32]) -> io::Result<[u8; 32]> {
-    let path = folder.join("key");
-    match fs::read(&path) {
-        Ok(bytes) => {
-            if let Ok(key) = bytes.try_into() {
-                return Ok(key);
-            }
-            tracing::warn!(file = %path.display(), "the key of the records is damaged and replaced");
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    replace(&path, &new)?;
-    Ok(new)
-}
-
-/// Replaces a file of the state folder, 0600, without waiting for the disk.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let write = || {
-        // What an earlier life left under this name may be anything.
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        file.write_all(bytes)?;
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a record is no destination: it needs neither fsync nor metadata"
-        )]
-        fs::rename(&new, path)
-    };
-    write().inspect_err(|_| {
-        let _ = fs::remove_file(&new);
-    })
-}
-
-/// The pid that the holder of the lock has written, given a moment to do so.
-fn holder(path: &Path) -> Option<u32> {
-    for _ in 0..10 {
-        if let Ok(pid) = fs::read_to_string(path).ok()?.trim().parse() {
-            return Some(pid);
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    None
-}
-
-/// A target name as a file name: what is not a letter, a digit, `-` or `_` becomes `%XX`; a name that is too long ends
-/// in its hash.
-fn encode(target: &str) -> String {
-    let mut encoded = String::new();
-    for byte in target.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => encoded.push(char::from(byte)),
-            _ => {
-                let _ = write!(encoded, "%{byte:02X}");
-            }
-        }
-    }
-    if encoded.len() > NAME {
-        let hash = format!("{:x}", Sha256::digest(target));
-        encoded.truncate(NAME - hash.len());
-        encoded.push_str(&hash);
-    }
-    encoded
+/// A path as it is written in a record.
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

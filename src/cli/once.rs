@@ -14,7 +14,7 @@ use crate::config::Reload;
 use crate::exit::Exit;
 use crate::registries::Registries;
 use crate::store::{Reader, Store};
-use crate::target::{Applied, Applier, Attempt, Failure, Options, RETRY_JITTER};
+use crate::target::{Applier, Attempt, Failure, Options, RETRY_JITTER};
 
 pub(super) async fn run(common: &Common, options: &Once) -> Exit {
     let variables = load::variables();
@@ -36,7 +36,8 @@ pub(super) async fn run(common: &Common, options: &Once) -> Exit {
     let choices = Options { no_check: options.no_check, no_reload: options.no_reload };
     let appliers = (0..plan.targets.len()).map(|index| plan.applier(index, &records, choices));
     let mut all = std::pin::pin!(join_all(appliers.map(|applier| {
-        let job = Job { applier, reader: store.reader(), patience: &patience, stop: &stop };
+        let (reader, no_reload) = (store.reader(), options.no_reload);
+        let job = Job { applier, reader, patience: &patience, stop: &stop, no_reload };
         job.run(options.ready.wait_for_keys)
     })));
     let exits = tokio::select! {
@@ -66,6 +67,7 @@ struct Job<'a> {
     reader: Reader,
     patience: &'a Patience,
     stop: &'a CancellationToken,
+    no_reload: bool,
 }
 
 impl Job<'_> {
@@ -87,11 +89,21 @@ impl Job<'_> {
                 }
                 Attempt::Failed(failure) => {
                     say::error_of(&name, format_args!("{failure}"));
+                    // What an earlier life left to do, or this failure.
+                    if self.applier.owes() && !self.no_reload {
+                        let reload = Some(self.applier.pay().await);
+                        self.finish(&name, reload).await;
+                    }
                     return Exit::Failed;
                 }
                 // Without a guard nothing is held back.
                 Attempt::Stopped | Attempt::Held => return Exit::Failed,
-                Attempt::Applied(applied) => return self.finish(&name, applied).await,
+                Attempt::Applied(applied) => {
+                    if applied.changed.is_empty() {
+                        info!(target = &*name, "every file is true already");
+                    }
+                    return self.finish(&name, applied.reload).await;
+                }
             };
             if !go_on {
                 return Exit::NotReady;
@@ -100,13 +112,10 @@ impl Job<'_> {
     }
 
     /// Tries a reload that failed again until the deadline.
-    async fn finish(&mut self, name: &str, applied: Applied) -> Exit {
-        if applied.changed.is_empty() {
-            info!(target = name, "every file is true already");
-        }
+    async fn finish(&mut self, name: &str, mut reload: Option<Outcome>) -> Exit {
         let (first, longest) = self.applier.target().retry;
         let mut backoff = Backoff::new(first, longest, RETRY_JITTER);
-        let mut reload = applied.reload;
+        let mut is_refused = false;
         loop {
             let reason = match reload {
                 None => return Exit::Done,
@@ -114,15 +123,19 @@ impl Job<'_> {
                     if self.applier.target().reload != Reload::None {
                         info!(target = name, "reloaded");
                     }
-                    return Exit::Done;
+                    return if is_refused { Exit::Failed } else { Exit::Done };
                 }
                 Some(Outcome::NotRunning(reason)) => {
                     info!(target = name, "not running, it reads the files when it starts: {reason}");
-                    return Exit::Done;
+                    return if is_refused { Exit::Failed } else { Exit::Done };
                 }
                 Some(Outcome::Rejected(reason)) => {
-                    say::error_of(name, format_args!("the process refuses the new files: {reason}"));
-                    return Exit::Failed;
+                    say::error_of(name, format_args!("{reason}"));
+                    if !self.applier.owes() || self.no_reload {
+                        return Exit::Failed;
+                    }
+                    is_refused = true;
+                    reason
                 }
                 Some(Outcome::Failed(reason)) => reason,
             };

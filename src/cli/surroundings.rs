@@ -20,6 +20,7 @@ pub(super) fn missing(plan: &Plan) -> Vec<String> {
                 .extend(template.check.iter().map(|check| (format!("check of `{}`", template.name), &check.command)));
         }
         commands.extend(target.check.iter().map(|check| ("check".to_owned(), &check.command)));
+        commands.extend(target.verify.iter().map(|verify| ("verify".to_owned(), &verify.command)));
         if let Reload::Command(command) = &target.reload {
             commands.push(("reload".to_owned(), command));
         }

@@ -103,6 +103,8 @@ pub struct Template {
     pub in_place: bool,
     /// Keeps the file that was there before as `DEST.bak`.
     pub backup: bool,
+    /// Keeps the last confirmed content of a secret file in the state folder, as that of every other file.
+    pub keep_previous: bool,
     /// Run on this staged file, before the check of the target.
     pub check: Option<Check>,
     /// Whether lines that hold only block tags vanish.
@@ -196,7 +198,8 @@ pub enum Program {
 pub enum Placeholder {
     /// Text, braces and all.
     Text(String),
-    /// The staged file of the template at this index of the target; its live path when it did not change.
+    /// The staged file of the template at this index of the target; its live path when it did not change, and once it
+    /// is committed.
     Staged(usize),
     /// The destination of the template at this index of the target.
     Dest(usize),

@@ -55,14 +55,11 @@ pub(super) fn read<'a>(name: &str, section: &mut Section<'a>, additions: &mut [S
         .collect();
 
     let check = section.optional("check", |field| checked(field, scope));
-    let verify = section.optional("verify", |field| command::check(field, Scope { staged: false, ..scope }));
+    let verify = section.optional("verify", |field| command::check(field, scope));
     let reload_field = section.field("reload");
     let reload = reload_field.map_or(Some(Reload::None), |field| reload::read(field, scope));
     let confirm =
         section.optional("confirm", |field| confirm::read(field, &confirm::Of { scope, reload: reload.as_ref() }));
-    if section.has("verify") {
-        section.problem("verify", "`verify` is not supported by this version yet", None);
-    }
     let guard = section.or("guard", Guard::default(), guard::read);
     let gather = section
         .or("gather", Gather::Burst, |field| field.choice(&[("burst", Gather::Burst), ("always", Gather::Always)]));

@@ -38,6 +38,7 @@ pub(super) fn draft<'a>(section: &mut Section<'a>) -> Draft<'a> {
     let create_dirs = section.or("create_dirs", false, Field::flag);
     let in_place = section.or("in_place", false, Field::flag);
     let backup = section.or("backup", false, Field::flag);
+    let keep_previous = section.or("keep_previous", false, Field::flag);
     let trim = section.or("trim", true, Field::flag);
     let delimiters = section.optional("delimiters", delimiters);
     let check = section.field("check");
@@ -57,6 +58,7 @@ pub(super) fn draft<'a>(section: &mut Section<'a>) -> Draft<'a> {
             create_dirs: create_dirs?,
             in_place: in_place?,
             backup: backup?,
+            keep_previous: keep_previous?,
             check: None::<Check>,
             trim: trim?,
             delimiters: delimiters?,

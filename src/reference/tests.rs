@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::page::{CONFIGURATION, OPERATION, Row, TEMPLATES, blocks, rows, terms};
+use super::page::{CONFIGURATION, OPERATION, TEMPLATES, blocks, rows, terms};
 use crate::config::{
     Config, ConfirmKind, LoadOptions, NamedRegistry, Placeholder, Problem, Program, Reload, Section, describe,
     describe_as, load,
@@ -312,18 +312,6 @@ fn every_line_of_the_log_that_is_named_is_written() {
     for line in lines {
         assert!(text.contains(&format!("\"{line}")) || text.contains(&format!("{line};")), "`{line}` is not written");
     }
-}
-
-#[test]
-fn what_is_not_there_yet_is_refused_or_named() {
-    let rows = rows(OPERATION);
-    let missing: Vec<&Row<'_>> = rows.iter().filter(|row| row.heading == "Not there yet").collect();
-    let target = "{templates: [{src: in, dest: /out}], verify: {command: [a]}}";
-    let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), "liveconf.yaml", &format!("targets: {{t: {target}}}"));
-    let problems = read(folder.path()).unwrap_err();
-    assert!(describe(&problems).contains("not supported by this version yet"));
-    assert!(missing.iter().any(|row| row.codes(0).contains(&"verify")));
 }
 
 /// The files of an example of the page about templates, and what it has to give.

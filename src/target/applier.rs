@@ -1,19 +1,21 @@
-//! One apply: render, stage, check, commit, reload, with what is owed carried from one to the next.
+//! One apply: render, stage, check, commit, verify, reload, confirm, or the way back; with what is owed carried from one to
+//! the next.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
+use super::files::{Files, Reached};
 use super::render::{Complete, Render, RenderFailure, Renderer, Waiting};
 use super::state::{Commit, Journal};
 use super::turn::{Turns, Work};
-use crate::apply::reload::{Outcome, reload};
-use crate::apply::{self, ApplyError, Checked, ErrorKind, Hashes, Owed, Records, Staged};
-use crate::config::{Reload, Target};
+use crate::apply::reload::Outcome;
+use crate::apply::{ApplyError, ErrorKind, GoBackError, Hashes, Process, Provisional, Records, Told, tell, verify};
+use crate::config::Target;
 use crate::guard::Guard;
 use crate::process::{BootTime, Context};
 use crate::store::Reader;
@@ -67,9 +69,15 @@ pub enum Failure {
     /// A defect of the program.
     #[error("internal error: an apply panicked; please report this")]
     Panicked,
-    /// The process refused these very bytes before.
-    #[error("the process refused these files before; they are tried again when the data changes")]
-    Refused,
+    /// `verify` said no of the files that were in place, and those from before are back.
+    #[error("the files from before are back: {0}")]
+    TakenBack(ApplyError),
+    /// `verify` said no, and not all of the files from before are back yet, for this reason.
+    #[error("the files from before are not back yet ({1}): {0}")]
+    NotTakenBack(ApplyError, String),
+    /// `verify` or the process refused these very files before, as this says.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// When a failure is worth another try although nothing changed.
@@ -92,9 +100,15 @@ impl Failure {
                 template::ErrorKind::Timeout | template::ErrorKind::Io => Retry::Later,
                 _ => Retry::OnChange,
             },
-            Self::Refused => Retry::OnChange,
+            Self::Refused(_) => Retry::OnChange,
+            // What was refused is not put in place again and again; what could not be asked may say yes the next time.
+            Self::TakenBack(error) | Self::NotTakenBack(error, _) if error.kind() == ErrorKind::Refused => {
+                Retry::OnChange
+            }
             Self::Apply(error) if error.kind() == ErrorKind::Standing => Retry::Seldom,
-            Self::Render(_) | Self::Apply(_) | Self::Panicked => Retry::Later,
+            Self::Render(_) | Self::Apply(_) | Self::TakenBack(_) | Self::NotTakenBack(..) | Self::Panicked => {
+                Retry::Later
+            }
         }
     }
 }
@@ -106,40 +120,51 @@ pub struct Applier {
     turns: Turns,
     context: Context,
     no_reload: bool,
-    /// The files that the process is to run, once they were committed or found in place.
-    committed: Option<Committed>,
+    /// The files that the process is to run, once they were committed, found in place or put back.
+    committed: Option<InPlace>,
     /// The process has not taken the committed files yet.
     owed: bool,
     journal: Journal,
+    /// The files in place are not wanted, and the earlier ones are to be put back.
+    is_going_back: bool,
+    /// Why the newest files are not in place, when that is because they were refused.
+    refusal: Option<Refusal>,
 }
 
+/// Files that are in place.
 #[derive(Debug, Clone)]
-struct Committed {
+struct InPlace {
     hashes: Hashes,
     /// When they were committed; a process that started later has read them.
     at: BootTime,
+    /// `verify` agreed, or is not to be asked.
+    is_verified: bool,
+    /// They are the earlier ones, which were put back.
+    is_earlier: bool,
 }
 
-/// The work on the files of a target and on its record. It blocks, so it goes to threads.
-#[derive(Clone)]
-struct Files {
-    target: Arc<Target>,
-    records: Arc<Records>,
-    no_check: bool,
+/// Files that were refused.
+#[derive(Debug, Clone)]
+struct Refusal {
+    /// By whom, and why.
+    reason: String,
+    /// What is in place instead.
+    instead: String,
+    /// The files, when it was `verify` that refused them. What the process refused is in its record.
+    by_verify: Option<Hashes>,
 }
 
-/// How far the files have come.
-enum Reached {
-    /// Every destination equals its render already: by us in an earlier life, or by somebody else.
-    InPlace(Hashes),
-    /// Checks are to agree first.
-    Unchecked(Staged),
-    /// They are in place.
-    Committed(apply::Committed),
-    /// They rest on an answer that is too empty to replace what is there, and nothing was touched.
-    Held,
-    /// A stop was asked for, and nothing was touched.
-    Stopped,
+impl Refusal {
+    fn new(reason: String, by_verify: Option<Hashes>) -> Self {
+        Self { reason, instead: String::new(), by_verify }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)?;
+        f.write_str(&self.instead)
+    }
 }
 
 /// What the command line changes in an apply.
@@ -163,8 +188,18 @@ impl Applier {
     ) -> Self {
         let renderer = Renderer::new(target.clone(), templates, turns.clone());
         let files = Files { target, records, no_check: options.no_check };
-        let (no_reload, journal) = (options.no_reload, Journal::default());
-        Self { renderer, files, turns, context, no_reload, committed: None, owed: false, journal }
+        Self {
+            renderer,
+            files,
+            turns,
+            context,
+            no_reload: options.no_reload,
+            committed: None,
+            owed: false,
+            journal: Journal::default(),
+            is_going_back: false,
+            refusal: None,
+        }
     }
 
     /// Has answers held back that lose too much; without this nothing is.
@@ -187,11 +222,6 @@ impl Applier {
     /// Goes on with what another applier of the target has done.
     pub fn continue_journal(&mut self, journal: Journal) {
         self.journal = journal;
-    }
-
-    /// Lets what the process refused be tried again.
-    pub fn forgive(&self) {
-        self.files.records.forgive(&self.target().name);
     }
 
     /// The target.
@@ -228,35 +258,131 @@ impl Applier {
         Attempt::Applied(Applied { changed, revision, reload })
     }
 
-    /// Tells the process to take the committed files. They count as owed until it has.
+    /// Whether something is still to be done although nothing changes: a reload, or files that are to be put back.
+    pub fn owes(&self) -> bool {
+        self.owed || self.is_going_back
+    }
+
+    /// Why the newest files are not in place, when that is because `verify` or the process refused them.
+    pub fn refusal(&self) -> Option<String> {
+        self.refusal.as_ref().map(ToString::to_string)
+    }
+
+    /// Tries again at the next attempt what `verify` or the process refused.
+    pub fn forgive(&mut self) {
+        self.refusal = None;
+        self.files.records.forgive(&self.target().name);
+    }
+
+    /// Tells the process to take the committed files. They count as owed until it has. Where files are not wanted, the
+    /// earlier ones are put back first.
     pub async fn pay(&mut self) -> Outcome {
         self.try_to_pay().await.unwrap_or_else(|failure| Outcome::Failed(failure.to_string()))
     }
 
     async fn try_to_pay(&mut self) -> Result<Outcome, Failure> {
-        let Some(committed) = self.committed.clone() else {
+        if self.is_going_back {
+            return self.go_back().await;
+        }
+        let Some(in_place) = self.committed.clone() else {
             return Ok(Outcome::Failed("nothing was committed yet".to_owned()));
         };
-        self.on_thread(|files| files.records.begin(&files.target.name)).await?;
-        self.journal.told = Some(SystemTime::now());
-        let outcome = reload(self.target(), Some(committed.at), &self.context).await;
-        match &outcome {
-            Outcome::Taken => {
-                self.on_thread(move |files| files.records.settle(&files.target.name, &committed.hashes)).await?;
-                self.owed = false;
-                self.journal.taken = Some(SystemTime::now());
+        if !in_place.is_verified
+            && let Err(error) = verify(self.target(), &self.context, self.files.reloads()).await
+        {
+            if error.kind() != ErrorKind::Refused {
+                return Ok(Outcome::Failed(error.to_string()));
             }
-            Outcome::Rejected(_) => self.files.records.refuse(&self.target().name, &committed.hashes),
-            Outcome::NotRunning(_) | Outcome::Failed(_) => {}
+            self.on_thread(|files| files.records.go_back(&files.target.name)).await?;
+            self.refusal = Some(Refusal::new(error.to_string(), Some(in_place.hashes)));
+            return self.go_back().await;
         }
-        Ok(outcome)
+        match self.tell(in_place.at).await? {
+            (Told::Taken, _) => {
+                self.settled(in_place.hashes).await?;
+                Ok(Outcome::Taken)
+            }
+            (Told::NotRunning(reason), _) => Ok(Outcome::NotRunning(reason)),
+            (Told::Failed(reason), _) => Ok(Outcome::Failed(reason)),
+            // There is nothing to go further back to.
+            (Told::Refused { reason, .. }, _) if in_place.is_earlier => {
+                Ok(Outcome::Failed(format!("the process refuses the last confirmed files too: {reason}")))
+            }
+            (Told::Refused { reason, took }, before) => {
+                let refused = in_place.hashes;
+                self.on_thread(move |files| files.records.refuse(&files.target.name, &refused, took, before)).await?;
+                self.refusal = Some(Refusal::new(format!("the process refuses the new files: {reason}"), None));
+                self.go_back().await
+            }
+        }
     }
 
-    /// Stages, checks and commits.
+    /// Puts the earlier files in place of those that are refused, and tells the process of them if it may run anything
+    /// else.
+    async fn go_back(&mut self) -> Result<Outcome, Failure> {
+        self.is_going_back = true;
+        self.owed = false;
+        let committed = match self.on_thread(Files::go_back).await? {
+            Ok(committed) => committed,
+            Err(GoBackError::Lost(why)) => {
+                // No other try will help.
+                self.is_going_back = false;
+                return Ok(Outcome::Rejected(self.refused(&format!("; they stay in place, since {why}"))));
+            }
+            Err(GoBackError::Apply(error)) => {
+                let refused = self.refused("; they are in place until those from before can be put back");
+                return Ok(Outcome::Failed(format!("{refused}: {error}")));
+            }
+        };
+        let (hashes, at) = (committed.hashes().clone(), committed.at());
+        let now = hashes.clone();
+        let is_owed = self.on_thread(move |files| files.records.went_back(&files.target.name, &now)).await?;
+        self.is_going_back = false;
+        self.owed = is_owed && self.files.reloads();
+        self.committed = Some(InPlace { hashes: hashes.clone(), at, is_verified: true, is_earlier: true });
+        warn!(target = &*self.target().name, "the last confirmed version is back: {}", paths(committed.changed()));
+        let refused = self.refused("; the last confirmed files are back");
+        if !self.owed || self.no_reload {
+            return Ok(Outcome::Rejected(refused));
+        }
+        let why = match self.tell(at).await?.0 {
+            Told::Taken => {
+                self.settled(hashes).await?;
+                return Ok(Outcome::Rejected(refused));
+            }
+            Told::NotRunning(why) | Told::Failed(why) | Told::Refused { reason: why, .. } => why,
+        };
+        Ok(Outcome::Rejected(format!("{refused}, and the process was not told of them yet: {why}")))
+    }
+
+    /// Notes what is in place instead of what was refused; all of it.
+    fn refused(&mut self, instead: &str) -> String {
+        let refusal = self.refusal.get_or_insert_with(|| Refusal::new("refused before".to_owned(), None));
+        instead.clone_into(&mut refusal.instead);
+        refusal.to_string()
+    }
+
+    /// Tells the process of the files that are in place; also what it ran until then.
+    async fn tell(&mut self, at: BootTime) -> Result<(Told, Process), Failure> {
+        let before = self.on_thread(Files::begin).await?;
+        self.journal.told = Some(SystemTime::now());
+        Ok((tell(self.target(), Some(at), &self.context).await, before))
+    }
+
+    async fn settled(&mut self, hashes: Hashes) -> Result<(), Failure> {
+        self.on_thread(move |files| files.settle(&hashes)).await?;
+        self.owed = false;
+        self.journal.taken = Some(SystemTime::now());
+        Ok(())
+    }
+
+    /// Stages, checks, commits and verifies.
     async fn write(&mut self, complete: Complete, stop: &CancellationToken) -> Result<Written, Failure> {
         let stopped = stop.clone();
         let Complete { files: rendered, revision, unproven, cause, publication } = complete;
-        let mut reached = self.on_thread(move |files| files.stage(&rendered, &unproven, &stopped)).await??;
+        let by_verify = self.refusal.as_ref().and_then(|refusal| refusal.by_verify.clone());
+        let stage = move |files: &Files| files.stage(&rendered, &unproven, by_verify.as_ref(), &stopped);
+        let mut reached = self.on_thread(stage).await??;
         if let Some(guard) = self.renderer.guard() {
             if matches!(reached, Reached::Held) {
                 guard.hold_unproven(Instant::now());
@@ -272,10 +398,13 @@ impl Applier {
             let stopped = stop.clone();
             reached = self.on_thread(move |files| files.commit(checked, &stopped)).await??;
         }
+        if let Reached::Unverified(provisional) = reached {
+            reached = self.verify(provisional).await?;
+        }
         match reached {
             Reached::Committed(committed) => {
-                self.owed = self.files.reloads();
-                self.committed = Some(Committed { hashes: committed.hashes().clone(), at: committed.at() });
+                self.owed = self.files.settles();
+                self.newest_in_place(committed.hashes().clone(), committed.at(), true);
                 let changed = committed.changed().to_vec();
                 info!(target = &*self.target().name, revision, "wrote {}", paths(&changed));
                 self.renderer.placed(publication);
@@ -289,18 +418,56 @@ impl Applier {
                 Ok(Written::Placed(Vec::new()))
             }
             Reached::Held => Ok(Written::Held),
-            Reached::Unchecked(_) | Reached::Stopped => Ok(Written::Stopped),
+            Reached::Refused { is_open } => {
+                let is_back = self.committed.as_ref().is_some_and(|in_place| in_place.is_earlier);
+                self.is_going_back |= is_open && !is_back;
+                let before = "the process refused these files before; they are tried again when the data change";
+                let refusal = self.refusal.get_or_insert_with(|| Refusal::new(before.to_owned(), None));
+                Err(Failure::Refused(refusal.to_string()))
+            }
+            Reached::RefusedByVerify => Err(Failure::Refused(self.refusal().unwrap_or_default())),
+            Reached::Unchecked(_) | Reached::Unverified(_) | Reached::Stopped => Ok(Written::Stopped),
         }
+    }
+
+    /// Asks `verify` about files that are in place for now, and lets them stay or takes them back.
+    async fn verify(&mut self, provisional: Provisional) -> Result<Reached, Failure> {
+        let Err(error) = verify(self.target(), &self.context, self.files.reloads()).await else {
+            return Ok(Reached::Committed(self.on_thread(move |_| provisional.keep()).await?));
+        };
+        let refused = provisional.hashes().clone();
+        let undone = self.on_thread(move |_| provisional.undo()).await?;
+        let is_refused = error.kind() == ErrorKind::Refused;
+        let failure = match undone {
+            Ok(()) => Failure::TakenBack(error),
+            Err(why) => {
+                self.on_thread(|files| files.records.go_back(&files.target.name)).await?;
+                self.is_going_back = true;
+                Failure::NotTakenBack(error, why)
+            }
+        };
+        self.refusal = Some(Refusal::new(failure.to_string(), is_refused.then_some(refused)));
+        Err(failure)
+    }
+
+    /// The newest files are in place.
+    fn newest_in_place(&mut self, hashes: Hashes, at: BootTime, is_verified: bool) {
+        let is_verified = is_verified || !self.files.verifies();
+        self.committed = Some(InPlace { hashes, at, is_verified, is_earlier: false });
+        self.is_going_back = false;
+        self.refusal = None;
     }
 
     /// Finds out whether the process has taken the files that are there.
     async fn found_in_place(&mut self, hashes: Hashes) -> Result<(), Failure> {
-        if self.committed.as_ref().is_some_and(|committed| committed.hashes == hashes) {
+        if self.committed.as_ref().is_some_and(|in_place| in_place.hashes == hashes) {
+            self.is_going_back = false;
+            self.refusal = None;
             return Ok(());
         }
         let found = hashes.clone();
         self.owed |= self.on_thread(move |files| files.adopt(&found)).await?;
-        self.committed = Some(Committed { hashes, at: BootTime::now() });
+        self.newest_in_place(hashes, BootTime::now(), false);
         Ok(())
     }
 
@@ -314,59 +481,6 @@ impl Applier {
             Work::Done(done) => Ok(done),
             Work::Panicked | Work::Late(_) => Err(Failure::Panicked),
         }
-    }
-}
-
-impl Files {
-    /// Whether there is a process that is told of the files. Without one nothing can be owed, and there is no record.
-    fn reloads(&self) -> bool {
-        self.target.reload != Reload::None
-    }
-
-    /// Stages, and commits unless a check is due or one of the files that are `unproven` would replace another.
-    fn stage(&self, rendered: &[Bytes], unproven: &[bool], stop: &CancellationToken) -> Result<Reached, Failure> {
-        let staged = Staged::stage(&self.target, rendered)?;
-        if unproven.iter().enumerate().any(|(index, unproven)| *unproven && staged.replaces(index)) {
-            return Ok(Reached::Held);
-        }
-        let hashes = staged.hashes();
-        if self.records.is_refused(&self.target.name, &hashes) {
-            return Err(Failure::Refused);
-        }
-        if staged.is_unchanged() {
-            return Ok(Reached::InPlace(hashes));
-        }
-        if self.no_check {
-            return self.commit(staged.skip_check(), stop);
-        }
-        match staged.without_check(&self.target, self.reloads()) {
-            Ok(checked) => self.commit(checked, stop),
-            Err(staged) => Ok(Reached::Unchecked(staged)),
-        }
-    }
-
-    fn commit(&self, checked: Checked, stop: &CancellationToken) -> Result<Reached, Failure> {
-        if stop.is_cancelled() {
-            return Ok(Reached::Stopped);
-        }
-        // From the first commit on a crash must leave a reload that is owed, also where there was no record before.
-        if self.reloads() && self.records.owed(&self.target.name, &checked.hashes(), true) == Owed::Adopt {
-            self.records.begin(&self.target.name);
-        }
-        Ok(Reached::Committed(checked.commit()?))
-    }
-
-    /// Takes the files that were found in place for what the process runs if nothing says otherwise; whether a reload
-    /// is owed.
-    fn adopt(&self, hashes: &Hashes) -> bool {
-        if !self.reloads() {
-            return false;
-        }
-        let owed = self.records.owed(&self.target.name, hashes, true);
-        if owed == Owed::Adopt {
-            self.records.settle(&self.target.name, hashes);
-        }
-        owed == Owed::Owed
     }
 }
 

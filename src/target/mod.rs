@@ -2,6 +2,7 @@
 
 mod applier;
 mod desk;
+mod files;
 mod render;
 mod schedule;
 mod state;

@@ -152,8 +152,11 @@ impl Task {
         } else if !self.paused && self.reload.is_due(now) {
             self.begin();
             self.reload.at = None;
-            let outcome = self.applier.pay().await;
-            self.note_reload(&outcome);
+            // What was owed may have become needless by newer data.
+            if self.applier.owes() {
+                let outcome = self.applier.pay().await;
+                self.note_reload(&outcome);
+            }
         } else if self.say_paused.is_some_and(|at| at <= now) {
             self.write_paused();
         } else if self.say_waiting.is_some_and(|at| at <= now) {
@@ -281,17 +284,21 @@ impl Task {
             }
             Outcome::NotRunning(reason) => (reason, Some(LOOK_AGAIN)),
             Outcome::Failed(reason) => (reason, Some(self.reload.backoff.next_pause())),
-            Outcome::Rejected(reason) => (reason, None),
+            // The files are older than the registry. What is left to do about it is tried again.
+            Outcome::Rejected(reason) => (reason, self.applier.owes().then(|| self.reload.backoff.next_pause())),
         };
         self.reload.at = pause.map(|pause| at + pause);
-        self.enter(Phase::Owed(reason.clone()));
+        self.enter(match (outcome, pause) {
+            (Outcome::Rejected(_), None) => Phase::Failed(reason.clone()),
+            _ => Phase::Owed(reason.clone()),
+        });
         if !self.reload.tells(outcome, reason, at) {
             return;
         }
         let target = self.name();
         match outcome {
             Outcome::NotRunning(_) => warn!(target, "not running, the reload is owed: {reason}"),
-            Outcome::Rejected(_) => error!(target, "the process refuses the new files: {reason}"),
+            Outcome::Rejected(_) => error!(target, "{reason}"),
             _ => error!(target, "reload failed and is tried again: {reason}"),
         }
     }
@@ -311,11 +318,18 @@ impl Task {
             Line::Silent => {}
         }
         self.enter(Phase::Failed(reason));
+        // What an earlier life left to do, or this failure.
+        if self.applier.owes() {
+            self.reload.at.get_or_insert(at);
+        }
     }
 
-    /// The process runs what the newest answers say.
+    /// The process runs what the newest answers say, unless that was refused.
     fn note_settled(&mut self) {
-        self.enter(Phase::Settled { revision: self.revision });
+        self.enter(match self.applier.refusal() {
+            Some(refusal) => Phase::Failed(refusal),
+            None => Phase::Settled { revision: self.revision },
+        });
     }
 
     fn enter(&mut self, phase: Phase) {

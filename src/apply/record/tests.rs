@@ -1,4 +1,5 @@
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use super::*;
 
@@ -20,7 +21,7 @@ fn a_record_survives_a_restart() {
     records.begin("web");
     assert_eq!(records.owed("web", &hashes("1"), true), Owed::Owed);
     assert_eq!(Records::open(&folder).owed("web", &hashes("1"), true), Owed::Owed);
-    records.settle("web", &hashes("1"));
+    records.settle("web", &hashes("1"), &[]);
     for records in [records, Records::open(&folder)] {
         assert_eq!(records.owed("web", &hashes("1"), true), Owed::Settled);
         assert_eq!(records.owed("web", &hashes("2"), true), Owed::Owed);
@@ -38,7 +39,7 @@ fn a_record_survives_a_restart() {
 fn there_and_back_again_with_a_kill_between_is_owed() {
     let folder = tempfile::tempdir().unwrap();
     let records = Records::open(folder.path());
-    records.settle("web", &hashes("A"));
+    records.settle("web", &hashes("A"), &[]);
     // B is committed, its reload begins, and we are killed; then the data goes back to A.
     records.begin("web");
     assert_eq!(Records::open(folder.path()).owed("web", &hashes("A"), true), Owed::Owed);
@@ -47,7 +48,7 @@ fn there_and_back_again_with_a_kill_between_is_owed() {
 #[test]
 fn what_is_not_understood_is_owed_and_never_an_error() {
     let folder = tempfile::tempdir().unwrap();
-    Records::open(folder.path()).settle("web", &hashes("1"));
+    Records::open(folder.path()).settle("web", &hashes("1"), &[]);
     let file = folder.path().join("web.json");
     let good = fs::read_to_string(&file).unwrap();
     assert_eq!(Records::open(folder.path()).owed("web", &hashes("1"), true), Owed::Settled);
@@ -61,7 +62,7 @@ fn what_is_not_understood_is_owed_and_never_an_error() {
         fs::write(&file, text).unwrap();
         let records = Records::open(folder.path());
         assert_eq!(records.owed("web", &hashes("1"), true), Owed::Owed, "{text:?}");
-        records.settle("web", &hashes("1"));
+        records.settle("web", &hashes("1"), &[]);
         assert_eq!(Records::open(folder.path()).owed("web", &hashes("1"), true), Owed::Settled);
     }
     fs::write(folder.path().join("key"), "short").unwrap();
@@ -71,7 +72,7 @@ fn what_is_not_understood_is_owed_and_never_an_error() {
 #[test]
 fn a_record_tells_no_hash_of_a_file() {
     let folder = tempfile::tempdir().unwrap();
-    Records::open(folder.path()).settle("web", &hashes("0123456789abcdef"));
+    Records::open(folder.path()).settle("web", &hashes("0123456789abcdef"), &[]);
     let text = fs::read_to_string(folder.path().join("web.json")).unwrap();
     assert!(text.contains("/etc/a") && !text.contains("0123456789abcdef"), "{text}");
 }
@@ -88,7 +89,7 @@ fn without_a_folder_memory_serves() {
         let records = Records::open(&path);
         assert!(records.is_degraded.load(Ordering::Relaxed), "{}", path.display());
         assert!(records.lock().is_ok());
-        records.settle("web", &hashes("1"));
+        records.settle("web", &hashes("1"), &[]);
         assert_eq!(records.owed("web", &hashes("1"), true), Owed::Settled);
         records.begin("web");
         assert_eq!(records.owed("web", &hashes("1"), true), Owed::Owed);
@@ -120,14 +121,4 @@ fn a_second_process_is_told_who_holds_the_folder() {
     assert!(held.to_string().contains(&format!("(pid {})", std::process::id())));
     drop(lock);
     assert!(Records::open(folder.path()).lock().is_ok());
-}
-
-#[test]
-fn target_names_are_safe_and_distinct_file_names() {
-    assert_eq!(encode("web-1_A"), "web-1_A");
-    assert_eq!(encode("../a b"), "%2E%2E%2Fa%20b");
-    assert_eq!(encode("ü"), "%C3%BC");
-    let long = "/".repeat(300);
-    assert_eq!(encode(&long).len(), NAME);
-    assert_ne!(encode(&long), encode(&"/".repeat(301)));
 }

@@ -10,9 +10,7 @@ use crate::process::{Context, End};
 const REJECTED: i32 = 65;
 
 pub(super) async fn reload(target: &Target, command: &Command, context: &Context) -> Outcome {
-    let destinations: Vec<_> = target.templates.iter().map(|template| template.dest.clone()).collect();
-    let paths = Paths { staged: destinations.clone(), destinations, wrapper: None };
-    let invocation = paths.invocation(command);
+    let invocation = Paths::live(target).invocation(command);
     let finished = run(&invocation, context).await;
     if finished.end.is_success() {
         return Outcome::Taken;

@@ -33,6 +33,7 @@ fn template(dest: impl Into<PathBuf>) -> Template {
         create_dirs: false,
         in_place: false,
         backup: false,
+        keep_previous: false,
         check: None,
         trim: true,
         delimiters: None,

@@ -145,6 +145,11 @@ impl Temporary {
         self.file.write_all(bytes)
     }
 
+    /// Writes what another file holds.
+    pub(super) fn copy_of(&mut self, file: &File) -> io::Result<()> {
+        transfer(file, &self.file).map(drop)
+    }
+
     /// Brings content and metadata to the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_all()
@@ -191,6 +196,20 @@ impl Temporary {
         drop(file);
         Ok(Placed { folder: Arc::clone(&destination.folder), name, before })
     }
+}
+
+/// Takes the file at a destination away, and keeps it so that this can be taken back. Gives none when there is no file.
+pub(super) fn remove(destination: &mut Destination) -> io::Result<Option<Placed>> {
+    let Some(existing) = destination.existing.take() else { return Ok(None) };
+    let (folder, name) = (Arc::clone(&destination.folder), destination.name.clone());
+    let mut own = Own::random(&folder, &name);
+    #[expect(clippy::disallowed_methods, reason = "this is the file that renames destinations")]
+    match rustix::fs::renameat(&folder.handle, &name, &folder.handle, &own.name) {
+        Ok(()) => own.released = false,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Some(Placed { folder, name, before: Before::Kept(Kept::new(own, existing.file)) }))
 }
 
 /// A destination that has its new content, with what is needed to take that back.

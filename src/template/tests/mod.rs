@@ -140,6 +140,7 @@ fn template(source: TemplateSource) -> Template {
         create_dirs: false,
         in_place: false,
         backup: false,
+        keep_previous: false,
         check: None,
         trim: true,
         delimiters: None,

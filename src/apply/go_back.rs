@@ -1,0 +1,101 @@
+//! The way back: the version of a target's files that its process confirmed last, put in place again.
+
+use super::destination::{Destination, Existing};
+use super::error::ApplyError;
+use super::metadata::Metadata;
+use super::record::{Before, Live, Records, Saved, hash};
+use super::transaction::{File, New, Staged};
+use super::write::Temporary;
+use crate::config::{Target, Template};
+
+/// Why the earlier files are not in place.
+#[derive(Debug, thiserror::Error)]
+pub enum GoBackError {
+    /// Nobody knows any more what they held; no other try will help.
+    #[error("{0}")]
+    Lost(String),
+    /// They could not be written; it may work the next time.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+impl Staged {
+    /// Stages what there was at every destination of `target` in the version to go back to: content, owner and mode. A
+    /// file that was not there is removed by the commit. Blocks on the disk.
+    pub fn earlier(target: &Target, records: &Records) -> Result<Self, GoBackError> {
+        let files: Result<Vec<File>, GoBackError> =
+            target.templates.iter().map(|template| earlier(&target.name, template, records)).collect();
+        let files = files?;
+        for file in &files {
+            file.sync()?;
+        }
+        Ok(Self::of(target, files))
+    }
+}
+
+/// Every destination of `target` as it is now, handed to `use_it`. Blocks on the disk.
+pub fn live<T>(target: &Target, use_it: impl FnOnce(&[Live<'_>]) -> T) -> Result<T, ApplyError> {
+    let all: Result<Vec<_>, ApplyError> =
+        target.templates.iter().map(|template| Ok((template, Destination::resolve(template)?))).collect();
+    let all = all?;
+    let live: Vec<Live<'_>> = all.iter().map(|(template, found)| Live::of(template, found.existing.as_ref())).collect();
+    Ok(use_it(&live))
+}
+
+impl<'a> Live<'a> {
+    /// The destination of a template, and what is there.
+    pub(super) fn of(template: &'a Template, existing: Option<&'a Existing>) -> Self {
+        Self {
+            destination: &template.dest,
+            file: existing.map(|existing| (existing.stat, existing.file.as_ref())),
+            is_private: template.secret && !template.keep_previous,
+        }
+    }
+}
+
+fn earlier(target: &str, template: &Template, records: &Records) -> Result<File, GoBackError> {
+    let destination = Destination::resolve(template)?;
+    let existing = destination.existing.as_ref();
+    let read = |error: std::io::Error| ApplyError::write(template, "read the file", error);
+    let now = existing.and_then(|existing| existing.file.as_ref());
+    let before = records.before(target, &template.dest);
+    let saved = match before {
+        Before::AsNow => return as_now(template, destination),
+        Before::Nothing => {
+            let metadata = Metadata::of(template, None)?;
+            let new = if existing.is_some() { New::Nothing } else { New::Same };
+            return Ok(File::new(template, destination, metadata, None, new));
+        }
+        Before::File(saved) => saved,
+    };
+    let metadata = Metadata::exactly(saved.mode, saved.user, saved.group, template.secret);
+    if let (Some(existing), Some(now)) = (existing, now)
+        && records.is_same(&saved, now).map_err(read)?
+    {
+        metadata.put_right(template.into(), now, &existing.stat)?;
+        return as_now(template, destination);
+    }
+    let content = records.content(target, &template.dest, &saved).map_err(|error| lost(template, &saved, &error))?;
+    let hash = hash(&content).map_err(read)?;
+    let new = Temporary::with(template, &destination, metadata, |new| new.copy_of(&content))?;
+    Ok(File::new(template, destination, metadata, Some(hash), New::File(new)))
+}
+
+/// A file that stays as it is.
+fn as_now(template: &Template, destination: Destination) -> Result<File, GoBackError> {
+    let existing = destination.existing.as_ref();
+    let metadata = Metadata::of(template, existing.map(|existing| &existing.stat))?;
+    let now = existing.and_then(|existing| existing.file.as_ref());
+    let hash = now.map(hash).transpose();
+    let hash = hash.map_err(|error| ApplyError::write(template, "read the file", error))?;
+    Ok(File::new(template, destination, metadata, hash, New::Same))
+}
+
+fn lost(template: &Template, saved: &Saved, error: &std::io::Error) -> GoBackError {
+    let path = template.dest.display();
+    GoBackError::Lost(if template.secret && !template.keep_previous && !saved.is_kept() {
+        format!("the earlier `{path}` is not kept, since it is secret and has no `keep_previous: true`")
+    } else {
+        format!("the earlier `{path}` is not there any more: {error}")
+    })
+}

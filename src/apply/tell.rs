@@ -1,0 +1,54 @@
+//! Tell: the reload and its confirmation as one step.
+
+use super::confirm::{Before, Verdict};
+use super::reload::{Outcome, reload};
+use crate::config::Target;
+use crate::process::{BootTime, Context};
+
+/// What became of a process that was told to take its files (SEMANTICS 7).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// It runs them.
+    Taken,
+    /// There is none, for this reason.
+    NotRunning(String),
+    /// It was not told, could not do it, or cannot be looked at, for this reason.
+    Failed(String),
+    /// It is there and refuses these files.
+    Refused {
+        /// Why.
+        reason: String,
+        /// Whether it may run some of them.
+        took: bool,
+    },
+}
+
+/// Tells the process of `target` to take its files and looks whether it does. `committed` is the moment at which they
+/// were all in place, when that was in this life of ours.
+pub async fn tell(target: &Target, committed: Option<BootTime>, context: &Context) -> Told {
+    let before = match &target.confirm {
+        Some(confirm) => Some(Before::look(confirm, committed, context).await),
+        None => None,
+    };
+    match reload(target, committed, context).await {
+        Outcome::Taken => match before {
+            Some(before) => Told::from(before.confirmed(context).await),
+            None => Told::Taken,
+        },
+        Outcome::NotRunning(reason) => Told::NotRunning(reason),
+        Outcome::Failed(reason) => Told::Failed(reason),
+        // A command says so before its process has taken anything.
+        Outcome::Rejected(reason) => Told::Refused { reason, took: false },
+    }
+}
+
+impl From<Verdict> for Told {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Confirmed => Self::Taken,
+            Verdict::NotRunning(reason) => Self::NotRunning(reason),
+            Verdict::Unseen(reason) => Self::Failed(reason),
+            Verdict::Refused { reason, took } => Self::Refused { reason, took },
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The work on the files of a target and on its record. It blocks, so it goes to threads.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use super::applier::Failure;
+use crate::apply::{
+    self, Checked, Committed, GoBackError, Hashes, Judgement, Owed, Process, Provisional, Records, Staged,
+};
+use crate::config::{Reload, Target};
+
+/// The files of one target.
+#[derive(Clone)]
+pub(super) struct Files {
+    pub(super) target: Arc<Target>,
+    pub(super) records: Arc<Records>,
+    /// Commit without `check` and `verify`.
+    pub(super) no_check: bool,
+}
+
+/// How far the files have come.
+pub(super) enum Reached {
+    /// Every destination equals its render already: by us in an earlier life, or by somebody else.
+    InPlace(Hashes),
+    /// Checks are to agree first.
+    Unchecked(Staged),
+    /// They are in place, and `verify` is to agree.
+    Unverified(Provisional),
+    /// They are in place.
+    Committed(Committed),
+    /// They rest on an answer that is too empty to replace what is there, and nothing was touched.
+    Held,
+    /// The process refused these files before, and nothing was touched.
+    Refused {
+        /// The earlier files are to be put back, or the process is to be told of them.
+        is_open: bool,
+    },
+    /// `verify` refused these files before, and nothing was touched.
+    RefusedByVerify,
+    /// A stop was asked for, and nothing was touched.
+    Stopped,
+}
+
+impl Files {
+    /// Whether there is a process that is told of the files.
+    pub(super) fn reloads(&self) -> bool {
+        self.target.reload != Reload::None
+    }
+
+    /// Whether anything comes after the commit. Otherwise nothing can be owed, and there is no record.
+    pub(super) fn settles(&self) -> bool {
+        self.reloads() || self.target.verify.is_some()
+    }
+
+    /// Whether the files are looked at once they are in place.
+    pub(super) fn verifies(&self) -> bool {
+        self.target.verify.is_some() && !self.no_check
+    }
+
+    /// Stages, and commits unless a check is due, one of the files that are `unproven` would replace another, or these
+    /// files were refused before.
+    pub(super) fn stage(
+        &self,
+        rendered: &[Bytes],
+        unproven: &[bool],
+        refused_by_verify: Option<&Hashes>,
+        stop: &CancellationToken,
+    ) -> Result<Reached, Failure> {
+        let staged = Staged::stage(&self.target, rendered)?;
+        if unproven.iter().enumerate().any(|(index, unproven)| *unproven && staged.replaces(index)) {
+            return Ok(Reached::Held);
+        }
+        let hashes = staged.hashes();
+        if refused_by_verify == Some(&hashes) {
+            return Ok(Reached::RefusedByVerify);
+        }
+        if self.settles()
+            && let Judgement::Refused { is_open } = self.records.judge(&self.target.name, &hashes)
+        {
+            return Ok(Reached::Refused { is_open });
+        }
+        if staged.is_unchanged() {
+            return Ok(Reached::InPlace(hashes));
+        }
+        if self.no_check {
+            return self.commit(staged.skip_check(), stop);
+        }
+        match staged.without_check(&self.target, self.reloads()) {
+            Ok(checked) => self.commit(checked, stop),
+            Err(staged) => Ok(Reached::Unchecked(staged)),
+        }
+    }
+
+    pub(super) fn commit(&self, checked: Checked, stop: &CancellationToken) -> Result<Reached, Failure> {
+        if stop.is_cancelled() {
+            return Ok(Reached::Stopped);
+        }
+        if self.settles() {
+            self.records.before_commit(&self.target.name, &checked.replaced(&self.target));
+        }
+        Ok(if self.verifies() {
+            Reached::Unverified(checked.try_out()?)
+        } else {
+            Reached::Committed(checked.commit()?)
+        })
+    }
+
+    /// Takes the files that were found in place for what the process runs if nothing says otherwise; whether a reload
+    /// is owed.
+    pub(super) fn adopt(&self, hashes: &Hashes) -> bool {
+        if !self.settles() {
+            return false;
+        }
+        let owed = self.records.owed(&self.target.name, hashes, true);
+        if owed != Owed::Owed {
+            self.settle(hashes);
+        }
+        owed == Owed::Owed
+    }
+
+    /// A reload begins; what the process ran until now.
+    pub(super) fn begin(&self) -> Process {
+        self.records.begin(&self.target.name)
+    }
+
+    /// The process runs the files that are in place.
+    pub(super) fn settle(&self, hashes: &Hashes) {
+        let name = &self.target.name;
+        if let Err(error) = apply::live(&self.target, |live| self.records.settle(name, hashes, live)) {
+            tracing::warn!(target = &**name, "the files that are confirmed cannot be kept: {error}");
+            self.records.settle(name, hashes, &[]);
+        }
+    }
+
+    /// Puts the earlier files in place of those that are not wanted.
+    pub(super) fn go_back(&self) -> Result<Committed, GoBackError> {
+        let staged = Staged::earlier(&self.target, &self.records)?;
+        if self.records.is_refused(&self.target.name, &staged.hashes()) {
+            return Err(GoBackError::Lost("there is no earlier version".to_owned()));
+        }
+        Ok(staged.skip_check().commit()?)
+    }
+}
