@@ -122,3 +122,125 @@ fn a_second_process_is_told_who_holds_the_folder() {
     drop(lock);
     assert!(Records::open(folder.path()).lock().is_ok());
 }
+
+/// A destination as it is now.
+fn as_it_is<T>(path: &Path, use_it: impl FnOnce(&[Live<'_>]) -> T) -> T {
+    let file = File::open(path).ok();
+    let file = file.as_ref().map(|file| (rustix::fs::fstat(file).unwrap(), Some(file)));
+    use_it(&[Live { destination: path, file, is_private: false }])
+}
+
+/// Settled on A, with B refused.
+fn refused(folder: &Path) -> (Hashes, Hashes) {
+    let file = folder.join("a");
+    fs::write(&file, "A").unwrap();
+    let of = |text: &str| Hashes::from([(file.clone(), format!("{:x}", Sha256::digest(text)))]);
+    let records = Records::open(&folder.join("state"));
+    as_it_is(&file, |live| records.settle("web", &of("A"), live));
+    let before = records.begin("web");
+    records.refuse("web", &of("B"), false, before);
+    assert!(!records.went_back("web", &of("A")));
+    (of("A"), of("B"))
+}
+
+#[test]
+fn a_refusal_outlives_a_restart_until_the_data_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = refused(folder.path());
+    let state = folder.path().join("state");
+    assert_eq!(Records::open(&state).judge("web", &b), Judgement::Refused { is_open: false });
+    assert_eq!(Records::open(&state).owed("web", &a, true), Owed::Settled);
+    assert_eq!(Records::open(&state).judge("web", &a), Judgement::Wanted);
+    assert_eq!(Records::open(&state).judge("web", &b), Judgement::Wanted);
+    let (_, b) = refused(folder.path());
+    Records::open(&state).forgive("web");
+    assert_eq!(Records::open(&state).judge("web", &b), Judgement::Wanted);
+}
+
+#[test]
+fn an_end_on_the_way_back_is_found_by_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = refused(folder.path());
+    let state = folder.path().join("state");
+    let records = Records::open(&state);
+    records.forgive("web");
+    let before = records.begin("web");
+    records.refuse("web", &b, false, before);
+    drop(records);
+    let records = Records::open(&state);
+    assert_eq!(records.judge("web", &b), Judgement::Refused { is_open: true });
+    assert!(records.went_back("web", &a), "nobody knows what the process took");
+    assert!(matches!(records.before("web", &folder.path().join("a")), Before::File(saved) if saved.kept));
+}
+
+/// What the program before this one makes of a record: the form that it had, and its rules.
+fn by_the_rules_of_version_1(text: &str) -> Option<BTreeMap<String, String>> {
+    #[derive(serde::Deserialize)]
+    struct Record {
+        version: u32,
+        #[serde(rename = "target")]
+        _target: String,
+        settled: bool,
+        #[serde(default)]
+        hashes: BTreeMap<String, String>,
+    }
+    let record: Record = serde_json::from_str(text).unwrap();
+    assert_eq!(record.version, 1);
+    record.settled.then_some(record.hashes)
+}
+
+#[test]
+fn the_program_before_this_one_understands_a_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = refused(folder.path());
+    let state = folder.path().join("state");
+    let text = || fs::read_to_string(state.join("web.json")).unwrap();
+    assert!(text().contains("\"bad\"") && text().contains("\"earlier\""), "{}", text());
+    let records = Records::open(&state);
+    assert_eq!(by_the_rules_of_version_1(&text()), Some(records.keyed(&a)));
+    records.begin("web");
+    assert_eq!(by_the_rules_of_version_1(&text()), None, "owed");
+    records.forgive("web");
+    let before = records.begin("web");
+    records.refuse("web", &b, true, before);
+    assert_eq!(by_the_rules_of_version_1(&text()), None, "owed");
+}
+
+#[test]
+fn a_record_of_the_program_before_this_one_is_understood() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = refused(folder.path());
+    let state = folder.path().join("state");
+    let hashes = serde_json::to_string(&Records::open(&state).keyed(&a)).unwrap();
+    fs::write(state.join("web.json"), format!(r#"{{"version":1,"target":"web","settled":true,"hashes":{hashes}}}"#))
+        .unwrap();
+    let records = Records::open(&state);
+    assert_eq!(records.owed("web", &a, true), Owed::Settled);
+    assert_eq!(records.judge("web", &b), Judgement::Wanted);
+    // It knows no way back yet; the next commit makes one.
+    let file = folder.path().join("a");
+    assert!(matches!(records.before("web", &file), Before::AsNow));
+    as_it_is(&file, |live| records.before_commit("web", live));
+    assert!(matches!(records.before("web", &file), Before::File(saved) if saved.kept));
+    fs::write(state.join("web.json"), r#"{"version":1,"target":"web","settled":false}"#).unwrap();
+    assert_eq!(Records::open(&state).owed("web", &a, true), Owed::Owed);
+}
+
+#[test]
+fn a_full_folder_is_told_of_nothing_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, _) = refused(folder.path());
+    let state = folder.path().join("state");
+    let records = Records::open(&state);
+    assert_eq!(records.owed("web", &a, true), Owed::Settled);
+    // Nothing new can be made, but what is there can be emptied.
+    fs::create_dir(state.join("web.new")).unwrap();
+    records.begin("web");
+    assert_eq!(fs::read(state.join("web.json")).unwrap(), b"");
+    assert!(records.is_degraded.load(Ordering::Relaxed));
+    assert_eq!(Records::open(&state).owed("web", &a, true), Owed::Owed);
+    fs::remove_dir(state.join("web.new")).unwrap();
+    as_it_is(&folder.path().join("a"), |live| records.settle("web", &a, live));
+    assert!(!records.is_degraded.load(Ordering::Relaxed));
+    assert_eq!(Records::open(&state).owed("web", &a, true), Owed::Settled);
+}

@@ -1,5 +1,6 @@
 //! The whole way of a file, from bytes to its place, on real file systems.
 
+mod back;
 mod check;
 mod commit;
 mod destination;
