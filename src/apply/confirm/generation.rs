@@ -116,7 +116,7 @@ impl Generations {
             return Verdict::Unseen(format!("{name} could not be looked at within {within}"));
         };
         let had_workers = self.before.iter().any(|before| !before.workers.is_empty());
-        let (left, _) = self.left_and_lost(last);
+        let serves = last.workers.iter().any(|worker| !worker.leaving);
         if self.is_new {
             let reason = format!("{name} took the files, and its new workers end as soon as they have started");
             Verdict::Refused { reason, took: true }
@@ -126,8 +126,8 @@ impl Generations {
         } else if last.workers.is_empty() && !had_workers {
             let reason = format!("process {} has no workers; is it the master of {name}?", last.pid);
             Verdict::Unseen(reason)
-        } else if left.is_empty() {
-            Verdict::Refused { reason: format!("{name} started no workers that last"), took: true }
+        } else if !serves {
+            Verdict::Refused { reason: format!("{name} has no workers left"), took: true }
         } else {
             self.kept()
         }

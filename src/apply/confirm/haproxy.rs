@@ -136,51 +136,61 @@ pub(super) async fn confirmed(
     confirm: &Confirm,
     deadline: Instant,
 ) -> Verdict {
-    let mut last = BTreeSet::new();
+    // The workers that were new at the last look, and those that ever were.
+    let (mut new, mut ever) = (BTreeSet::new(), BTreeSet::new());
     let mut absent_since = None;
     loop {
         let now = Instant::now();
-        let missed = match Processes::ask(socket).await {
+        let answer = Processes::ask(socket).await;
+        match &answer {
             Ok(processes) => {
                 absent_since = None;
                 if before.is_some_and(|before| processes.has_failed_since(before)) {
                     return kept();
                 }
-                let new = match before {
+                let newer = match before {
                     Some(before) => processes.new_since(before),
-                    // The uptime is rounded.
                     None => processes.younger_than(BootTime::now().since(since)),
                 };
                 // One that is still there at the next look has come up.
-                if !last.is_disjoint(&new) {
+                if !new.is_disjoint(&newer) {
                     return Verdict::Confirmed;
                 }
-                last = new;
-                None
+                ever.extend(newer.iter().copied());
+                new = newer;
             }
-            Err(error) => {
-                let is_absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
-                absent_since = if is_absent { absent_since.or(Some(now)) } else { None };
-                Some(error)
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                if *absent_since.get_or_insert(now) + GONE.min(confirm.within) <= now {
+                    return Verdict::NotRunning(format!("no master of haproxy listens on `{}`", socket.display()));
+                }
             }
-        };
-        let shown = socket.display();
-        if absent_since.is_some_and(|since| since + GONE.min(confirm.within) <= now) {
-            return Verdict::NotRunning(format!("no master of haproxy listens on `{shown}`"));
+            Err(_) => absent_since = None,
         }
         if now >= deadline && absent_since.is_none() {
-            return match missed {
-                None => Verdict::Refused { reason: "haproxy has started no new worker".to_owned(), took: false },
-                Some(error) if is_ours(&error) => {
-                    Verdict::Unseen(format!("cannot ask the master of haproxy on `{shown}`: {error}"))
-                }
-                Some(error) => {
-                    let reason = format!("the master of haproxy does not answer on `{shown}`: {error}");
-                    Verdict::Refused { reason, took: true }
-                }
-            };
+            return over(socket, before, answer, !ever.is_empty());
         }
         sleep(confirm.interval).await;
+    }
+}
+
+/// The verdict when the time is over, after this last answer.
+fn over(socket: &Path, before: Option<&Processes>, answer: io::Result<Processes>, had_new: bool) -> Verdict {
+    let socket = socket.display();
+    match answer {
+        Ok(_) if had_new => {
+            let reason = "haproxy took the files, and its new workers end as soon as they have started".to_owned();
+            Verdict::Refused { reason, took: true }
+        }
+        Ok(processes) if before.is_some_and(|before| before.reloads != processes.reloads) => kept(),
+        // A master that is about to come up drops what it is told.
+        Ok(_) => Verdict::Unseen("haproxy has not begun to load the files that it was told of".to_owned()),
+        Err(error) if is_ours(&error) => {
+            Verdict::Unseen(format!("cannot ask the master of haproxy on `{socket}`: {error}"))
+        }
+        Err(error) => {
+            let reason = format!("the master of haproxy does not answer on `{socket}`: {error}");
+            Verdict::Refused { reason, took: true }
+        }
     }
 }
 

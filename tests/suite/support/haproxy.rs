@@ -1,5 +1,6 @@
 //! Real HAProxy, in a folder of its own.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::{fs, fs::File};
 
@@ -15,12 +16,19 @@ pub struct Haproxy {
 }
 
 impl Haproxy {
-    /// Starts HAProxy in master mode on `haproxy.cfg` in `folder`, which must answer on `port`.
+    /// Starts HAProxy in master mode on `haproxy.cfg` in `folder`, which must answer on `port`. Its master listens on
+    /// `master.sock` there.
     pub fn start(folder: &Path, port: u16) -> Self {
+        Self::start_on(folder, "haproxy.cfg", port)
+    }
+
+    /// The same with another file.
+    pub fn start_on(folder: &Path, config: &str, port: u16) -> Self {
         let pid_file = folder.join("haproxy.pid");
         let log = folder.join("haproxy.log");
         let mut command = bound(Signal::SIGTERM, find("haproxy"));
-        command.arg("-W").arg("-f").arg(folder.join("haproxy.cfg")).current_dir(folder);
+        command.arg("-W").arg("-S").arg(folder.join("master.sock"));
+        command.arg("-f").arg(folder.join(config)).current_dir(folder);
         command.stderr(File::create(&log).unwrap());
         let mut haproxy = Self { process: Process::start(command).with_workers(), pid_file };
         // In the foreground it writes no pid file of its own.
@@ -29,7 +37,9 @@ impl Haproxy {
             if let Some(status) = haproxy.process.ended() {
                 panic!("haproxy ended with {status}: {}", fs::read_to_string(&log).unwrap_or_default());
             }
-            http::get(port, "/").map_err(|error| format!("haproxy does not answer: {error}"))
+            // Until its master listens it drops the signals that it is sent.
+            let master = UnixStream::connect(folder.join("master.sock"));
+            master.and_then(|_| http::get(port, "/")).map_err(|error| format!("haproxy does not answer: {error}"))
         });
         haproxy
     }

@@ -91,7 +91,21 @@ fn workers_that_crash_and_come_again_are_no_generation() {
     assert_eq!(nginx.see(busy(60, [old(11), new(20, 50)])), None, "10 crashed");
     assert_eq!(nginx.see(busy(110, [new(20, 50), new(21, 100)])), None, "and so did 11");
     assert_eq!(nginx.see(idle(160, [new(20, 50), new(21, 100)])), None);
-    assert!(!matches!(nginx.see(idle(210, [new(20, 50), new(21, 100)])), Some(Verdict::Confirmed)));
+    assert!(!refusal(nginx.see(idle(210, [new(20, 50), new(21, 100)]))));
+}
+
+#[test]
+fn after_a_command_a_crash_is_waited_out() {
+    let mut nginx = Generations::new(NGINX, Some(idle(0, [old(10)])), at(0), Some(at(0)), false);
+    assert_eq!(nginx.see(busy(10, [old(10)])), None);
+    for ms in (60..10_000).step_by(50) {
+        assert_eq!(nginx.see(idle(ms, [new(20, 50)])), None);
+    }
+    assert!(!refusal(Some(nginx.over(WITHIN))));
+
+    let mut nginx = Generations::new(NGINX, Some(idle(0, [old(10)])), at(0), Some(at(0)), false);
+    assert_eq!(nginx.see(idle(60, [])), None);
+    assert!(refusal(Some(nginx.over(WITHIN))), "nobody serves, so it is to be told of the old files");
 }
 
 #[test]
