@@ -188,14 +188,9 @@ impl Guard {
     pub fn release_called(&mut self, name: Option<&str>, now: Instant) -> Result<Vec<Asked>, Vec<Asked>> {
         let held: Vec<Asked> = self.held().into_iter().map(|held| held.asked).collect();
         let is_called = |asked: &Asked| name.is_none_or(|name| asked.is_called(name));
-        let called: Vec<Asked> = held.iter().filter(|asked| is_called(asked)).cloned().collect();
-        if called.is_empty() {
-            return Err(held);
-        }
-        for asked in &called {
-            self.release(Some(asked), now);
-        }
-        Ok(called)
+        let called: Vec<&Asked> = held.iter().filter(|asked| is_called(asked)).collect();
+        let released: Vec<Asked> = called.into_iter().flat_map(|asked| self.release(Some(asked), now)).collect();
+        if released.is_empty() { Err(held) } else { Ok(released) }
     }
 
     /// When a hold has had its time and is to be confirmed.

@@ -20,6 +20,7 @@ mod confirm;
 #[cfg(feature = "consul")]
 mod consul_kind;
 mod contract;
+mod control;
 mod documentation;
 #[cfg(feature = "etcd")]
 mod etcd_kind;
