@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::config::Limits;
 use crate::config::NamedRegistry;
 use crate::registry::driver::{self, Standing};
 use crate::registry::{Registry, local};
@@ -34,7 +35,8 @@ pub type Configured = BTreeMap<Arc<str>, NamedRegistry>;
 impl Registries {
     /// Starts a driver for each registry, and one for the files that templates read.
     pub async fn start(configured: &Configured, store: &Arc<Store>) -> Self {
-        let (local_files, _) = drive(&LOCAL_FILES.into(), Arc::new(local::LocalFiles::default()), store);
+        let limits = configured.values().next().map(|registry| registry.limits).unwrap_or_default();
+        let (local_files, _) = drive(&LOCAL_FILES.into(), Arc::new(local::LocalFiles::default()), limits, store);
         let mut registries = Self { store: store.clone(), running: HashMap::new(), _local_files: local_files };
         registries.follow(configured).await;
         registries
@@ -54,7 +56,7 @@ impl Registries {
         }
         for (name, registry) in configured {
             self.running.entry(name.clone()).or_insert_with(|| {
-                let (driver, standing) = drive(name, registry.registry.clone(), &self.store);
+                let (driver, standing) = drive(name, registry.registry.clone(), registry.limits, &self.store);
                 Running { kind: registry.kind, fingerprint: registry.fingerprint, standing, driver }
             });
         }
@@ -70,10 +72,11 @@ impl Registries {
 fn drive(
     name: &Arc<str>,
     registry: Arc<dyn Registry>,
+    limits: Limits,
     store: &Arc<Store>,
 ) -> (AbortOnDropHandle<()>, watch::Receiver<Standing>) {
     let (sender, standing) = watch::channel(Standing::Idle);
-    let driver = tokio::spawn(driver::drive(name.clone(), registry, store.clone(), sender));
+    let driver = tokio::spawn(driver::drive(name.clone(), registry, limits, store.clone(), sender));
     (AbortOnDropHandle::new(driver), standing)
 }
 
@@ -85,7 +88,8 @@ mod tests {
     use futures_util::future::BoxFuture;
 
     use super::*;
-    use crate::registry::{Answer, Asked, Data, Feed, Outage, Path, Query, Reply, Text, Watch};
+    use crate::config::Limits;
+    use crate::registry::{Answer, Asked, Data, Feed, Outage, Path, Query, Registry, Reply, Text, Watch};
 
     /// Answers everything with its own text, again and again; what it is about to say, an abort does not stop.
     #[derive(Debug, Clone, Copy)]
@@ -127,7 +131,16 @@ mod tests {
         let named = |(name, text): (&str, &'static str)| {
             let (name, mut fingerprint): (Arc<str>, _) = (name.into(), [0; 32]);
             fingerprint[..text.len()].copy_from_slice(text.as_bytes());
-            (name.clone(), NamedRegistry { name, kind: "loud", registry: Arc::new(Loud(text)), fingerprint })
+            (
+                name.clone(),
+                NamedRegistry {
+                    name,
+                    kind: "loud",
+                    registry: Arc::new(Loud(text)),
+                    limits: Limits::default(),
+                    fingerprint,
+                },
+            )
         };
         [("changes", text), ("stays", "same")].into_iter().map(named).collect()
     }

@@ -45,7 +45,7 @@ pub(super) fn config<'a>(
         let maps: Vec<Field<'a>> = sections.iter_mut().filter_map(|section| section.field(key)).collect();
         maps.into_iter().filter_map(Field::entries).flatten().filter(|(name, _)| is_named(*name)).collect()
     };
-    let registries = registries::read(&distinct(entries(&mut sections, "registries")));
+    let registries = distinct(entries(&mut sections, "registries"));
     let targets = targets(entries(&mut sections, "targets"));
 
     let main = sections.first_mut()?;
@@ -59,6 +59,7 @@ pub(super) fn config<'a>(
     let log = main.or("log", LogConfig::default(), log);
     let env_allow = main.or("env", Vec::new(), |field| field.section()?.or("allow", Vec::new(), Field::texts));
     let limits = main.or("limits", Limits::default(), limits);
+    let registries = registries::read(&registries, limits.unwrap_or_default());
     let grace = main.or("grace", Duration::from_secs(8), Field::duration);
 
     Some(Config {
@@ -216,8 +217,13 @@ fn limits(field: Field<'_>) -> Option<Limits> {
     let mut section = field.section()?;
     let default = Limits::default();
     let mut size = |key, default| section.or(key, default, nonzero_size);
-    let (value, output) = (size("value", default.value), size("output", default.output));
-    Some(Limits { value: value?, output: output? })
+    let (response, value) = (size("response", default.response), size("value", default.value));
+    let output = size("output", default.output);
+    let keys = section.or("keys", default.keys, |field| match field.integer()? {
+        0 => field.complain(Complaint::new(format!("`{}` cannot be `0`", field.key))),
+        keys => Some(keys),
+    });
+    Some(Limits { response: response?, keys: keys?, value: value?, output: output? })
 }
 
 fn nonzero_size(field: Field<'_>) -> Option<u64> {

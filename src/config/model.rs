@@ -48,6 +48,8 @@ pub struct NamedRegistry {
     pub kind: &'static str,
     /// What it is.
     pub registry: Arc<dyn Registry>,
+    /// How large its answers may be.
+    pub limits: Limits,
     /// Two registries of equal text are configured alike: a reload then keeps the connection. Never shown.
     pub fingerprint: [u8; 32],
 }
@@ -320,6 +322,10 @@ impl Default for Guard {
 /// Bounds on what registry values may make of us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
+    /// Bytes of all that answers one question. Default 64 MiB.
+    pub response: u64,
+    /// Keys in the answer to one question. Default 200,000.
+    pub keys: u64,
     /// Bytes of one value that a template may use: fewer than this. Default 8,000,000.
     pub value: u64,
     /// Bytes of one rendered file. Default 32 MiB.
@@ -328,7 +334,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { value: 8_000_000, output: 32 << 20 }
+        Self { response: 64 << 20, keys: 200_000, value: 8_000_000, output: 32 << 20 }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::field::Field;
-use super::model::NamedRegistry;
+use super::model::{Limits, NamedRegistry};
 use super::problem::{Complaint, suggest};
 use crate::registry::Kind;
 use crate::yaml::{Node, Value};
@@ -19,12 +19,12 @@ struct Written<'a> {
 }
 
 /// Reads the registries of all files; `entries` are names with what stands under them, in order.
-pub(super) fn read<'a>(entries: &[(Field<'a>, Field<'a>)]) -> BTreeMap<Arc<str>, NamedRegistry> {
+pub(super) fn read<'a>(entries: &[(Field<'a>, Field<'a>)], limits: Limits) -> BTreeMap<Arc<str>, NamedRegistry> {
     let written: Vec<Written<'a>> = entries.iter().filter_map(|(_, value)| written(*value)).collect();
     let mut registries = BTreeMap::new();
     for registry in &written {
         let alone = written.iter().filter(|other| other.kind.name == registry.kind.name).count() == 1;
-        if let Some(named) = decode(registry, alone) {
+        if let Some(named) = decode(registry, alone, limits) {
             registries.insert(named.name.clone(), named);
         }
     }
@@ -52,7 +52,7 @@ fn written(value: Field<'_>) -> Option<Written<'_>> {
     }
 }
 
-fn decode(written: &Written<'_>, alone: bool) -> Option<NamedRegistry> {
+fn decode(written: &Written<'_>, alone: bool, limits: Limits) -> Option<NamedRegistry> {
     let Written { name, kind, body } = written;
     let before = body.reading.count();
     body.reading.take_filled();
@@ -68,10 +68,14 @@ fn decode(written: &Written<'_>, alone: bool) -> Option<NamedRegistry> {
     }
     update(&mut hash, kind.name);
     fingerprint(&mut hash, *body, body.node);
+    for limit in [limits.response, limits.keys] {
+        hash.update(limit.to_le_bytes());
+    }
     Some(NamedRegistry {
         name: (*name).into(),
         kind: kind.name,
         registry: registry?,
+        limits,
         fingerprint: hash.finalize().into(),
     })
 }

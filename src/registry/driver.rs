@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::query_log::{GATHER, QueryLog, Remark};
 use super::{Feed, Outage, Publication, Registry, Sink, Wanted, Watch};
 use crate::backoff::Backoff;
+use crate::config::Limits;
 use crate::log::{Line, Repeats, listed, rounded};
 use crate::secret::open_to_all;
 use crate::store::Store;
@@ -36,8 +37,15 @@ pub enum Standing {
     Away(SystemTime, Outage),
 }
 
-/// Follows a registry for as long as the program runs, and says how it stands. Nothing that the registry does ends it.
-pub async fn drive(name: Arc<str>, registry: Arc<dyn Registry>, store: Arc<Store>, standing: watch::Sender<Standing>) {
+/// Follows a registry for as long as the program runs, with answers that are no larger than `limits`, and says how it
+/// stands. Nothing that the registry does ends it.
+pub async fn drive(
+    name: Arc<str>,
+    registry: Arc<dyn Registry>,
+    limits: Limits,
+    store: Arc<Store>,
+    standing: watch::Sender<Standing>,
+) {
     let wanted = store.add_registry(&name);
     let health = Arc::new(Health {
         registry: name.clone(),
@@ -47,7 +55,7 @@ pub async fn drive(name: Arc<str>, registry: Arc<dyn Registry>, store: Arc<Store
         queries: Mutex::new((QueryLog::new(), wanted.clone())),
         unsaid: Notify::new(),
     });
-    let mut feed = Feed::new(name.clone(), wanted, health.clone());
+    let mut feed = Feed::new(name.clone(), wanted, health.clone()).within(limits);
     for file in open_to_all(registry.secret_files()).await {
         // No error, since container platforms mount secrets so unless told otherwise.
         let file = file.display();

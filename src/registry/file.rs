@@ -28,11 +28,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::{Answer, Data, Entry, Feed, Kind, Outage, Path, Query, Registry, Reply, ServiceQuery, Wanted, Watch};
-use crate::config::Section;
+use crate::config::{Limits, Section};
 use crate::file_watch::{FileWatch, POLL_INTERVAL};
 use content::{Content, LeftOut};
 pub use snapshot::{Saved, Snapshot};
-pub(super) use source::{MAX_SIZE, read_bounded};
+pub(super) use source::read_bounded;
 
 /// This kind.
 pub const KIND: Kind = Kind {
@@ -134,7 +134,7 @@ impl Watch for FileRegistryWatch {
                 if self.failed.is_some() {
                     self.wait_for_a_cure().await;
                 }
-                match self.read(feed.registry()).await {
+                match self.read(feed.registry(), feed.limits()).await {
                     Ok(content) => {
                         self.failed = None;
                         self.serve(content, feed).await;
@@ -199,7 +199,7 @@ impl FileRegistryWatch {
     }
 
     /// Reads the files, and once more when there are others than those that are followed.
-    async fn read(&mut self, name: &Arc<str>) -> Result<Content, String> {
+    async fn read(&mut self, name: &Arc<str>, limits: Limits) -> Result<Content, String> {
         let (content, left_out) = loop {
             // Followed before they are read, so that no change is missed in between.
             let path = &self.registry.path;
@@ -207,8 +207,8 @@ impl FileRegistryWatch {
             let (registry, name) = (self.registry.clone(), name.clone());
             let read = move || {
                 let paths = source::files(&registry.path)?;
-                let content =
-                    source::documents(&paths).and_then(|documents| content::read(documents, &registry, &name));
+                let content = source::documents(&paths, limits.response)
+                    .and_then(|documents| content::read(documents, &registry, limits, &name));
                 Ok::<_, String>((content, paths))
             };
             let (result, paths) = self.files.read(read).await?;

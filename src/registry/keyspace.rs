@@ -26,6 +26,11 @@ impl Keyspace {
         keys.next().is_some_and(|(path, _)| path.starts_with(start))
     }
 
+    /// How many keys there are.
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Puts a value; gives back the one that it replaces.
     pub(crate) fn insert(&mut self, path: &Path, value: Text) -> Option<Text> {
         self.keys.insert(path.as_str().to_owned(), value)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::file::{MAX_SIZE, read_bounded};
+use super::file::read_bounded;
 use super::{Answer, Data, Feed, FilePath, Outage, Query, QueryError, Registry, Reply, Text, Wanted, Watch};
 use crate::file_watch::{FileWatch, POLL_INTERVAL};
 
@@ -50,7 +50,7 @@ impl Watch for LocalWatch {
                 let wanted = feed.wanted();
                 // Followed before they are read, so that no change is missed in between.
                 self.files.follow(wanted.keys().filter_map(path_of).map(|path| path.as_path().to_owned())).await;
-                let replies = self.read(wanted).await;
+                let replies = self.read(wanted, feed.limits().response).await;
                 feed.publish(replies);
                 tokio::select! {
                     () = feed.changed() => {}
@@ -63,11 +63,11 @@ impl Watch for LocalWatch {
 
 impl LocalWatch {
     /// Reads all files. One that equals the answer before costs a read and wakes nobody.
-    async fn read(&mut self, wanted: Wanted) -> Vec<Reply> {
+    async fn read(&mut self, wanted: Wanted, limit: u64) -> Vec<Reply> {
         self.generation += 1;
         let generation = self.generation;
         let reply = move |query: &Query| {
-            let result = read_file(path_of(query)?).map(|text| Answer::new(Data::Key(text), generation));
+            let result = read_file(path_of(query)?, limit).map(|text| Answer::new(Data::Key(text), generation));
             Some(Reply { query: query.clone(), result })
         };
         self.files.read(move || wanted.keys().filter_map(reply).collect()).await
@@ -81,8 +81,8 @@ fn path_of(query: &Query) -> Option<&FilePath> {
     }
 }
 
-fn read_file(path: &FilePath) -> Result<Option<Text>, QueryError> {
-    match read_bounded(path.as_path(), MAX_SIZE) {
+fn read_file(path: &FilePath, limit: u64) -> Result<Option<Text>, QueryError> {
+    match read_bounded(path.as_path(), limit, limit) {
         Ok(bytes) => Ok(Some(Text(bytes.into()))),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(QueryError::new(format!("cannot read `{path}`: {error}"))),

@@ -16,6 +16,7 @@ pub mod driver;
 pub(crate) mod document;
 pub(crate) mod instance;
 pub(crate) mod keyspace;
+pub(crate) mod limit;
 mod path;
 mod query;
 mod query_log;
@@ -43,7 +44,7 @@ pub use path::{Path, PathError};
 pub use query::{Asked, Query, ServiceQuery, StatusFilter};
 pub use shown::{Aside, COMPUTED, Computed, FilePath};
 
-use crate::config::Section;
+use crate::config::{Limits, Section};
 
 /// One kind of registry: its name in the configuration and how to read its section.
 #[derive(Debug)]
@@ -168,12 +169,24 @@ pub struct Feed {
     /// What the watch saw when it last looked: it cannot answer a question that was put since.
     seen: Wanted,
     sink: Arc<dyn Sink>,
+    limits: Limits,
 }
 
 impl Feed {
     /// A feed for the registry called `registry`.
     pub fn new(registry: Arc<str>, wanted: tokio::sync::watch::Receiver<Wanted>, sink: Arc<dyn Sink>) -> Self {
-        Self { registry, wanted, seen: Wanted::default(), sink }
+        Self { registry, wanted, seen: Wanted::default(), sink, limits: Limits::default() }
+    }
+
+    /// The same feed, whose answers may be this large.
+    #[must_use]
+    pub fn within(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// How large answers may be.
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// The configured name of the registry, for log lines and for [`Instance::registry`].

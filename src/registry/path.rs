@@ -14,12 +14,18 @@ pub struct Path {
     shown: Aside<Option<Arc<str>>>,
 }
 
+/// The most bytes of a path.
+const LONGEST: usize = 4096;
+
 /// Why a text is no path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     /// A `.` or `..` segment.
     #[error("a path has no `.` or `..` segments")]
     Dots,
+    /// More bytes than any name has a use for.
+    #[error("a path has at most {LONGEST} bytes")]
+    Long,
     /// A control character.
     #[error("a path has no control characters")]
     Control,
@@ -30,6 +36,9 @@ impl Path {
     pub fn parse(text: &str) -> Result<Self, PathError> {
         if text.chars().any(char::is_control) {
             return Err(PathError::Control);
+        }
+        if text.len() > LONGEST {
+            return Err(PathError::Long);
         }
         let mut clean = String::with_capacity(text.len());
         for segment in text.split('/').filter(|segment| !segment.is_empty()) {
@@ -115,6 +124,8 @@ mod tests {
         assert!(Path::parse("/").unwrap().is_root());
         assert_eq!(Path::parse("a/../b"), Err(PathError::Dots));
         assert_eq!(Path::parse("a\nb"), Err(PathError::Control));
+        assert!(Path::parse(&"a".repeat(LONGEST)).is_ok());
+        assert_eq!(Path::parse(&"a".repeat(LONGEST + 1)), Err(PathError::Long));
     }
 
     #[test]

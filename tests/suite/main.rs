@@ -28,6 +28,8 @@ mod fault_table;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod guards;
 mod life;
+#[cfg(all(feature = "consul", feature = "etcd"))]
+mod limits;
 mod reload;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod scenarios;

@@ -15,9 +15,8 @@ use super::config::{Clocks, Config};
 use super::connect::{Connector, Spent};
 use super::failure::{Failure, judge, with_causes};
 use super::lanes::{Lanes, Turn};
-
-/// The largest body that is read. Consul's values are at most 512 KiB each.
-const LARGEST_BODY: usize = 256 << 20;
+use crate::config::Limits;
+use crate::registry::limit;
 
 /// Answered without any right.
 const LEADER: &str = "status/leader";
@@ -33,6 +32,7 @@ pub(super) struct Client {
     token: watch::Receiver<Option<HeaderValue>>,
     lanes: Lanes,
     max_connections: usize,
+    limits: Limits,
     clocks: Clocks,
     is_tls: bool,
     has_certificate: bool,
@@ -89,6 +89,7 @@ impl Client {
         config: &Config,
         token: watch::Receiver<Option<HeaderValue>>,
         places: Arc<Semaphore>,
+        limits: Limits,
     ) -> Result<Arc<Self>, String> {
         let name = config.tls_server_name.as_deref();
         Ok(Arc::new(Self {
@@ -96,6 +97,7 @@ impl Client {
             token,
             lanes: Lanes::new(Connector::new(config)?, places),
             max_connections: config.max_connections,
+            limits,
             clocks: config.clocks,
             is_tls: config.address.is_tls(),
             has_certificate: config.cert_file.is_some(),
@@ -265,6 +267,10 @@ impl Client {
     async fn receive(&self, mut response: Response) -> Result<Reply, Lost> {
         let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let start = Instant::now();
+        let too_large = || Lost::Refused(Failure::TooLarge(limit::bytes(&self.limits)));
+        if response.content_length().is_some_and(|length| length > self.limits.response) {
+            return Err(too_large());
+        }
         let mut body = BytesMut::new();
         loop {
             let chunk = timeout(self.clocks.request_timeout, response.chunk())
@@ -272,9 +278,8 @@ impl Client {
                 .map_err(|_| silent("the answer stopped before its end".to_owned()))?;
             let chunk = chunk.map_err(|error| Lost::Refused(Failure::Away(causes(&error))))?;
             let Some(data) = chunk else { break };
-            if body.len() + data.len() > LARGEST_BODY {
-                let reason = format!("the answer is larger than {} MiB", LARGEST_BODY >> 20);
-                return Err(Lost::Refused(Failure::Unreadable(reason)));
+            if (body.len() + data.len()) as u64 > self.limits.response {
+                return Err(too_large());
             }
             body.extend_from_slice(&data);
         }

@@ -30,6 +30,8 @@ pub(super) enum Failure {
     Broken(String),
     /// The answer could not be read.
     Unreadable(String),
+    /// The answer is larger than `limits` allow.
+    TooLarge(String),
 }
 
 impl fmt::Display for Failure {
@@ -38,6 +40,7 @@ impl fmt::Display for Failure {
             Self::Away(text) => write!(f, "{text}{}", meaning(text)),
             Self::NotConsul(text) => write!(f, "this is no Consul: {text}"),
             Self::Unreadable(text) => f.write_str(text),
+            Self::TooLarge(text) => write!(f, "the answer is too large: {text}"),
             Self::Leaderless(text) => write!(f, "no leader: {text}"),
             Self::Denied(text) => write!(f, "not allowed: {text}"),
             Self::Filtered => f.write_str(
@@ -108,7 +111,7 @@ impl Failure {
                 return Consequence::Outage;
             }
             Self::Busy { after, everywhere: false } => (true, after.unwrap_or_else(|| backoff(500))),
-            Self::Denied(_) | Self::Filtered | Self::Refused(_) => {
+            Self::Denied(_) | Self::Filtered | Self::Refused(_) | Self::TooLarge(_) => {
                 (true, longest.max(AMONG_MANY.saturating_mul(failing)))
             }
             Self::Broken(_) => (failures > 1, backoff(100)),

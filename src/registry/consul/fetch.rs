@@ -13,7 +13,8 @@ use super::config::Config;
 use super::failure::{Failure, Good, judge};
 use super::nothing::{self, Names};
 use super::request::{Ask, Contents, Request};
-use crate::registry::UnknownService;
+use crate::config::Limits;
+use crate::registry::{UnknownService, limit};
 
 /// What all reads of a connection have in common.
 #[derive(Clone)]
@@ -22,6 +23,7 @@ pub(super) struct Context {
     pub(super) config: Arc<Config>,
     pub(super) token: watch::Receiver<Option<HeaderValue>>,
     pub(super) registry: Arc<str>,
+    pub(super) limits: Limits,
     /// For prints that nobody else can foresee.
     pub(super) hasher: RandomState,
     /// The names of services, for hints.
@@ -150,5 +152,13 @@ pub(super) fn parse(request: &Request, good: Good, reply: &Reply, context: &Cont
         let place = format!("line {}, column {}", error.line(), error.column());
         Failure::Unreadable(format!("the answer is no JSON as Consul gives it, at {place}"))
     })?;
+    let count = match &contents {
+        Contents::Below(keys) => keys.len(),
+        Contents::Names(names) => names.len(),
+        _ => 0,
+    };
+    if limit::are_many(count, &context.limits) {
+        return Err(Failure::TooLarge(limit::keys(count, &context.limits)));
+    }
     Ok(Reading { contents, left_out, unknown: None })
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::Error;
 
 use crate::registry::keyspace::Keyspace;
-use crate::registry::{Names, Path, Text};
+use crate::registry::{Names, Path, Text, limit};
 
 /// One pair of `GET /v1/kv/KEY` (<https://developer.hashicorp.com/consul/api-docs/kv#read-key>).
 #[derive(Deserialize)]
@@ -51,7 +51,8 @@ pub(super) fn below(body: &[u8], prefix: &Path, left_out: &mut Vec<String>) -> R
             Ok(path) if path.as_str() == name => {
                 keys.insert(&path, pair.text()?);
             }
-            _ => left_out.push(format!("key `{}`: no path names it", pair.key.escape_debug())),
+            _ => left_out
+                .push(format!("key `{}`: no path names it", limit::shortened(&pair.key.escape_debug().to_string()))),
         }
     }
     Ok(keys)

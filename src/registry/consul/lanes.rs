@@ -308,7 +308,8 @@ mod tests {
         let server = Server::start();
         let config = Config::new(Address::parse(&format!("127.0.0.1:{}", server.port), false).unwrap());
         let (_token, token) = tokio::sync::watch::channel(None);
-        let client = Client::new(&config, token, Arc::new(Semaphore::new(PLACES))).unwrap();
+        let client =
+            Client::new(&config, token, Arc::new(Semaphore::new(PLACES)), crate::config::Limits::default()).unwrap();
         let mut readers = JoinSet::new();
         for _ in 0..20 {
             let client = client.clone();

@@ -21,6 +21,7 @@ use super::fetch::{self, Context};
 use super::kv;
 use super::request::{Ask, Contents, Request, encode};
 use super::token::Token;
+use crate::config::Limits;
 use crate::registry::{Outage, UnknownService};
 use crate::template::did_you_mean;
 
@@ -120,9 +121,11 @@ pub(super) async fn rights(request: Request, config: Arc<Config>, registry: Arc<
 
 async fn try_rights(request: &Request, config: Arc<Config>, registry: Arc<str>) -> Result<String, Failure> {
     let token = Token::open(&config).await.map_err(|Outage(reason)| Failure::Broken(reason))?;
-    let client = Client::new(&config, token.follow(), Arc::new(Semaphore::new(1))).map_err(Failure::Broken)?;
+    let limits = Limits::default();
+    let client = Client::new(&config, token.follow(), Arc::new(Semaphore::new(1)), limits);
+    let client = client.map_err(Failure::Broken)?;
     let (hasher, names) = (RandomState::new(), Names::default());
-    let context = Context { client, config, token: token.follow(), registry, hasher, names };
+    let context = Context { client, config, limits, token: token.follow(), registry, hasher, names };
     may_look(request, &context).await?;
     let (who, config) = (who(&context.config), &context.config);
     if matches!(request, Request::Service { .. }) && !may(&request.qualify(coordinates(), config), &context).await? {

@@ -51,6 +51,7 @@ impl<'a> Session<'a> {
             client,
             config: watch.config.clone(),
             registry: feed.registry().clone(),
+            limits: feed.limits(),
             hasher: watch.hasher.clone(),
             names: Names::default(),
         };

@@ -66,7 +66,7 @@ impl ConsulWatch {
             Ok(token) => token,
             Err(outage) => return outage,
         };
-        let client = match Client::new(&self.config, token.follow(), self.places.clone()) {
+        let client = match Client::new(&self.config, token.follow(), self.places.clone(), feed.limits()) {
             Ok(client) => client,
             Err(reason) => return Outage(format!("`{address}`: {reason}")),
         };

@@ -8,7 +8,7 @@ use super::held::{Held, Item, ServiceEntry};
 use super::keys::{KeyRange, Layout};
 use crate::registry::instance::{self, Place};
 use crate::registry::keyspace;
-use crate::registry::{Data, Entry, Path, Query, QueryError, ServiceName, ServiceQuery};
+use crate::registry::{Data, Entry, Path, Query, QueryError, ServiceName, ServiceQuery, limit};
 
 /// How the queries of one registry are answered from its keys.
 #[derive(Debug, Clone)]
@@ -47,7 +47,8 @@ impl LeftOut {
         if number > Self::MOST {
             tracing::warn!(registry, number, "more keys are left out and no longer named");
         } else {
-            tracing::warn!(registry, key = %key.escape_ascii(), %why, number, "key is left out");
+            let key = limit::shortened(&key.escape_ascii().to_string());
+            tracing::warn!(registry, key, %why, number, "key is left out");
         }
     }
 }

@@ -20,10 +20,11 @@ use super::messages::{
     AuthenticateRequest, AuthenticateResponse, RangeRequest, RangeResponse, StatusRequest, StatusResponse,
     WatchRequest, WatchResponse,
 };
+use crate::config::Limits;
 use crate::secret::Secret;
 
-/// The largest message that is taken; tonic's default of 4 MiB is less than one page of large values.
-pub(super) const MESSAGE_LIMIT: usize = 64 << 20;
+/// The largest message that is taken at least: tonic's default of 4 MiB.
+const LEAST_MESSAGE: usize = 4 << 20;
 
 /// HTTP/2 pings on the watch's connection: a peer that is gone is found within twice this.
 const PING: Duration = Duration::from_secs(10);
@@ -84,7 +85,7 @@ pub(super) enum Failure {
     /// The revision that was asked for is compacted.
     #[error("required revision has been compacted")]
     Compacted,
-    /// The response is larger than [`MESSAGE_LIMIT`].
+    /// The response is larger than `limits.response`.
     #[error("{0}")]
     TooLarge(String),
     /// The member is of no use now.
@@ -156,6 +157,8 @@ pub(super) struct Connection {
     token: Mutex<Token>,
     dial_timeout: Duration,
     request_timeout: Duration,
+    /// How large answers may be; the largest message that is taken is no larger.
+    pub(super) limits: Limits,
     /// The version of the member's program.
     pub(super) version: String,
 }
@@ -181,7 +184,7 @@ enum Password {
 
 impl Connection {
     /// Connects to a member that answers and has a leader, and authenticates.
-    pub(super) async fn open(config: &Config, endpoint: &Endpoint) -> Result<Self, Failure> {
+    pub(super) async fn open(config: &Config, endpoint: &Endpoint, limits: Limits) -> Result<Self, Failure> {
         let tls = if endpoint.tls { Some(tls(config).await?) } else { None };
         let channel = |pings: bool| -> Result<Channel, Failure> {
             let lost = |error: tonic::transport::Error| Failure::Lost(explain(&error, &error.to_string()));
@@ -214,6 +217,7 @@ impl Connection {
             token: Mutex::default(),
             dial_timeout: config.clocks.dial_timeout,
             request_timeout: config.clocks.request_timeout,
+            limits,
             version: String::new(),
         };
         connection.greet().await.map_err(|failure| match failure {
@@ -302,7 +306,7 @@ impl Connection {
         S: futures_util::Stream<Item = WatchRequest> + Send + 'static,
     {
         let open = async {
-            let mut grpc = grpc(&self.watches).await?;
+            let mut grpc = grpc(&self.watches, self.limits).await?;
             let request = self.request(requests);
             let path = PathAndQuery::from_static("/etcdserverpb.Watch/Watch");
             Ok(grpc.streaming(request, path, ProstCodec::default()).await?.into_inner())
@@ -316,7 +320,7 @@ impl Connection {
         A: Message + Default + 'static,
     {
         let call = async {
-            let mut grpc = grpc(&self.reads).await?;
+            let mut grpc = grpc(&self.reads, self.limits).await?;
             let path = PathAndQuery::from_static(path);
             Ok(grpc.unary(self.request(message), path, ProstCodec::default()).await?.into_inner())
         };
@@ -355,8 +359,10 @@ fn orders_progress(text: &str) -> bool {
     }
 }
 
-async fn grpc(channel: &Channel) -> Result<Grpc<Channel>, Failure> {
-    let mut grpc = Grpc::new(channel.clone()).max_decoding_message_size(MESSAGE_LIMIT);
+async fn grpc(channel: &Channel, limits: Limits) -> Result<Grpc<Channel>, Failure> {
+    // Room for what says that there is something, however low the limit.
+    let largest = usize::try_from(limits.response).unwrap_or(usize::MAX).max(LEAST_MESSAGE);
+    let mut grpc = Grpc::new(channel.clone()).max_decoding_message_size(largest);
     grpc.ready().await.map_err(|error| Failure::Lost(explain(&error, &error.to_string())))?;
     Ok(grpc)
 }

@@ -6,12 +6,15 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::messages::{Event, KeyValue};
-use crate::registry::{Entry, Instance, Text};
+use crate::config::Limits;
+use crate::registry::{Entry, Instance, Text, limit};
 
 /// The keys of one range at one revision.
 #[derive(Default)]
 pub(super) struct Held {
     keys: BTreeMap<Vec<u8>, Item>,
+    /// The bytes of the keys and of their values.
+    bytes: usize,
     /// Every change up to this revision is in; events of it or before are dropped.
     pub(super) applied: i64,
     /// An audit found everything right up to this revision.
@@ -47,6 +50,15 @@ impl Item {
 }
 
 impl Held {
+    /// Why it is more than `limits` allow, if it is.
+    pub(super) fn excess(&self, limits: &Limits) -> Option<String> {
+        if limit::are_many(self.keys.len(), limits) {
+            Some(limit::keys(self.keys.len(), limits))
+        } else {
+            (self.bytes as u64 > limits.response).then(|| limit::bytes(limits))
+        }
+    }
+
     /// Whether it holds no key.
     pub(super) fn is_empty(&self) -> bool {
         self.keys.is_empty()
@@ -60,6 +72,7 @@ impl Held {
     /// Takes a whole reading as the truth. Says whether a value or the set of keys is another than before.
     pub(super) fn replace(&mut self, kvs: Vec<KeyValue>, revision: i64) -> bool {
         let mut before = std::mem::take(&mut self.keys);
+        self.bytes = 0;
         let mut changed = false;
         for kv in kvs {
             let item = match before.remove(&kv.key) {
@@ -69,6 +82,7 @@ impl Held {
                     Item::new(kv.mod_revision, kv.value)
                 }
             };
+            self.bytes += kv.key.len() + item.value.0.len();
             self.keys.insert(kv.key, item);
         }
         self.applied = revision;
@@ -101,7 +115,7 @@ impl Held {
                 continue;
             }
             self.applied = self.applied.max(kv.mod_revision);
-            changed |= if event.kind == Event::DELETE { self.keys.remove(&kv.key).is_some() } else { self.put(kv) };
+            changed |= if event.kind == Event::DELETE { self.delete(&kv.key) } else { self.put(kv) };
         }
         changed
     }
@@ -117,6 +131,12 @@ impl Held {
         missed || (!ahead && count != self.keys.len())
     }
 
+    fn delete(&mut self, key: &[u8]) -> bool {
+        let Some(item) = self.keys.remove(key) else { return false };
+        self.bytes -= key.len() + item.value.0.len();
+        true
+    }
+
     fn put(&mut self, kv: KeyValue) -> bool {
         match self.keys.get_mut(&kv.key) {
             // A heartbeat that writes the same again changes nothing.
@@ -125,10 +145,12 @@ impl Held {
                 false
             }
             Some(item) => {
+                self.bytes = self.bytes + kv.value.len() - item.value.0.len();
                 *item = Item::new(kv.mod_revision, kv.value);
                 true
             }
             None => {
+                self.bytes += kv.key.len() + kv.value.len();
                 self.keys.insert(kv.key, Item::new(kv.mod_revision, kv.value));
                 true
             }
@@ -171,6 +193,7 @@ mod tests {
         assert!(!held.apply([put("/a", 7, "2")]), "a heartbeat is no change");
         assert!(!held.apply([delete("/none", 8)]));
         assert_eq!((shown(&held).as_str(), held.applied), ("/a=2@7 /c=2@6", 8));
+        assert_eq!(held.bytes, "/a2/c2".len());
     }
 
     #[test]

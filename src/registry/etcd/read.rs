@@ -7,6 +7,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use super::connection::{Connection, Failure};
 use super::keys::KeyRange;
 use super::messages::{KeyValue, RangeRequest, RangeResponse};
+use crate::registry::limit;
 
 /// How many ranges are read at the same time.
 const AT_ONCE: usize = 16;
@@ -34,6 +35,8 @@ pub(super) struct Found {
     pub(super) kvs: Vec<KeyValue>,
     /// How many keys there are.
     pub(super) count: usize,
+    /// Why the rest was not read, where it is more than `limits` allow; then there are no keys.
+    pub(super) excess: Option<String>,
 }
 
 /// Several ranges at one revision.
@@ -128,17 +131,28 @@ async fn read(
             Part::After(revision) | Part::NamesAfter(revision) => revision + 1,
         },
     };
+    let limits = &connection.limits;
     let mut result: Option<(Head, Found)> = None;
+    let mut bytes = 0;
     loop {
         let page = match connection.range(request.clone()).await {
             Err(Failure::TooLarge(_)) if request.limit > 1 => {
                 request.limit = (request.limit / 8).max(1);
                 continue;
             }
+            // One key that is too large for a message.
+            Err(Failure::TooLarge(_)) => {
+                let excess = || Found { excess: Some(limit::bytes(limits)), ..Found::default() };
+                return match result {
+                    Some((head, _)) => Ok(Some((head, excess()))),
+                    None => Ok(head(connection, &request).await?.map(|head| (head, excess()))),
+                };
+            }
             Err(Failure::Denied) => return Ok(None),
             page => page?,
         };
         let more = page.more;
+        bytes += page.kvs.iter().map(|kv| kv.key.len() + kv.value.len()).sum::<usize>();
         let (head, found) = match &mut result {
             Some(result) => {
                 result.1.kvs.extend(page.kvs);
@@ -146,6 +160,17 @@ async fn read(
             }
             None => result.insert(first_page(page, revision)?),
         };
+        if matches!(part, Part::All | Part::After(_)) {
+            found.excess = if limit::are_many(found.count, limits) {
+                Some(limit::keys(found.count, limits))
+            } else {
+                (bytes as u64 > limits.response).then(|| limit::bytes(limits))
+            };
+        }
+        if found.excess.is_some() {
+            found.kvs = Vec::new();
+            return Ok(result);
+        }
         match found.kvs.last() {
             Some(last) if more && part != Part::Permission => {
                 request.key.clone_from(&last.key);
@@ -157,10 +182,19 @@ async fn read(
     }
 }
 
+/// Which state a range shows whose first key is too large to be read.
+async fn head(connection: &Connection, request: &RangeRequest) -> Result<Option<Head>, Failure> {
+    let names = RangeRequest { keys_only: true, ..request.clone() };
+    match connection.range(names).await {
+        Err(Failure::Denied) => Ok(None),
+        page => Ok(Some(first_page(page?, request.revision)?.0)),
+    }
+}
+
 fn first_page(page: RangeResponse, revision: i64) -> Result<(Head, Found), Failure> {
     let header = page.header.ok_or_else(|| Failure::Lost("it answers without a header".to_owned()))?;
     // The header shows the newest revision, also of a read at an older one.
     let revision = if revision == 0 { header.revision } else { revision };
     let count = usize::try_from(page.count).unwrap_or_default();
-    Ok((Head { cluster: header.cluster_id, revision }, Found { kvs: page.kvs, count }))
+    Ok((Head { cluster: header.cluster_id, revision }, Found { kvs: page.kvs, count, excess: None }))
 }

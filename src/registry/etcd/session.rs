@@ -17,7 +17,7 @@ use super::config::{Clocks, Config};
 use super::connection::{Connection, Endpoint, Failure};
 use super::keys::KeyRange;
 use super::messages::Event;
-use super::read::{self, Part, Snapshot};
+use super::read::{self, Found, Part, Snapshot};
 use super::state::State;
 use super::stream::{Frame, Stream, WatchId};
 use crate::registry::Feed;
@@ -60,7 +60,7 @@ impl From<Failure> for Stop {
 
 /// Connects to a member and follows what is wanted until that ends.
 pub(super) async fn run(state: &mut State, config: &Config, endpoint: &Endpoint, feed: &mut Feed) -> End {
-    let connection = match Connection::open(config, endpoint).await {
+    let connection = match Connection::open(config, endpoint, feed.limits()).await {
         Ok(connection) => Arc::new(connection),
         Err(failure) => return End::Failed(failure.to_string()),
     };
@@ -292,6 +292,7 @@ impl Session<'_> {
         let mut denied = Vec::new();
         for ((range, part), found) in wanted.into_iter().zip(found) {
             match found {
+                Some(Found { excess: Some(why), .. }) => self.exceed(&range, &why),
                 Some(found) => self.state.read(&range, part, found, revision),
                 None => denied.push(range),
             }
@@ -337,7 +338,18 @@ impl Session<'_> {
         }
     }
 
+    /// Lets go of a range that holds too much, and looks at it again in a while.
+    fn exceed(&mut self, range: &KeyRange, why: &str) {
+        self.next_retry = Instant::now() + self.clocks.denied_interval;
+        if let Some(id) = self.state.exceed(range, why, self.next_retry) {
+            self.end_watch(id);
+        }
+    }
+
     fn publish(&mut self) {
+        for (range, why) in self.state.excesses(&self.feed.limits()) {
+            self.exceed(&range, &why);
+        }
         let replies = self.state.replies(self.revision);
         self.feed.publish(replies);
     }

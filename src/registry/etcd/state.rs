@@ -11,6 +11,7 @@ use super::keys::KeyRange;
 use super::messages::Event;
 use super::read::{Found, Part};
 use super::stream::WatchId;
+use crate::config::Limits;
 use crate::protection::Protection;
 use crate::registry::{Answer, Query, QueryError, Reply, UnknownService};
 
@@ -161,7 +162,7 @@ impl State {
     /// Whether keys were deleted that a reading of changes cannot show, so that the range must be read whole.
     pub(super) fn lacks_deletions(&self, range: &KeyRange, part: Part, found: &Found) -> bool {
         let Some(followed) = self.ranges.get(range) else { return false };
-        matches!(part, Part::After(_)) && followed.held.count_with(&found.kvs) != found.count
+        matches!(part, Part::After(_)) && found.excess.is_none() && followed.held.count_with(&found.kvs) != found.count
     }
 
     /// Takes what was read at `revision`.
@@ -175,6 +176,25 @@ impl State {
         if followed.refusal.take().is_some() || changed {
             self.unanswered.extend(followed.queries.iter().cloned());
         }
+    }
+
+    /// The ranges that hold more than `limits` allow, with why.
+    pub(super) fn excesses(&self, limits: &Limits) -> Vec<(KeyRange, String)> {
+        let excess = |(range, followed): (&KeyRange, &Followed)| Some((range.clone(), followed.held.excess(limits)?));
+        self.ranges.iter().filter_map(excess).collect()
+    }
+
+    /// A range holds more than may be: nothing is kept of it. Gives the watch that is to be ended.
+    pub(super) fn exceed(&mut self, range: &KeyRange, why: &str, not_before: Instant) -> Option<WatchId> {
+        let followed = self.ranges.get_mut(range)?;
+        followed.held = Held::default();
+        let error = QueryError::new(format!("too large: {why}"));
+        if followed.refusal.as_ref().is_none_or(|refusal| refusal.error != error) {
+            self.unanswered.extend(followed.queries.iter().cloned());
+        }
+        followed.refusal = Some(Refusal { error, not_before: Some(not_before) });
+        followed.known = false;
+        followed.watch.take()
     }
 
     /// A range may not be read. Gives the watch that is to be ended.
@@ -300,7 +320,7 @@ mod tests {
 
     fn found(keys: &[&str]) -> Found {
         let kv = |key: &&str| KeyValue { key: (*key).into(), mod_revision: 2, value: b"10.0.0.1:80".to_vec() };
-        Found { kvs: keys.iter().map(kv).collect(), count: keys.len() }
+        Found { kvs: keys.iter().map(kv).collect(), count: keys.len(), excess: None }
     }
 
     fn read_all(state: &mut State, keys: &[&str]) {

@@ -7,7 +7,7 @@ use futures_util::stream::poll_fn;
 use tokio::sync::mpsc;
 use tonic::Streaming;
 
-use super::connection::{Connection, Failure, MESSAGE_LIMIT};
+use super::connection::{Connection, Failure};
 use super::keys::KeyRange;
 use super::messages::{
     Event, WatchCancelRequest, WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse, WatchWish,
@@ -148,6 +148,9 @@ fn create(id: WatchId, range: &KeyRange) -> WatchRequest {
     }
 }
 
+/// What one change may hold. It is read as a page of keys then, within their own limits.
+const MOST: usize = 64 << 20;
+
 /// Puts together what the server cut into several responses. All of them carry the same header, so nothing may be
 /// applied before the last is there.
 #[derive(Default)]
@@ -179,8 +182,8 @@ impl Fragments {
         }
         if response.fragment {
             self.bytes += size(&response.events);
-            if self.bytes > MESSAGE_LIMIT {
-                return Err(Failure::Lost(format!("one change is larger than {} MiB", MESSAGE_LIMIT >> 20)));
+            if self.bytes > MOST {
+                return Err(Failure::Lost(format!("one change is larger than {} MiB", MOST >> 20)));
             }
             self.begun.entry(id).or_default().extend(response.events);
             return Ok(None);
@@ -243,7 +246,7 @@ mod tests {
     #[test]
     fn fragments_are_bounded() {
         let mut fragments = Fragments::default();
-        let half = [event("a", MESSAGE_LIMIT / 2)];
+        let half = [event("a", MOST / 2)];
         assert_eq!(fragments.take(response(1, &half, true)), Ok(None));
         assert!(matches!(fragments.take(response(2, &half, true)), Err(Failure::Lost(_))));
     }

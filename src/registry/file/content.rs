@@ -6,9 +6,11 @@ use std::sync::Arc;
 use super::FileRegistry;
 use super::snapshot::{self, Answers, Described};
 use super::source::Document;
+use crate::config::Limits;
 use crate::registry::document::{Content as Tree, Member, Mistake, Node as TreeNode, Place};
 use crate::registry::instance::{self, Fields};
 use crate::registry::keyspace::Keyspace;
+use crate::registry::limit;
 use crate::registry::{Data, Entry, Instance, Node, Path, Query, ServiceName, Text, UnknownService};
 use crate::template::did_you_mean;
 
@@ -85,11 +87,13 @@ const NAMED: usize = 10;
 pub(super) fn read(
     documents: Vec<(Document, TreeNode)>,
     registry: &FileRegistry,
+    limits: Limits,
     name: &Arc<str>,
 ) -> Result<(Content, LeftOut), String> {
     let (documents, trees): (Vec<_>, Vec<_>) = documents.into_iter().unzip();
     let mut reader = Reader {
         registry,
+        limits,
         name,
         documents: &documents,
         current: 0,
@@ -107,6 +111,7 @@ pub(super) fn read(
 
 struct Reader<'a> {
     registry: &'a FileRegistry,
+    limits: Limits,
     name: &'a Arc<str>,
     documents: &'a [Document],
     /// Which document is read.
@@ -143,6 +148,10 @@ impl Reader<'_> {
             return Err(wrong("a key needs a name".into()));
         }
         self.once(format!("key `{path}`"), member.place)?;
+        if limit::are_many(self.content.keys.len() + 1, &self.limits) {
+            let most = self.limits.keys;
+            return Err(wrong(format!("there are more than {most} keys, the most by `limits.keys`")));
+        }
         if let Some(visible) = self.registry.prefix.relative(path.as_str()) {
             // Part of a path is a path.
             let visible = Path::parse(visible).map_err(|error| wrong(error.to_string()))?;
@@ -286,7 +295,7 @@ mod tests {
             let node = format::parse(path.as_ref(), text).unwrap();
             (Document { path: path.into(), text: (*text).to_owned() }, node)
         });
-        read(documents.collect(), registry, &"local".into())
+        read(documents.collect(), registry, Limits { keys: 20, ..Limits::default() }, &"local".into())
     }
 
     fn content(text: &str) -> Content {
@@ -387,6 +396,10 @@ mod tests {
             ("services: {web: ['a:1', 'a:1']}\n", "a.yaml:1:25: `web` has two instances with the id `a:1`"),
             ("nodes: [{address: secret}]\n", "a.yaml:1:9: a node needs a `name`"),
             ("nodes: [a]\n", "a.yaml:1:9: a node is a map"),
+            (
+                "a: {1: , 2: , 3: , 4: , 5: , 6: , 7: , 8: , 9: , 10: , 11: }\nb: {1: , 2: , 3: , 4: , 5: , 6: , 7: , 8: , 9: , 10: }\n",
+                "a.yaml:2:50: there are more than 20 keys, the most by `limits.keys`",
+            ),
             ("nodes: a\n", "a.yaml:1:8: `nodes` must be a list of nodes"),
             ("nodes: [{name: a}, {name: a}]\n", "a.yaml:1:20: node `a` is given twice, first at a.yaml:1:9"),
         ] {

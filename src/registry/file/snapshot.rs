@@ -35,6 +35,7 @@ use self::form::{InstanceForm, Item, NodeForm, Question, Reply, Section, Version
 use super::content::{self, Content};
 use super::source::Document;
 use super::{FileRegistry, format};
+use crate::config::Limits;
 use crate::registry::document::Node as TreeNode;
 use crate::registry::{Answer, Data, Instance, Node, Path, Query, ServiceQuery, StatusFilter};
 
@@ -145,12 +146,15 @@ impl Snapshot {
     }
 }
 
+/// What was answered within the limits is not measured again: several answers may hold more than one may.
+const NONE: Limits = Limits { response: u64::MAX, keys: u64::MAX, value: u64::MAX, output: u64::MAX };
+
 /// What a file says.
 fn read(path: &FilePath, text: &str, registry: &Arc<str>) -> Result<Content, String> {
     let document = Document { path: path.to_owned(), text: text.to_owned() };
     let tree = format::parse(path, text)
         .map_err(|mistake| format!("{}: {}", document.place(mistake.place), mistake.message))?;
-    let (content, _left_out) = content::read(vec![(document, tree)], &FileRegistry::new(path), registry)?;
+    let (content, _left_out) = content::read(vec![(document, tree)], &FileRegistry::new(path), NONE, registry)?;
     Ok(content)
 }
 

@@ -8,9 +8,6 @@ use std::path::{Path, PathBuf};
 use super::format;
 use crate::registry::document::{Node, Place};
 
-/// How large a file, or all files of a folder together, may be.
-pub(in crate::registry) const MAX_SIZE: u64 = 64 << 20;
-
 /// A file that was read.
 pub(super) struct Document {
     /// Where it stands.
@@ -62,12 +59,12 @@ pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
 }
 
 /// Reads the files and what they say.
-pub(super) fn documents(paths: &[PathBuf]) -> Result<Vec<(Document, Node)>, String> {
-    let mut left = MAX_SIZE;
+pub(super) fn documents(paths: &[PathBuf], limit: u64) -> Result<Vec<(Document, Node)>, String> {
+    let mut left = limit;
     let mut documents = Vec::with_capacity(paths.len());
     for path in paths {
         let unreadable = |error: io::Error| format!("cannot read `{}`: {error}", path.display());
-        let bytes = read_bounded(path, left).map_err(unreadable)?;
+        let bytes = read_bounded(path, left, limit).map_err(unreadable)?;
         left -= bytes.len() as u64;
         let mut text = String::from_utf8(bytes).map_err(|error| {
             let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
@@ -85,8 +82,8 @@ pub(super) fn documents(paths: &[PathBuf]) -> Result<Vec<(Document, Node)>, Stri
     Ok(documents)
 }
 
-/// Reads a whole file of at most `limit` bytes. Only regular files: a pipe might never end.
-pub(in crate::registry) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+/// Reads a whole file of at most `left` bytes, which are what is left of `limit`. Only regular files: a pipe might never end.
+pub(in crate::registry) fn read_bounded(path: &Path, left: u64, limit: u64) -> io::Result<Vec<u8>> {
     let metadata = fs::metadata(path)?;
     if metadata.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
@@ -94,10 +91,12 @@ pub(in crate::registry) fn read_bounded(path: &Path, limit: u64) -> io::Result<V
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(limit)).unwrap_or_default());
-    File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(io::Error::other(format!("it is larger than {} MiB", MAX_SIZE >> 20)));
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(left)).unwrap_or_default());
+    File::open(path)?.take(left.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > left {
+        return Err(io::Error::other(format!(
+            "there are more than {limit} bytes to read, the most by `limits.response`"
+        )));
     }
     Ok(bytes)
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use liveconf::config::Limits;
 use liveconf::registry::Asked;
 use liveconf::registry::driver::{Standing, drive};
 use liveconf::store::Store;
@@ -108,7 +109,8 @@ fn flap(links: usize) -> (u64, Vec<String>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let store = Store::new();
-        let driving = tokio::spawn(drive("main".into(), registry, store.clone(), watch::channel(Standing::Idle).0));
+        let standing = watch::channel(Standing::Idle).0;
+        let driving = tokio::spawn(drive("main".into(), registry, Limits::default(), store.clone(), standing));
         let reader = store.reader();
         let asked = Asked { registry: "main".into(), query: key("a") };
         while reader.view().answer(&asked).is_none() {
