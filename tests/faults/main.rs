@@ -23,3 +23,5 @@ mod rows;
 mod scene;
 #[allow(dead_code, reason = "rows come one after the other")]
 mod strain;
+#[allow(dead_code, reason = "rows come one after the other")]
+mod tap;

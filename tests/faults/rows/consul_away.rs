@@ -25,6 +25,11 @@ pub(super) fn clocks() -> &'static str {
     pace::either("probe_interval: 1s, request_timeout: 1s, retry_interval: 500ms", "")
 }
 
+/// Settings of a registry in one line; those that are empty are left out.
+pub(super) fn settings(all: &[&str]) -> String {
+    all.iter().copied().filter(|one| !one.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
 /// A scene on the first server.
 pub(super) fn scene(consul: &Consul, settings: &str) -> Scene {
     Scene::new(&format!("consul: {}", consul.section_with(settings)), "    wait: 1ms..20ms\n    reload_interval: 0\n")

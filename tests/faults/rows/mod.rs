@@ -9,5 +9,6 @@ mod power;
 mod rights;
 mod consul_away;
 mod consul_cluster;
+mod consul_rights;
 mod start;
 mod system_calls;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, IsCa, KeyPair, date_time_ymd};
 
 /// The files that one side of a connection needs.
 #[derive(Debug, Clone)]
@@ -55,9 +55,22 @@ impl Authority {
 
     /// A certificate for a server with these names.
     pub fn sign(&self, name: &str, hosts: &[&str]) -> TlsFiles {
+        self.issue(name, hosts, |_| ())
+    }
+
+    /// A certificate for a server on the loopback that was good long ago.
+    pub fn expired(&self, name: &str) -> TlsFiles {
+        self.issue(name, &["localhost", "127.0.0.1"], |params| {
+            params.not_before = date_time_ymd(2001, 1, 1);
+            params.not_after = date_time_ymd(2002, 1, 1);
+        })
+    }
+
+    fn issue(&self, name: &str, hosts: &[&str], change: impl FnOnce(&mut CertificateParams)) -> TlsFiles {
         let key = KeyPair::generate().unwrap();
         let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let mut params = CertificateParams::new(hosts).unwrap();
+        change(&mut params);
         // A client's certificate with a name in it would be a user's of etcd.
         params.distinguished_name = DistinguishedName::new();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
