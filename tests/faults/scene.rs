@@ -48,8 +48,9 @@ targets:
         job.write(
             "program",
             format!(
-                "trap 'echo >> reloads; cat {FILE} > .served; mv .served served' HUP\n\
-                 echo $$ > .pid; mv .pid program.pid\nwhile :; do sleep 0.02; done\n"
+                "read_it() {{ cat {FILE} > .served && mv .served served; }}\n\
+                 trap 'echo >> reloads; read_it' HUP\n\
+                 read_it\necho $$ > .pid; mv .pid program.pid\nwhile :; do sleep 0.02; done\n"
             ),
         );
         let mut scene = Self { job, program: None };

@@ -1,14 +1,19 @@
 //! The rows, by what the fault strikes.
 
+mod asleep;
 mod commands;
+mod consul_away;
+mod consul_cluster;
 mod destination;
 mod disk;
 mod etcd;
 mod killed;
+mod pids;
 mod power;
 mod rights;
 mod consul_away;
 mod consul_cluster;
 mod consul_rights;
 mod start;
+mod stop;
 mod system_calls;
