@@ -56,6 +56,12 @@ impl ApplyError {
         }
     }
 
+    /// All of it in one line, for the middle of a text.
+    pub fn in_line(&self) -> String {
+        let hint = self.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        format!("{}: {}{hint}", self.subject, self.problem)
+    }
+
     /// What to do about it, where that can be known.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()

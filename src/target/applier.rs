@@ -291,10 +291,10 @@ impl Applier {
             && let Err(error) = verify(self.target(), &self.context, self.files.reloads()).await
         {
             if error.kind() != ErrorKind::Refused {
-                return Ok(Outcome::Failed(error.to_string()));
+                return Ok(Outcome::Failed(error.in_line()));
             }
             self.on_thread(|files| files.records.go_back(&files.target.name)).await?;
-            self.refusal = Some(Refusal::new(error.to_string(), Some(in_place.hashes)));
+            self.refusal = Some(Refusal::new(error.in_line(), Some(in_place.hashes)));
             return self.go_back().await;
         }
         match self.tell(in_place.at).await? {
@@ -331,7 +331,7 @@ impl Applier {
             }
             Err(GoBackError::Apply(error)) => {
                 let refused = self.refused("; they are in place until those from before can be put back");
-                return Ok(Outcome::Failed(format!("{refused}: {error}")));
+                return Ok(Outcome::Failed(format!("{refused}: {}", error.in_line())));
             }
         };
         let (hashes, at) = (committed.hashes().clone(), committed.at());

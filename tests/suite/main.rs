@@ -31,6 +31,7 @@ mod life;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod limits;
 mod reload;
+mod restore;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod scenarios;
 mod servers;
@@ -40,3 +41,4 @@ mod several;
 mod unwell_consul;
 #[cfg(feature = "etcd")]
 mod unwell_etcd;
+mod verify;
