@@ -1,4 +1,4 @@
-//! Text that must never be shown, and files that hold it.
+//! Text that must never be shown, files that hold it, and the memory that it is in.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -40,11 +40,34 @@ pub async fn open_to_all(files: Vec<PathBuf>) -> Vec<PathBuf> {
     open
 }
 
+/// Keeps the memory of this process from everybody but root: no core dump is written, and another process of the same user
+/// can neither trace it nor read its memory or its environment. Its children are as any other: the kernel undoes it when
+/// they execute their program.
+pub fn hide_memory() {
+    // Where the kernel refuses, as a sandbox may have it, nothing is worse than it was.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::{File, Permissions};
 
     use super::*;
+
+    #[test]
+    fn hidden_memory_is_not_dumped() {
+        use rustix::process::{DumpableBehavior, dumpable_behavior, set_dumpable_behavior};
+        let before = dumpable_behavior().unwrap();
+        hide_memory();
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+        set_dumpable_behavior(before).unwrap();
+    }
+
+    #[test]
+    fn a_secret_shows_nothing_of_itself() {
+        let shown = format!("{:?} {:#?}", Secret::new("hunter2"), Some(Secret::new("hunter2")));
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
 
     #[tokio::test]
     async fn files_that_everybody_may_read_are_found() {

@@ -20,6 +20,7 @@ use std::ffi::OsString;
 use crate::config::LogConfig;
 use crate::exit::Exit;
 use crate::log;
+use crate::secret::hide_memory;
 use args::{Args, Verb};
 
 /// Threads that wait for registries and clocks. Renders and file work have threads of their own, so more of these would
@@ -37,6 +38,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             return if usage { Exit::Usage } else { Exit::Done };
         }
     };
+    // Whoever runs a build with debug assertions wants to look into it.
+    if !cfg!(debug_assertions) {
+        hide_memory();
+    }
     // So that an error of the configuration itself is written as asked for.
     log::follow(&args.common.log(LogConfig::default()));
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build() {

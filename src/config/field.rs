@@ -228,6 +228,25 @@ impl<'a> Field<'a> {
     }
 
     /// Whether the value comes, at least in part, from the environment.
+    /// A message with the variables of this value in the place of what they gave.
+    pub(super) fn with_variables(self, message: String) -> String {
+        match &self.node.value {
+            Value::Scalar(scalar) if self.is_variable() => match self.expand(&scalar.text) {
+                Ok(given) if !given.is_empty() => {
+                    // Of an address it may be what follows its user that is shown.
+                    let shown = given.rsplit('@').next().unwrap_or_default().to_owned();
+                    let message = message.replace(&*given, &scalar.text);
+                    if shown.is_empty() { message } else { message.replace(&shown, &scalar.text) }
+                }
+                _ => message,
+            },
+            Value::Scalar(_) | Value::Map(_) => message,
+            Value::List(items) => {
+                items.iter().fold(message, |message, node| Field { node, ..self }.with_variables(message))
+            }
+        }
+    }
+
     fn is_variable(self) -> bool {
         self.document.expands() && self.node.text().is_some_and(|text| text.contains("${"))
     }

@@ -1,10 +1,11 @@
 //! What a load depends on beside the files.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 /// What a load depends on beside the files; handed in, so that nothing below reads the process's own state.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct LoadOptions {
     /// The file given by `--config`; else `LIVECONF_CONFIG` of the environment and the usual places are asked.
     pub config: Option<PathBuf>,
@@ -16,6 +17,19 @@ pub struct LoadOptions {
     pub working_folder: PathBuf,
     /// The effective user id.
     pub uid: u32,
+}
+
+/// The variables may hold secrets: only their names are shown.
+impl fmt::Debug for LoadOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadOptions")
+            .field("config", &self.config)
+            .field("state_dir", &self.state_dir)
+            .field("environment", &self.environment.keys())
+            .field("working_folder", &self.working_folder)
+            .field("uid", &self.uid)
+            .finish()
+    }
 }
 
 impl LoadOptions {

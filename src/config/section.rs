@@ -144,10 +144,12 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Notes a problem at the value of `key`, or at the section itself when the key is absent.
+    /// Notes a problem at the value of `key`, or at the section itself when the key is absent. Where the message holds what
+    /// a variable gave, `${VAR}` stands there instead: a variable may hold a secret, also one that was meant for another key.
     pub fn problem(&mut self, key: &str, message: impl Into<String>, hint: Option<String>) {
         let field = self.field(key).unwrap_or(self.field);
-        field.reading.problem(field.document.problem(field.node, Complaint { message: message.into(), hint }));
+        let complaint = Complaint { message: field.with_variables(message.into()), hint };
+        field.reading.problem(field.document.problem(field.node, complaint));
     }
 
     /// The value of a key, which is known from now on; none for an absent one and for null.

@@ -34,6 +34,8 @@ mod reload;
 mod restore;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod scenarios;
+#[cfg(all(feature = "consul", feature = "etcd"))]
+mod secrets;
 mod servers;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod several;
