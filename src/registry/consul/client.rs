@@ -219,7 +219,11 @@ impl Client {
                 continue;
             }
             let start = Instant::now();
-            let Err(failure) = self.probe().await else { continue };
+            let failure = match self.probe().await {
+                // Who asks for fewer requests is there.
+                Ok(()) | Err(Failure::Busy { everywhere: false, .. }) => continue,
+                Err(failure) => failure,
+            };
             // An idle connection may have been closed long ago; whoever is silent is asked once only.
             if !matches!(failure, Failure::Away(_)) || start.elapsed() > self.clocks.request_timeout / 2 {
                 return failure;

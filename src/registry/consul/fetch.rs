@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 
 use super::client::{Client, Reply};
@@ -28,6 +28,19 @@ pub(super) struct Context {
     pub(super) hasher: RandomState,
     /// The names of services, for hints.
     pub(super) names: Names,
+    /// Rings when Consul, which was asked too much of, serves again; for one read at a time.
+    pub(super) served: Arc<Notify>,
+}
+
+/// What ends a pause before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Nothing.
+    Over,
+    /// Another token.
+    Token,
+    /// That Consul serves others again.
+    Served,
 }
 
 /// What to read, and after which pause.
@@ -37,8 +50,7 @@ pub(super) struct Fetch {
     /// The print of the body before: one that is the same is not read again.
     pub(super) print: Option<u64>,
     pub(super) pause: Duration,
-    /// Whether another token ends the pause.
-    pub(super) denied: bool,
+    pub(super) until: Until,
     /// Whether a query wants what is there, and not only a scout when it changes.
     pub(super) asked: bool,
     /// Whether it has never been answered: then a service that nobody registered may be misspelt.
@@ -80,7 +92,8 @@ impl Fetch {
             context.token.borrow_and_update();
             tokio::select! {
                 () = sleep(self.pause) => {}
-                Ok(()) = context.token.changed(), if self.denied => {}
+                Ok(()) = context.token.changed(), if self.until == Until::Token => {}
+                () = context.served.notified(), if self.until == Until::Served => {}
             }
         }
         let fetched = self.read(self.ask, &context).await;

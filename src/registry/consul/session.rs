@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 
 use super::client::{Client, TOO_MANY};
 use super::failure::Failure;
-use super::fetch::{Context, Fetch, Fetched};
+use super::fetch::{Context, Fetch, Fetched, Until};
 use super::nothing::Names;
 use super::plan::Plan;
 use super::request::{Ask, Request};
@@ -35,6 +35,8 @@ pub(super) struct Session<'a> {
     live: HashSet<Request>,
     /// Scouts that have not come back yet: what is read before them may change unseen.
     scouting: BTreeSet<Request>,
+    /// Reads that Consul did not serve since it is asked too much of. The first of them tries for all.
+    unserved: BTreeSet<Request>,
     /// Whether a read has been answered: then what answers is a Consul.
     answered: bool,
 }
@@ -54,6 +56,7 @@ impl<'a> Session<'a> {
             limits: feed.limits(),
             hasher: watch.hasher.clone(),
             names: Names::default(),
+            served: Arc::default(),
         };
         let clocks = &watch.config.clocks;
         Self {
@@ -64,6 +67,7 @@ impl<'a> Session<'a> {
             jobs: JoinMap::new(),
             live: HashSet::new(),
             scouting: BTreeSet::new(),
+            unserved: BTreeSet::new(),
             answered: false,
         }
     }
@@ -95,13 +99,19 @@ impl<'a> Session<'a> {
         for request in self.live.extract_if(|request| ends(request)) {
             self.jobs.abort(&request);
         }
+        let before = self.unserved.len();
+        self.unserved.retain(|request| holds(request));
+        if self.unserved.len() < before {
+            // The one that tried for all may be gone.
+            self.let_next_try();
+        }
         self.scouting.extend(plan.scouts.difference(&self.plan.scouts).cloned());
         self.scouting.retain(|scout| plan.scouts.contains(scout));
         self.plan = plan;
         self.visit_nodes();
         for request in self.plan.polled.union(&self.plan.scouts).cloned().collect::<Vec<_>>() {
             if !self.live.contains(&request) || anew.contains(&request) {
-                self.poll(&request, Duration::ZERO, false);
+                self.poll(&request, Duration::ZERO, Until::Over);
             }
         }
         Ok(())
@@ -154,7 +164,7 @@ impl<'a> Session<'a> {
             let Some(request) = self.sweep.take(Instant::now(), &self.watch.config.clocks) else { break };
             let Some(cursor) = self.watch.cursors.get(&request) else { continue };
             let ask = cursor.read();
-            self.spawn(request, ask, Duration::ZERO, false);
+            self.spawn(request, ask, Duration::ZERO, Until::Over);
         }
         self.sweep.wake_at().filter(|_| self.sweep.running() < self.plan.sweepers)
     }
@@ -164,17 +174,17 @@ impl<'a> Session<'a> {
         self.sweep.retry_all();
     }
 
-    fn poll(&mut self, request: &Request, pause: Duration, denied: bool) {
+    fn poll(&mut self, request: &Request, pause: Duration, until: Until) {
         if let Some(cursor) = self.watch.cursors.get(request) {
             let ask = cursor.poll();
-            self.spawn(request.clone(), ask, pause, denied);
+            self.spawn(request.clone(), ask, pause, until);
         }
     }
 
-    fn spawn(&mut self, request: Request, ask: Ask, pause: Duration, denied: bool) {
+    fn spawn(&mut self, request: Request, ask: Ask, pause: Duration, until: Until) {
         let Some(cursor) = self.watch.cursors.get(&request) else { return };
         let (print, asked, first) = (cursor.print, !cursor.queries.is_empty(), cursor.index.is_none());
-        let fetch = Fetch { request: request.clone(), ask, print, pause, denied, asked, first };
+        let fetch = Fetch { request: request.clone(), ask, print, pause, until, asked, first };
         self.live.insert(request.clone());
         self.jobs.spawn(request, fetch.run(self.context.clone()));
     }

@@ -128,6 +128,13 @@ impl Sweep {
         }
     }
 
+    /// One of those that failed may be sent at once: Consul serves again.
+    pub(super) fn retry_one(&mut self) {
+        if let Some((request, _)) = self.later.pop_first() {
+            self.hurry(&request);
+        }
+    }
+
     /// It was read, and may be sent again at once or, if it failed, at `retry`.
     pub(super) fn done(&mut self, request: &Request, now: Instant, retry: Option<Instant>) {
         self.running.remove(request);

@@ -1,5 +1,7 @@
 //! What newer servers and proxies say, and how hard a server is asked.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -83,6 +85,34 @@ fn another_server_is_asked_at_once_what_one_may_not_serve() {
     assert!(pause < Duration::from_millis(500), "{pause:?}");
     assert_ne!(reads[0].peer, reads[1].peer, "another connection may lead to another server");
     follower.assert_no_outage();
+}
+
+#[test]
+fn one_read_asks_for_all_that_were_not_served() {
+    const READS: usize = 30;
+    for settings in ["", "max_connections: 6"] {
+        let serves = Arc::new(AtomicBool::new(false));
+        let serving = Arc::clone(&serves);
+        let fake = Fake::start(move |target, _| match target {
+            _ if !serving.load(Ordering::Relaxed) => reply(429, "", ""),
+            target if target.contains("index=") => silence(),
+            _ => reply(200, "X-Consul-Index: 5\r\n", r#"[{"Key": "k0", "Value": "MQ=="}]"#),
+        });
+        let keys: Vec<Query> = (0..READS).map(|number| key(&format!("k{number}"))).collect();
+        let follower = follow_at(&fake.address, settings, keys.iter().cloned());
+        for key in &keys {
+            follower.failure(key);
+        }
+        thread::sleep(Duration::from_secs(5));
+        let asked = fake.requests().iter().filter(|request| request.path().starts_with("/v1/kv/")).count();
+        // Each of them twice, a scout, and the one that tries for all with growing pauses.
+        assert!(asked <= 2 * READS + 12, "{settings}: {asked}");
+        serves.store(true, Ordering::Relaxed);
+        for (number, key) in keys.iter().enumerate() {
+            follower.expect(key, if number == 0 { "1" } else { "absent" });
+        }
+        follower.assert_no_outage();
+    }
 }
 
 #[test]

@@ -8,11 +8,14 @@ use tracing::{debug, info};
 use super::{Joined, Session};
 use crate::registry::consul::cursor::{Cursor, Step};
 use crate::registry::consul::failure::{Circumstances, Consequence, Failure};
-use crate::registry::consul::fetch::{Body, Fetched, Reading};
+use crate::registry::consul::fetch::{Body, Fetched, Reading, Until};
 use crate::registry::consul::nothing;
 use crate::registry::consul::request::{Ask, Contents, Request};
 use crate::registry::consul::sweep::Group;
 use crate::registry::{Answer, Feed, Publication, Query, QueryError, Reply};
+
+/// After this a read that Consul did not serve is sent again though no other was served in between.
+const UNLESS_SERVED: Duration = Duration::from_secs(60);
 
 impl Session<'_> {
     /// Takes what one read brought, and what others brought meanwhile, and publishes it together. An error is about
@@ -49,6 +52,10 @@ impl Session<'_> {
     ) -> Result<(), Failure> {
         let config = self.watch.config.clone();
         self.scouting.remove(request);
+        if !matches!(fetched.result, Err(Failure::Busy { .. })) {
+            self.unserved.remove(request);
+            self.let_next_try();
+        }
         let Some(cursor) = self.watch.cursors.get_mut(request) else { return Ok(()) };
         let (good, body) = match fetched.result {
             Ok(answer) => answer,
@@ -59,7 +66,7 @@ impl Session<'_> {
         cursor.failures.clear();
         if !cursor.sure && fetched.ask != Ask::Consistent {
             // A read of the sweep that was sent before its queries were asked anew.
-            self.again(request, Duration::ZERO, false);
+            self.again(request, Duration::ZERO, Until::Over);
             return Ok(());
         }
         let last = cursor.index;
@@ -68,7 +75,7 @@ impl Session<'_> {
         if step == Step::Confirm {
             let read = cursor.queries.keys().next().map_or_else(|| request.name(), ToString::to_string);
             debug!(read, index = good.index, last, "the index does not go on: reading consistently");
-            self.again(request, pause, false);
+            self.again(request, pause, Until::Over);
             self.doubt();
             return Ok(());
         }
@@ -97,7 +104,7 @@ impl Session<'_> {
         }
         self.sweep.done(request, Instant::now(), None);
         if !self.sweep.holds(request) {
-            self.poll(request, pause, false);
+            self.poll(request, pause, Until::Over);
         }
         Ok(())
     }
@@ -144,7 +151,7 @@ impl Session<'_> {
             if self.sweep.holds(&below) {
                 self.sweep.hurry(&below);
             } else {
-                self.poll(&below, Duration::ZERO, false);
+                self.poll(&below, Duration::ZERO, Until::Over);
             }
         }
     }
@@ -165,8 +172,9 @@ impl Session<'_> {
         if matches!(failure, Failure::Away(_)) {
             self.context.client.forget();
         }
-        // Being asked to slow down says nothing about the data.
-        cursor.sure &= matches!(failure, Failure::Busy { .. });
+        // Being asked to slow down says nothing about the data; but a read that need not wait for news tells sooner that
+        // Consul serves again.
+        cursor.sure &= matches!(failure, Failure::Busy { .. }) && !told;
         if told {
             self.refuse(request, failure, publication);
             // Whatever it would have told has to be found without it.
@@ -179,7 +187,17 @@ impl Session<'_> {
                 _ => {}
             }
         }
-        self.again(request, pause, matches!(failure, Failure::Denied(_) | Failure::Filtered));
+        let (pause, until) = match failure {
+            Failure::Denied(_) | Failure::Filtered => (pause, Until::Token),
+            Failure::Busy { after: None, .. } => {
+                self.unserved.insert(request.clone());
+                // However many there are, Consul is asked by one of them, and the others follow as soon as it serves.
+                let tries_for_all = !told || self.unserved.first() == Some(request);
+                if tries_for_all { (pause, Until::Over) } else { (pause.max(UNLESS_SERVED), Until::Served) }
+            }
+            _ => (pause, Until::Over),
+        };
+        self.again(request, pause, until);
         Ok(())
     }
 
@@ -197,13 +215,22 @@ impl Session<'_> {
         publication.extend(replies);
     }
 
+    /// Has the next of the reads that were not served try again.
+    pub(super) fn let_next_try(&mut self) {
+        match self.unserved.first() {
+            Some(request) if self.sweep.holds(request) => self.sweep.retry_one(),
+            Some(_) => self.context.served.notify_one(),
+            None => {}
+        }
+    }
+
     /// Sends a read again after a pause, whichever way it is sent.
-    fn again(&mut self, request: &Request, pause: Duration, denied: bool) {
+    fn again(&mut self, request: &Request, pause: Duration, until: Until) {
         if self.sweep.holds(request) {
             let now = Instant::now();
             self.sweep.done(request, now, Some(now + pause));
         } else {
-            self.poll(request, pause, denied);
+            self.poll(request, pause, until);
         }
     }
 
