@@ -17,6 +17,8 @@ mod support;
 
 mod alone;
 #[allow(dead_code, reason = "rows come one after the other")]
+mod liar;
+#[allow(dead_code, reason = "rows come one after the other")]
 mod pace;
 mod rows;
 #[allow(dead_code, reason = "rows come one after the other")]

@@ -8,7 +8,7 @@
     reason = "a test may fail where it stands, and shows what it chose; nobody else uses what it is made of"
 )]
 
-#[allow(dead_code, reason = "the matrix of faults uses some of it, and so do the tests of a kind that may be left out")]
+#[allow(dead_code, reason = "the matrix of faults uses the rest, and so do kinds that a build may lack")]
 mod support;
 
 mod bad_configuration;

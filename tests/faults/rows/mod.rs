@@ -13,6 +13,7 @@ mod power;
 mod rights;
 mod consul_away;
 mod consul_cluster;
+mod consul_limits;
 mod consul_rights;
 mod start;
 mod stop;

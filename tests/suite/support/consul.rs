@@ -215,6 +215,14 @@ impl Consul {
         }
     }
 
+    /// Adds this to the configuration of a member that runs, as far as Consul takes it without a restart.
+    pub fn reconfigure(&mut self, index: usize, extra: &Value) {
+        let mut configuration = self.configuration(index);
+        merge(&mut configuration, extra);
+        self.folder.write(format!("{}.json", self.members[index].name), configuration.to_string());
+        self.members[index].process.as_mut().expect("a member that runs").signal(Signal::SIGHUP);
+    }
+
     /// A backup of the whole state.
     pub fn snapshot(&self) -> Vec<u8> {
         self.client().call("GET", "/v1/snapshot", "")
