@@ -27,3 +27,4 @@ mod scene;
 mod strain;
 #[allow(dead_code, reason = "rows come one after the other")]
 mod tap;
+mod web;

@@ -11,7 +11,7 @@ use crate::alone::{Namespace, is_alone};
 use crate::pace;
 use crate::scene::Scene;
 use crate::support::folder::Folder;
-use crate::support::process::{Process, bound};
+use crate::support::process::Process;
 use crate::support::strace::Strace;
 use crate::support::{SOON, poll_until};
 
