@@ -4,8 +4,10 @@ use super::args::{Common, Run};
 use super::{load, say};
 use crate::daemon::{Daemon, Reread};
 use crate::exit::Exit;
+use crate::process::note_wall_clock;
 
 pub(super) async fn run(common: &Common, _options: &Run) -> Exit {
+    note_wall_clock();
     let variables = load::variables();
     let plan = match load::plan(common, &variables) {
         Ok(plan) => plan,

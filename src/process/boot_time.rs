@@ -32,9 +32,14 @@ impl BootTime {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The moment this long before; boot itself when there is none.
-    pub(super) fn before(self, by: Duration) -> Self {
-        Self(self.0.saturating_sub(by))
+    /// The moment this long after boot.
+    pub(super) fn after_boot(since: Duration) -> Self {
+        Self(since)
+    }
+
+    /// The time since boot.
+    pub(super) fn since_boot(self) -> Duration {
+        self.0
     }
 
     /// The moment this long after.
@@ -60,6 +65,5 @@ mod tests {
         assert!(early <= late);
         assert_eq!(early.since(late.after(Duration::from_secs(1))), Duration::ZERO);
         assert_eq!(BootTime::from_ticks(150), BootTime(Duration::from_millis(1500)));
-        assert_eq!(BootTime::from_ticks(1).before(Duration::from_secs(9)), BootTime(Duration::ZERO));
     }
 }

@@ -7,8 +7,10 @@ mod output;
 mod remains;
 pub mod signal;
 pub mod tree;
+mod wall_clock;
 
 pub use boot_time::BootTime;
 pub use command::{Context, End, Finished, Invocation};
 pub use environment::find_program;
 pub use output::Output;
+pub use wall_clock::note_wall_clock;

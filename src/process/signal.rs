@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, getpid, kill_process, pidfd_open, pidfd_send_signal, test_kill_process};
 
 use super::BootTime;
+use super::wall_clock::stamped;
 
 /// What the clocks of process start and file modification may differ by.
 const SLACK: Duration = Duration::from_secs(2);
@@ -192,14 +193,10 @@ fn read(path: &Path) -> Result<(String, SystemTime), SignalError> {
     })
 }
 
-/// Whether the process started after the pid file was written. A step of the clock between the two makes them hard to
-/// compare, so a process of the file's own name (`nginx` for `nginx.pid`) is believed.
+/// Whether the process started after the pid file was written. A step of the clock that came before our own start makes
+/// them hard to compare, so a process of the file's own name (`nginx` for `nginx.pid`) is believed.
 fn is_reused(seen: &Stat, written: SystemTime, path: &Path) -> bool {
-    let now = BootTime::now();
-    let written = match SystemTime::now().duration_since(written) {
-        Ok(age) => now.before(age),
-        Err(ahead) => now.after(ahead.duration()),
-    };
+    let written = stamped(written);
     let stem = path.file_stem().unwrap_or_default().as_encoded_bytes();
     let stem = &stem[..stem.len().min(NAME_LENGTH)];
     seen.started > written.after(SLACK) && stem != seen.name.as_bytes()

@@ -20,6 +20,7 @@ use super::messages::Event;
 use super::read::{self, Found, Part, Snapshot};
 use super::state::State;
 use super::stream::{Frame, Stream, WatchId};
+use crate::process::BootTime;
 use crate::registry::Feed;
 
 /// How long a new watch may take to catch up; etcd sees to it every 100 ms.
@@ -27,6 +28,10 @@ const CATCHING_UP: Duration = Duration::from_millis(150);
 
 /// How often a synchronisation begins again because what it reads is compacted under it.
 const COMPACTIONS: u32 = 8;
+
+/// Who wakes up this much too late was stopped, or the machine slept. What waits on the stream by then may be long over,
+/// so everything is read again before any of it is shown.
+const STANDSTILL: Duration = Duration::from_secs(3);
 
 /// Why a session is over.
 #[derive(Debug, PartialEq, Eq)]
@@ -189,12 +194,16 @@ impl Session<'_> {
             }
             self.settle();
             let due = self.due();
+            let awake = BootTime::now().after(due.saturating_duration_since(Instant::now()));
             let woken = tokio::select! {
                 frame = next_frame(&mut self.stream) => Woken::Frame(frame),
                 () = self.feed.changed() => Woken::Wanted,
                 result = finished(&mut self.reading) => Woken::Read(result),
                 () = tokio::time::sleep_until(due) => Woken::Clock,
             };
+            if BootTime::now().since(awake) > STANDSTILL {
+                return Stop::Renew("it stood still, or the machine slept".to_owned());
+            }
             let done = match woken {
                 Woken::Frame(Ok(frame)) => self.on_frame(frame),
                 Woken::Frame(Err(failure)) => Err(failure.into()),
