@@ -16,10 +16,12 @@
 mod support;
 
 mod alone;
+mod network;
 #[allow(dead_code, reason = "rows come one after the other")]
 mod liar;
 #[allow(dead_code, reason = "rows come one after the other")]
 mod pace;
+mod resolver;
 mod rows;
 #[allow(dead_code, reason = "rows come one after the other")]
 mod scene;

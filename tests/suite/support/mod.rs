@@ -8,7 +8,6 @@ pub mod consul;
 #[cfg(feature = "consul")]
 pub mod consul_client;
 #[cfg(feature = "etcd")]
-#[allow(dead_code, reason = "the matrix of faults uses all of it")]
 pub mod etcd;
 #[cfg(feature = "etcd")]
 pub mod etcd_client;
@@ -22,7 +21,6 @@ pub mod liveconf;
 pub mod nginx;
 pub mod port;
 pub mod process;
-#[allow(dead_code, reason = "the matrix of faults uses all of it")]
 pub mod proxy;
 pub mod reader;
 pub mod runtime;

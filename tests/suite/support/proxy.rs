@@ -2,6 +2,8 @@
 //! of a message, resets, hangs, loses one direction. It counts what it did, so that a test can show that it happened.
 
 use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -91,19 +93,26 @@ pub struct Counts {
 
 /// A proxy in front of a server of the loopback, until it is dropped.
 pub struct Proxy {
-    port: u16,
+    address: SocketAddrV4,
     shared: Arc<Shared>,
     task: tokio::task::JoinHandle<()>,
 }
 
 struct Shared {
+    /// Where new connections lead to.
+    server_port: AtomicU16,
     link: watch::Sender<Link>,
     /// After so many more bytes to clients the connection of the last of them ends.
     fuse: Mutex<Option<(u64, End)>>,
     /// Each change ends all connections.
     end: watch::Sender<End>,
     counts: Mutex<Counts>,
+    /// The first that clients said.
+    heard: Mutex<Vec<u8>>,
 }
+
+/// How much of what clients say is kept.
+const HEARD: usize = 1 << 20;
 
 impl Proxy {
     /// In front of this port, through a link as good as none.
@@ -113,26 +122,42 @@ impl Proxy {
 
     /// The same through a link.
     pub fn with(server_port: u16, link: Link) -> Self {
-        let port = port::free();
+        Self::at(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port::free()), server_port, link)
+    }
+
+    /// The same at an address of this machine.
+    pub fn at(address: SocketAddrV4, server_port: u16, link: Link) -> Self {
         let shared = Arc::new(Shared {
+            server_port: AtomicU16::new(server_port),
             link: watch::Sender::new(link),
             fuse: Mutex::default(),
             end: watch::Sender::new(End::Close),
             counts: Mutex::default(),
+            heard: Mutex::default(),
         });
-        let listener = (link.door != Door::Closed).then(|| runtime().block_on(listen(port)));
-        let task = runtime().spawn(serve(listener, port, server_port, Arc::clone(&shared)));
-        Self { port, shared, task }
+        let listener = (link.door != Door::Closed).then(|| runtime().block_on(listen(address)));
+        let task = runtime().spawn(serve(listener, address, Arc::clone(&shared)));
+        Self { address, shared, task }
     }
 
     /// Where it listens.
     pub fn port(&self) -> u16 {
-        self.port
+        self.address.port()
     }
 
     /// The same as the address of a server that speaks HTTP.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.address)
+    }
+
+    /// From now on new connections lead to this port of the loopback.
+    pub fn lead_to(&self, server_port: u16) {
+        self.shared.server_port.store(server_port, Ordering::Relaxed);
+    }
+
+    /// What clients said, the first megabyte of it.
+    pub fn heard(&self) -> Vec<u8> {
+        self.shared.heard.lock().unwrap().clone()
     }
 
     /// From now on the link is like this.
@@ -162,18 +187,18 @@ impl Drop for Proxy {
     }
 }
 
-async fn listen(port: u16) -> TcpListener {
-    TcpListener::bind(("127.0.0.1", port)).await.unwrap()
+async fn listen(address: SocketAddrV4) -> TcpListener {
+    TcpListener::bind(address).await.unwrap()
 }
 
-async fn serve(mut listener: Option<TcpListener>, port: u16, server_port: u16, shared: Arc<Shared>) {
+async fn serve(mut listener: Option<TcpListener>, address: SocketAddrV4, shared: Arc<Shared>) {
     let mut link = shared.link.subscribe();
     let mut connections = JoinSet::new();
     loop {
         let door = link.borrow_and_update().door;
         match (&listener, door) {
             (Some(_), Door::Closed) => listener = None,
-            (None, Door::Open | Door::Silent) => listener = Some(listen(port).await),
+            (None, Door::Open | Door::Silent) => listener = Some(listen(address).await),
             _ => {}
         }
         let accepted = async {
@@ -185,7 +210,7 @@ async fn serve(mut listener: Option<TcpListener>, port: u16, server_port: u16, s
         tokio::select! {
             accepted = accepted => {
                 if let Ok((client, _)) = accepted {
-                    connections.spawn(connect(client, server_port, Arc::clone(&shared)));
+                    connections.spawn(connect(client, Arc::clone(&shared)));
                 }
             }
             changed = link.changed() => if changed.is_err() { return },
@@ -195,7 +220,7 @@ async fn serve(mut listener: Option<TcpListener>, port: u16, server_port: u16, s
 }
 
 /// Carries one connection to its end.
-async fn connect(mut client: TcpStream, server_port: u16, shared: Arc<Shared>) {
+async fn connect(mut client: TcpStream, shared: Arc<Shared>) {
     let mut ends = shared.end.subscribe();
     let link = *shared.link.borrow();
     shared.count(|counts| {
@@ -207,6 +232,7 @@ async fn connect(mut client: TcpStream, server_port: u16, shared: Arc<Shared>) {
         if link.door == Door::Silent {
             std::future::pending::<()>().await;
         }
+        let server_port = shared.server_port.load(Ordering::Relaxed);
         let Ok(mut server) = TcpStream::connect(("127.0.0.1", server_port)).await else { return None };
         client.set_nodelay(true).ok();
         server.set_nodelay(true).ok();
@@ -298,6 +324,11 @@ impl Shared {
     /// Passes bytes on as the link does now.
     async fn pass(&self, to: &mut WriteHalf<'_>, mut bytes: &[u8], way: Way) -> Result<(), Option<End>> {
         let mut links = self.link.subscribe();
+        if way == Way::ToServer {
+            let mut heard = self.heard.lock().unwrap();
+            let room = HEARD.saturating_sub(heard.len()).min(bytes.len());
+            heard.extend_from_slice(&bytes[..room]);
+        }
         while !bytes.is_empty() {
             let link = *links.borrow_and_update();
             if way.is_lost(&link) {

@@ -9,18 +9,32 @@ use nix::sys::signal::Signal;
 
 use super::{begin, scene_at};
 use crate::pace;
-use crate::scene::KEYS;
+use crate::scene::{KEYS, Scene};
 use crate::strain::{self, Strain};
 use crate::support::etcd::Etcd;
-use crate::support::etcd_client::{delete_prefix, put};
+use crate::support::etcd_client::{Client, delete_prefix, put};
 use crate::support::liveconf::Job;
 use crate::support::poll_until;
 use crate::support::proxy::{Link, Proxy};
 
+/// Writes 40 MB of changes and deletions and forgets what was before: the last generation.
+fn move_on(client: &Client) -> u64 {
+    const LAST: u64 = 1001;
+    client.txn(vec![delete_prefix("app/")]);
+    let mut revision = 0;
+    for number in 2..=LAST {
+        // Long enough that not all of it can wait on the way.
+        let value = format!("{number:01000}");
+        revision = client.txn((0..KEYS).map(|key| put(&format!("app/other-{key:02}"), &value)).collect());
+    }
+    client.compact(revision);
+    LAST
+}
+
 /// liveconf is stopped while 40 MB of changes and deletions are written and compacted: 5 s after it goes on the file is
 /// that of the newest state, what was deleted is gone, and the log has at most 10 more lines.
 #[test]
-fn row_20_compaction_during_an_outage() {
+fn row_20_compaction_while_liveconf_stands_still() {
     let etcd = Etcd::start();
     let client = etcd.client();
     let scene = scene_at(&etcd.endpoints());
@@ -32,16 +46,32 @@ fn row_20_compaction_during_an_outage() {
         'T' => Ok(()),
         state => Err(format!("liveconf is in state {state}")),
     });
-    client.txn(vec![delete_prefix("app/")]);
-    let mut revision = 0;
-    for number in 2..=1001 {
-        // Long enough that not all of it can wait on the way.
-        let value = format!("{number:01000}");
-        revision = client.txn((0..KEYS).map(|key| put(&format!("app/other-{key:02}"), &value)).collect());
-    }
-    client.compact(revision);
+    let last = move_on(&client);
     daemon.signal(Signal::SIGCONT);
-    scene.wait_for_within(Duration::from_secs(5), 1001);
+    scene.wait_for_within(Duration::from_secs(5), last);
+    reader.stop().assert_always_whole();
+    let more = daemon.log().split_off(lines);
+    assert!(more.len() <= 10, "{more:#?}");
+    daemon.stop();
+}
+
+/// Nothing comes from etcd for a while, and what the stream should have given next is compacted by then: 5 s after the
+/// connection is well the file is that of the newest state, what was deleted is gone, and the log has at most 10 more
+/// lines.
+#[test]
+fn row_20_compaction_while_nothing_comes() {
+    let etcd = Etcd::start();
+    let client = etcd.client();
+    let proxy = Proxy::start(etcd.port_of(0));
+    // With the clocks of production, so that the connection outlives the silence.
+    let scene = Scene::new(&format!("etcd: {{endpoints: [{}], prefix: ''}}", proxy.endpoint()), "");
+    let daemon = begin(&scene, &client);
+    let reader = scene.forward_reader();
+    let lines = daemon.log().len();
+    proxy.set(Link { loses_responses: true, ..Link::default() });
+    let last = move_on(&client);
+    proxy.set(Link::default());
+    scene.wait_for_within(Duration::from_secs(5), last);
     reader.stop().assert_always_whole();
     let more = daemon.log().split_off(lines);
     assert!(more.iter().any(|line| line.contains("events were compacted")), "nothing was missing: {more:#?}");

@@ -1,8 +1,10 @@
 //! etcd and the way to it.
 
+mod clocks;
 mod compacted;
 mod frames;
 mod members;
+mod names;
 mod network;
 mod restored;
 

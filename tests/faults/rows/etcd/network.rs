@@ -1,14 +1,19 @@
 //! The way to etcd: silent, cut, slow.
 
+use std::net::SocketAddrV4;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{K1, begin, write};
+use super::{K1, begin, k2, registry, write};
+use crate::alone::{Namespace, is_alone};
+use crate::network::{Direction, HERE, Machine};
 use crate::pace;
 use crate::scene::Scene;
 use crate::strain::Strain;
 use crate::support::etcd::Etcd;
-use crate::support::poll_until;
+use crate::support::liveconf::{BINARY, start};
 use crate::support::proxy::{Door, End, Link, Proxy};
+use crate::support::{poll_until, port};
 
 /// A target that applies at once.
 const QUICK: &str = "    wait: 1ms..5ms\n    reload_interval: 0\n";
@@ -115,4 +120,71 @@ fn row_15_a_slow_server() {
     reader.stop().assert_always_whole();
     strain.assert_light(&daemon);
     daemon.stop();
+}
+
+/// Lets packets vanish, with no word from anybody, and shows that it is found and made up for.
+fn lose(directions: &[Direction]) {
+    let machine = Machine::new();
+    let etcd = Etcd::start();
+    let client = etcd.client();
+    let proxy = Proxy::at(SocketAddrV4::new(HERE, port::free()), etcd.port_of(0), Link::default());
+    let scene = Scene::new(&registry(&[proxy.endpoint()], ""), "");
+    write(&client, 1);
+    let mut daemon = start(scene.job.prepare(machine.command(BINARY), &["run"]));
+    scene.wait_for(1);
+    let reader = scene.forward_reader();
+    let strain = Strain::begin(&daemon);
+    let (sent_again, heard) = (machine.sent_again(), proxy.counts().to_server);
+
+    let began = Instant::now();
+    for direction in directions {
+        machine.lose(*direction);
+    }
+    poll_until(k2(), || match daemon.logged("registry does not answer").first() {
+        Some(_) => Ok(()),
+        None => Err("nobody says that etcd does not answer".to_owned()),
+    });
+    println!("found after {:?}", began.elapsed());
+    write(&client, 2);
+    machine.wait_until_sent_again(sent_again);
+    thread::sleep(pace::either(Duration::from_secs(6), Duration::from_secs(90)).saturating_sub(began.elapsed()));
+    assert_eq!(scene.shown(), Some(1), "packets arrived");
+    let arrived = proxy.counts().to_server > heard;
+    assert_eq!(arrived, !directions.contains(&Direction::Here), "what liveconf asks for arrives, or not");
+    strain.assert_light(&daemon);
+
+    for direction in directions {
+        machine.heal(*direction);
+    }
+    scene.wait_for_within(K1, 2);
+    reader.stop().assert_always_whole();
+    assert!(daemon.is_running());
+    daemon.stop();
+}
+
+/// Packets between liveconf and etcd vanish both ways, with no word from anybody: that is found within 30 s (in the short
+/// run 1 s), costs next to nothing, and all is well 15 s after they arrive again.
+#[test]
+fn row_11_packets_vanish_both_ways() {
+    if is_alone(&[Namespace::Network]) {
+        lose(&[Direction::Here, Direction::There]);
+    }
+}
+
+/// Packets from etcd to liveconf vanish, while those to etcd arrive: that is found within 30 s (in the short run 1 s), and
+/// all is well 15 s after they arrive again.
+#[test]
+fn row_12_packets_from_etcd_vanish() {
+    if is_alone(&[Namespace::Network]) {
+        lose(&[Direction::There]);
+    }
+}
+
+/// Packets from liveconf to etcd vanish, while those from etcd arrive: that is found within 30 s (in the short run 1 s),
+/// and all is well 15 s after they arrive again.
+#[test]
+fn row_12_packets_to_etcd_vanish() {
+    if is_alone(&[Namespace::Network]) {
+        lose(&[Direction::Here]);
+    }
 }

@@ -116,7 +116,8 @@ fn row_22_without_the_relist_the_check_of_a_restore_fails() {
     daemon.stop();
 }
 
-/// The same for a backup that has overtaken the old revision.
+/// With what was read before a reconnect taken for what is there, a backup that has overtaken the old revision leaves the
+/// file as it was: the check of this row notices.
 #[test]
 fn row_22_without_the_relist_the_check_of_an_overtaking_restore_fails() {
     let mut backup = Backup::new();
