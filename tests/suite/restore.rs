@@ -374,7 +374,7 @@ targets:
         match (http::get(front, "/"), since) {
             (Err(_), None) => (outages, since) = (outages + 1, Some(Instant::now())),
             (Ok(_), Some(start)) => {
-                longest = longest.max(Instant::now() - start);
+                longest = longest.max(start.elapsed());
                 since = None;
             }
             _ => {}

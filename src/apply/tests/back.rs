@@ -101,7 +101,7 @@ fn only_the_version_to_go_back_to_is_kept() {
     for content in ["first version", "second version", "third version"] {
         settle(&target, &records, &[content.as_bytes()]);
     }
-    assert_eq!(holds(&state, b"first version"), false);
+    assert!(!holds(&state, b"first version"));
     assert_eq!((holds(&state, b"second version"), holds(&state, b"third version")), (false, true));
     // Adopted files are kept as well, whoever wrote them.
     fs::remove_dir_all(&state).unwrap();

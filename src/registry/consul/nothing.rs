@@ -125,7 +125,8 @@ async fn try_rights(request: &Request, config: Arc<Config>, registry: Arc<str>) 
     let client = Client::new(&config, token.follow(), Arc::new(Semaphore::new(1)), limits);
     let client = client.map_err(Failure::Broken)?;
     let (hasher, names) = (RandomState::new(), Names::default());
-    let context = Context { client, config, limits, token: token.follow(), registry, hasher, names };
+    let token = token.follow();
+    let context = Context { client, config, limits, token, registry, hasher, names, served: Arc::default() };
     may_look(request, &context).await?;
     let (who, config) = (who(&context.config), &context.config);
     if matches!(request, Request::Service { .. }) && !may(&request.qualify(coordinates(), config), &context).await? {

@@ -41,10 +41,10 @@ fn weather(scene: &Scene, liar: &Liar, begin: impl FnOnce(), end: impl FnOnce())
     let reader = scene.forward_reader();
     let strain = Strain::begin(&daemon);
     begin();
-    let begun = Instant::now();
+    let since = Instant::now();
     stay(begun, storm());
     let asked = liar.requests_since(begun);
-    println!("{asked} requests in {:?}", begun.elapsed());
+    println!("{asked} requests in {:?}", since.elapsed());
     let minutes = u32::try_from(storm().as_secs() / 60).unwrap();
     // At first it is asked more often: each read once, and the pauses between tries grow.
     let most = MOST * minutes + pace::either(12, 0);
