@@ -42,8 +42,8 @@ fn weather(scene: &Scene, liar: &Liar, begin: impl FnOnce(), end: impl FnOnce())
     let strain = Strain::begin(&daemon);
     begin();
     let since = Instant::now();
-    stay(begun, storm());
-    let asked = liar.requests_since(begun);
+    stay(since, storm());
+    let asked = liar.requests_since(since);
     println!("{asked} requests in {:?}", since.elapsed());
     let minutes = u32::try_from(storm().as_secs() / 60).unwrap();
     // At first it is asked more often: each read once, and the pauses between tries grow.
