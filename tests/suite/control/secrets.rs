@@ -51,6 +51,19 @@ fn no_answer_holds_a_value_a_token_or_the_content_of_a_file() {
         wait_for_state(&job, "settled");
     }
 
+    // A question that is made of the value.
+    let computed = "{{ key(path=key(path=\"x\"), default=\"\") }} {{ service(name=key(path=\"x\")) | length }}";
+    job.write("out.tera", computed);
+    daemon.signal(Signal::SIGHUP);
+    job.wait_for("out.conf", " 0");
+    said.push_str(&all(&job));
+    job.write("registry.yaml", format!("x: {CANARY}-2\nnumber: {CANARY}\n"));
+    wait_for_target(&job, |target| target["queries"] == 3 && target["revision"].as_u64() > Some(1));
+    said.push_str(&all(&job));
+    assert!(said.contains("[computed]"), "{said}");
+    job.write("out.tera", good);
+    daemon.signal(Signal::SIGHUP);
+
     // A check, a reload and a configuration that repeat it.
     let repeats = "sh, -c, 'cat out.conf registry.yaml; cat out.conf registry.yaml >&2; exit 1'";
     for target in [format!("    check: [{repeats}, '{{staged}}']"), format!("    reload: {{command: [{repeats}]}}")] {
