@@ -43,7 +43,7 @@ pub struct Control(JoinHandle<()>);
 impl Control {
     /// Makes the socket and serves it. One that cannot be made is told in a warning and tried again now and then.
     pub fn start(place: Place, roster: watch::Receiver<Arc<Roster>>) -> Self {
-        Self(tokio::spawn(serve(place, roster)))
+        Self(tokio::spawn(serve(place, roster, LOOK)))
     }
 
     /// Ends every connection and removes the socket.
@@ -54,7 +54,8 @@ impl Control {
     }
 }
 
-async fn serve(place: Place, roster: watch::Receiver<Arc<Roster>>) {
+/// Serves the socket for as long as the program runs, and looks that often whether there is one.
+async fn serve(place: Place, roster: watch::Receiver<Arc<Roster>>, look: Duration) {
     let mut is_told = false;
     loop {
         let at = place.clone();
@@ -69,7 +70,7 @@ async fn serve(place: Place, roster: watch::Receiver<Arc<Roster>>) {
                 if std::mem::take(&mut is_told) {
                     info!(socket = %path, "the control socket is there now");
                 }
-                accept(&socket, listener, &roster).await;
+                accept(&socket, listener, &roster, look).await;
                 continue;
             }
             Err(error) if !is_told => {
@@ -78,15 +79,15 @@ async fn serve(place: Place, roster: watch::Receiver<Arc<Roster>>) {
             }
             Err(_) => {}
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(look).await;
     }
 }
 
 /// Takes connections until the file of the socket is gone.
-async fn accept(socket: &Socket, listener: UnixListener, roster: &watch::Receiver<Arc<Roster>>) {
+async fn accept(socket: &Socket, listener: UnixListener, roster: &watch::Receiver<Arc<Roster>>, look: Duration) {
     let own = rustix::process::geteuid().as_raw();
     let mut connections = Connections::default();
-    let mut look = tokio::time::interval(LOOK);
+    let mut look = tokio::time::interval(look);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -138,13 +139,16 @@ impl Connections {
             drop(self.0.remove(oldest));
         }
         let is_busy = Arc::new(AtomicBool::new(false));
-        let session = Session { own, roster, is_busy: is_busy.clone() };
+        let Ok(peer) = stream.peer_cred() else { return };
+        let session = Session { user: peer.uid(), own, roster, is_busy: is_busy.clone() };
         self.0.push_back(Connection { task: tokio::spawn(session.run(stream)), is_busy });
     }
 }
 
 /// One connection.
 struct Session {
+    /// The user at the other end.
+    user: u32,
     /// The user that we run as.
     own: u32,
     roster: watch::Receiver<Arc<Roster>>,
@@ -154,8 +158,6 @@ struct Session {
 impl Session {
     /// Answers requests until the peer is done, or takes too long.
     async fn run(self, mut stream: UnixStream) {
-        let Ok(peer) = stream.peer_cred() else { return };
-        let may_command = peer.uid() == 0 || peer.uid() == self.own;
         let (reader, mut writer) = stream.split();
         let mut reader = BufReader::new(reader);
         loop {
@@ -166,11 +168,8 @@ impl Session {
                 return;
             }
             let is_whole = line.ends_with(b"\n");
-            let reply = if is_whole {
-                self.answer(&line, may_command).await
-            } else {
-                Reply::Refused(malformed("a request is a line"))
-            };
+            let reply =
+                if is_whole { self.answer(&line).await } else { Reply::Refused(malformed("a request is a line")) };
             let written = timeout(PATIENCE, writer.write_all(&encode(&reply))).await;
             if !is_whole || !matches!(written, Ok(Ok(()))) {
                 return;
@@ -178,10 +177,11 @@ impl Session {
         }
     }
 
-    async fn answer(&self, line: &[u8], may_command: bool) -> Reply {
+    async fn answer(&self, line: &[u8]) -> Reply {
         let Ok(request) = serde_json::from_slice::<Request>(line) else {
             return Reply::Refused(malformed("the request is none that this version knows"));
         };
+        let may_command = self.user == 0 || self.user == self.own;
         if !may_command && !request.only_reads() {
             let reason =
                 "only root and the user that liveconf runs as may do this; others may ask for `status` and `explain`";
@@ -236,7 +236,10 @@ impl Session {
     fn set_paused(&self, roster: &Roster, target: Option<&str>, paused: bool) -> Result<Reply, Refusal> {
         let targets = chosen(roster, target)?;
         for target in &targets {
-            target.desk.set_paused(paused);
+            if target.desk.set_paused(paused) {
+                let command = if paused { "pause" } else { "resume" };
+                info!(target = &*target.name, user = self.user, "the operator asks for `{command}`");
+            }
         }
         let names: Vec<&str> = targets.iter().map(|target| &*target.name).collect();
         Ok(self.outcome(&names, Vec::new()))
@@ -245,7 +248,7 @@ impl Session {
     /// Has the target do something, and waits until it has. It may be in the middle of an apply, whose steps have their own
     /// bounds.
     async fn order(&self, target: &Posted, task: OrderTask) -> Result<Done, Refusal> {
-        info!(target = &*target.name, "the operator asks for {task}");
+        info!(target = &*target.name, user = self.user, "the operator asks for {task}");
         let done = target.desk.order(task);
         let mut roster = self.roster.clone();
         let gone = roster.wait_for(|roster| roster.stopping || roster.target(&target.name).is_none());
@@ -302,4 +305,76 @@ fn encode(reply: &Reply) -> Vec<u8> {
     let mut line = serde_json::to_vec(reply).unwrap_or_default();
     line.push(b'\n');
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::time::{Instant, SystemTime};
+
+    use super::*;
+    use crate::control::{AskError, ask};
+    use crate::store::Store;
+
+    fn serving(path: &Path) -> (watch::Sender<Arc<Roster>>, Control) {
+        let now = SystemTime::now();
+        let (roster, shown) = watch::channel(Arc::new(Roster {
+            started: now,
+            config: None,
+            loaded: now,
+            refused_configuration: None,
+            refused_templates: None,
+            stopping: false,
+            registries: BTreeMap::new(),
+            targets: Vec::new(),
+            store: Store::new(),
+        }));
+        let place = Place { path: path.to_owned(), group: None };
+        (roster, Control(tokio::spawn(serve(place, shown, Duration::from_millis(20)))))
+    }
+
+    /// Asks until there is an answer.
+    async fn answer(path: &Path, request: &Request) -> Reply {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            match ask(path, request, Duration::from_secs(10)).await {
+                Err(AskError::NotRunning(_)) if Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                reply => return reply.unwrap(),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_somebody_removed_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        // At first its place is taken.
+        let path = folder.path().join("control.sock");
+        std::fs::create_dir(&path).unwrap();
+        let (_roster, control) = serving(&path);
+        let status = Request::Status { targets: Vec::new() };
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        std::fs::remove_dir(&path).unwrap();
+        assert!(matches!(answer(&path, &status).await, Reply::Status(report::Status { well: true, .. })));
+        for _ in 0..3 {
+            std::fs::remove_file(&path).unwrap();
+            assert!(matches!(answer(&path, &status).await, Reply::Status(_)));
+        }
+        control.stop().await;
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_begun_while_the_program_stops() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let (roster, control) = serving(&path);
+        roster.send_modify(|roster| Arc::make_mut(roster).stopping = true);
+        let Reply::Refused(refusal) = answer(&path, &Request::Apply { target: None }).await else { panic!() };
+        assert_eq!(refusal.kind, RefusalKind::Busy);
+        assert!(matches!(answer(&path, &Request::Status { targets: Vec::new() }).await, Reply::Status(_)));
+        control.stop().await;
+    }
 }

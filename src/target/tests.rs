@@ -97,3 +97,39 @@ async fn what_is_held_stands_in_the_state_and_passes_by_itself() {
     stop.cancel();
     running.await.unwrap();
 }
+
+#[tokio::test]
+async fn an_order_that_a_stop_comes_before_is_done_by_the_next_task() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new();
+    let mut wanted = store.add_registry(&"main".into());
+    let desk = Arc::new(Desk::new());
+    let task = |desk: &Arc<Desk>| listing(folder.path(), config::Guard::default(), &store, desk);
+    let file = || std::fs::read_to_string(folder.path().join("out")).unwrap_or_default();
+
+    // Paused from the start, it finds out what is asked and writes nothing.
+    desk.set_paused(true);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(task(&desk).run(stop.clone()));
+    wanted.wait_for(|wanted| !wanted.is_empty()).await.unwrap();
+    publish(&store, &["a"]);
+    assert_eq!(desk.order(OrderTask::Apply).await, Ok(Done::Paused));
+    assert_eq!(desk.order(OrderTask::Release(None)).await, Ok(Done::NotHeld(Vec::new())));
+    assert_eq!(file(), "");
+    stop.cancel();
+    running.await.unwrap();
+
+    let outcome = desk.order(OrderTask::Apply);
+    desk.set_paused(false);
+    let stop = CancellationToken::new();
+    stop.cancel();
+    task(&desk).run(stop).await;
+    assert_eq!(file(), "");
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(task(&desk).run(stop.clone()));
+    assert_eq!(outcome.await, Ok(Done::Tried));
+    assert_eq!(file(), "a ");
+    assert!(matches!(desk.state().borrow().phase, Phase::Settled { .. }));
+    stop.cancel();
+    running.await.unwrap();
+}
