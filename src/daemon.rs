@@ -203,7 +203,7 @@ impl Daemon {
             match &state.phase {
                 Phase::Settled { .. } | Phase::Waiting(_) | Phase::Held => {}
                 Phase::Owed(reason) => warn!(target, "stopped with a reload owed: {reason}"),
-                Phase::Failed(reason) => warn!(target, "stopped with older files: {reason}"),
+                Phase::Failed(reason) | Phase::Rejected(reason) => warn!(target, "stopped with older files: {reason}"),
             }
             if let Some(Held { asked, .. }) = state.held.first() {
                 let more = state.held.len() - 1;

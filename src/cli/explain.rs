@@ -24,7 +24,7 @@ pub(super) async fn run(common: &Common, options: &Explain) -> Exit {
 }
 
 fn text(explanation: &Explanation) -> String {
-    let Explanation { target, files, rendered, commit, told, taken, queries } = explanation;
+    let Explanation { target, files, rendered, commit, told, taken, restored, queries } = explanation;
     let mut text = target_lines(target);
     if let Some(reason) = target.reason.as_deref().filter(|reason| reason.contains('\n')) {
         let _ = writeln!(text, "  {}", reason.trim_end().replace('\n', "\n  "));
@@ -32,7 +32,13 @@ fn text(explanation: &Explanation) -> String {
     for file in files {
         let _ = writeln!(text, "file {file}");
     }
-    for (what, time) in [("rendered", rendered), ("told its process", told), ("taken by its process", taken)] {
+    let times = [
+        ("rendered", rendered),
+        ("told its process", told),
+        ("taken by its process", taken),
+        ("put earlier files back", restored),
+    ];
+    for (what, time) in times {
         if let Some(time) = time {
             let _ = writeln!(text, "last {what}: {}", moment(time));
         }

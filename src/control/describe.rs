@@ -60,6 +60,7 @@ fn summary(roster: &Roster, posted: &Posted, state: &State) -> report::Target {
         Phase::Settled { .. } => ("settled", None),
         Phase::Owed(reason) => ("owed", Some(reason.clone())),
         Phase::Failed(reason) => ("failed", Some(reason.clone())),
+        Phase::Rejected(reason) => ("rejected", Some(reason.clone())),
     };
     let waiting_for = match &state.phase {
         Phase::Waiting(missing) => missing.iter().map(|asked| waiting(roster, asked)).collect(),
@@ -130,6 +131,7 @@ pub(super) fn explanation(roster: &Roster, posted: &Posted) -> report::Explanati
         commit: state.journal.commit.as_deref().map(commit),
         told: state.journal.told.map(time),
         taken: state.journal.taken.map(time),
+        restored: state.journal.restored.map(time),
         queries: readings.into_iter().map(query).collect(),
     }
 }

@@ -55,13 +55,13 @@ pub struct Target {
     pub name: String,
     /// Whether it is as it should be: settled on the newest answers, with nothing held back, paused, away or refused.
     pub well: bool,
-    /// How far it has come: `waiting`, `held`, `settled`, `owed` or `failed`.
+    /// How far it has come: `waiting`, `held`, `settled`, `owed`, `failed` or `rejected`.
     pub state: String,
     /// Since when.
     pub since: String,
     /// The newest revision that its files show; none before they were written or found true.
     pub revision: Option<u64>,
-    /// Why it is `owed` or `failed`.
+    /// Why it is `owed`, `failed` or `rejected`.
     pub reason: Option<String>,
     /// When something is to be applied or tried next.
     pub next: Option<String>,
@@ -126,6 +126,8 @@ pub struct Explanation {
     pub told: Option<String>,
     /// When it was last known to have taken them.
     pub taken: Option<String>,
+    /// When the last confirmed files were last put back in place of others that were refused.
+    pub restored: Option<String>,
     /// What its templates ask.
     pub queries: Vec<Query>,
 }

@@ -92,6 +92,15 @@ pub enum Retry {
 }
 
 impl Failure {
+    /// Whether files were refused that had been put in place, now or before.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused(_) => true,
+            Self::TakenBack(error) | Self::NotTakenBack(error, _) => error.kind() == ErrorKind::Refused,
+            Self::Render(_) | Self::Apply(_) | Self::Panicked => false,
+        }
+    }
+
     /// When to try again.
     pub fn retry(&self) -> Retry {
         match self {
@@ -338,6 +347,8 @@ impl Applier {
         let now = hashes.clone();
         let is_owed = self.on_thread(move |files| files.records.went_back(&files.target.name, &now)).await?;
         self.is_going_back = false;
+        self.journal.restored = Some(SystemTime::now());
+        self.journal.revision = self.journal.taken_revision;
         self.owed = is_owed && self.files.reloads();
         self.committed = Some(InPlace { hashes: hashes.clone(), at, is_verified: true, is_earlier: true });
         warn!(target = &*self.target().name, "the last confirmed version is back: {}", paths(committed.changed()));
@@ -373,6 +384,7 @@ impl Applier {
         self.on_thread(move |files| files.settle(&hashes)).await?;
         self.owed = false;
         self.journal.taken = Some(SystemTime::now());
+        self.journal.taken_revision = self.journal.revision;
         Ok(())
     }
 

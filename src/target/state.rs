@@ -44,6 +44,9 @@ pub enum Phase {
     Owed(String),
     /// Its files are older than the registry, for this reason.
     Failed(String),
+    /// The newest files were refused when they were in place, by `verify` or the process, as this says; it also says what
+    /// stands there instead.
+    Rejected(String),
 }
 
 /// When a target last did what, since the program started.
@@ -59,6 +62,10 @@ pub struct Journal {
     pub told: Option<SystemTime>,
     /// When it was last known to have taken them.
     pub taken: Option<SystemTime>,
+    /// What `revision` was then.
+    pub taken_revision: Option<u64>,
+    /// When the last confirmed files were last put back in place of others that were refused.
+    pub restored: Option<SystemTime>,
 }
 
 /// Files that were replaced.

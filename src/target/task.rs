@@ -150,10 +150,10 @@ impl Task {
         if apply {
             self.apply(stop).await;
         } else if !self.paused && self.reload.is_due(now) {
-            self.begin();
             self.reload.at = None;
             // What was owed may have become needless by newer data.
             if self.applier.owes() {
+                self.begin();
                 let outcome = self.applier.pay().await;
                 self.note_reload(&outcome);
             }
@@ -289,7 +289,7 @@ impl Task {
         };
         self.reload.at = pause.map(|pause| at + pause);
         self.enter(match (outcome, pause) {
-            (Outcome::Rejected(_), None) => Phase::Failed(reason.clone()),
+            (Outcome::Rejected(_), None) => Phase::Rejected(reason.clone()),
             _ => Phase::Owed(reason.clone()),
         });
         if !self.reload.tells(outcome, reason, at) {
@@ -317,7 +317,7 @@ impl Task {
             Line::Still(lasted) => error!(target = self.name(), "not applied for {}: {reason}", rounded(lasted)),
             Line::Silent => {}
         }
-        self.enter(Phase::Failed(reason));
+        self.enter(if failure.is_refusal() { Phase::Rejected(reason) } else { Phase::Failed(reason) });
         // What an earlier life left to do, or this failure.
         if self.applier.owes() {
             self.reload.at.get_or_insert(at);
@@ -327,7 +327,7 @@ impl Task {
     /// The process runs what the newest answers say, unless that was refused.
     fn note_settled(&mut self) {
         self.enter(match self.applier.refusal() {
-            Some(refusal) => Phase::Failed(refusal),
+            Some(refusal) => Phase::Rejected(refusal),
             None => Phase::Settled { revision: self.revision },
         });
     }

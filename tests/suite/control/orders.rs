@@ -106,14 +106,24 @@ fn apply_goes_past_every_wait_and_says_what_came_of_it() {
 
 #[test]
 fn apply_tries_again_what_the_process_refused() {
-    let job = job("    reload: {shell: 'echo >> reloads; test -e good || exit 65'}");
+    let job = job(
+        "    reload: {shell: 'cat out.conf >> reloads; echo >> reloads; test -e good || ! grep -q B out.conf || exit 65'}",
+    );
     let mut daemon = job.start(&["run"]);
+    let confirmed = wait_for_state(&job, "settled");
+    job.write("registry.yaml", "x: B\n");
     daemon.wait_for_log("the process refuses the new files");
-    assert_ne!(asked(&job, &["status"]).1, 0);
-    job.run(&["apply"]).assert_code(1);
-    job.wait_for_lines("reloads", 2);
+    let rejected = wait_for_state(&job, "rejected");
+    assert_eq!((&rejected["well"], &rejected["revision"]), (&false.into(), &confirmed["revision"]), "{rejected:#}");
+    let (explained, _) = asked(&job, &["explain", "web"]);
+    assert!(explained["restored"].is_string(), "{explained:#}");
+    assert_eq!(job.read("out.conf").as_deref(), Some("A"));
+    let told = job.read("reloads").unwrap().matches('B').count();
+    job.run(&["apply"]).assert_code(1).assert_says(&["target `web`: rejected: ", "the process refuses the new files"]);
+    assert_eq!(job.read("reloads").unwrap().matches('B').count(), told + 1);
     job.write("good", "");
     job.run(&["apply"]).assert_code(0);
+    assert_eq!(job.read("out.conf").as_deref(), Some("B"));
     assert_eq!(wait_for_state(&job, "settled")["well"], true);
     daemon.stop();
 }
