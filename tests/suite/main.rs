@@ -27,6 +27,7 @@ mod etcd_kind;
 mod fault_table;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod guards;
+mod hostile;
 mod life;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod limits;
