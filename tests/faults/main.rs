@@ -17,6 +17,7 @@ mod support;
 
 mod alone;
 mod network;
+mod nonsense;
 #[allow(dead_code, reason = "rows come one after the other")]
 mod liar;
 #[allow(dead_code, reason = "rows come one after the other")]

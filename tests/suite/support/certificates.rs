@@ -55,22 +55,20 @@ impl Authority {
 
     /// A certificate for a server with these names.
     pub fn sign(&self, name: &str, hosts: &[&str]) -> TlsFiles {
-        self.issue(name, hosts, |_| ())
+        self.sign_until(name, hosts, 2100)
     }
 
     /// A certificate for a server on the loopback that was good long ago.
     pub fn expired(&self, name: &str) -> TlsFiles {
-        self.issue(name, &["localhost", "127.0.0.1"], |params| {
-            params.not_before = date_time_ymd(2001, 1, 1);
-            params.not_after = date_time_ymd(2002, 1, 1);
-        })
+        self.sign_until(name, &["localhost", "127.0.0.1"], 2002)
     }
 
-    fn issue(&self, name: &str, hosts: &[&str], change: impl FnOnce(&mut CertificateParams)) -> TlsFiles {
+    /// A certificate for a server with these names, good until the beginning of a year.
+    pub fn sign_until(&self, name: &str, hosts: &[&str], year: i32) -> TlsFiles {
         let key = KeyPair::generate().unwrap();
         let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let mut params = CertificateParams::new(hosts).unwrap();
-        change(&mut params);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         // A client's certificate with a name in it would be a user's of etcd.
         params.distinguished_name = DistinguishedName::new();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();

@@ -21,6 +21,8 @@ pub struct Etcd {
     /// More flags for every member.
     flags: Vec<String>,
     tls: Option<TlsFiles>,
+    /// Who signed the certificate of the server.
+    authority: Option<Authority>,
     /// `USER:PASSWORD` of who may do everything, once users are required.
     root: OnceLock<String>,
 }
@@ -56,8 +58,8 @@ impl Etcd {
 
     fn begin(members: usize, tls: bool, flags: &[&str]) -> Self {
         let folder = Folder::in_memory();
-        let tls = tls.then(|| {
-            let authority = Authority::new(folder.root(), "ca");
+        let authority = tls.then(|| Authority::new(folder.root(), "ca"));
+        let tls = authority.as_ref().map(|authority| {
             authority.server("server");
             authority.client("client")
         });
@@ -71,7 +73,7 @@ impl Etcd {
             })
             .collect();
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut etcd = Self { folder, members, flags, tls, root: OnceLock::new() };
+        let mut etcd = Self { folder, members, flags, tls, authority, root: OnceLock::new() };
         etcd.restart_all(&(0..etcd.members.len()).collect::<Vec<_>>());
         etcd
     }
@@ -108,6 +110,11 @@ impl Etcd {
     /// The files that a client of a cluster with TLS needs.
     pub fn tls(&self) -> &TlsFiles {
         self.tls.as_ref().expect("started with TLS")
+    }
+
+    /// Who signs certificates for the server; a new one is shown to those who connect from then on.
+    pub fn authority(&self) -> &Authority {
+        self.authority.as_ref().expect("started with TLS")
     }
 
     /// A connection to all members.

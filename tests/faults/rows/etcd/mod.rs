@@ -1,11 +1,14 @@
 //! etcd and the way to it.
 
+mod access;
 mod clocks;
 mod compacted;
 mod frames;
+mod load;
 mod members;
 mod names;
 mod network;
+mod nonsense;
 mod restored;
 
 use std::ops::Deref;

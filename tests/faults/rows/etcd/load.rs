@@ -1,0 +1,204 @@
+//! Much, and often.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::begin;
+use super::scene_at;
+use crate::pace;
+use crate::strain::{Strain, most_memory};
+use crate::support::etcd::Etcd;
+use crate::support::etcd_client::{Client, put};
+use crate::support::liveconf::Job;
+use crate::support::poll_until;
+
+/// What the program may take beside six times what it holds.
+const MEMORY: u64 = 64 << 20;
+
+/// Reads keys of any size: each with its length.
+fn lengths(etcd: &Etcd) -> Job {
+    Job::new(&format!(
+        "registries: {{main: {{etcd: {{endpoints: {}, prefix: ''}}}}}}
+targets:
+  lengths:
+    templates:
+      - content: |
+          {{% for entry in prefix(path=\"p\") %}}
+          {{{{ entry.key }}}} {{{{ entry.value | length }}}}
+          {{% endfor %}}
+        dest: lengths
+",
+        etcd.endpoints_yaml()
+    ))
+}
+
+/// A value of 10 MB is refused within 5 s, with the key's name and the limit, and the file stays; one transaction of
+/// 16 MB, and 200 values of 512 KiB, are rendered; memory stays within 64 MiB and six times what is held.
+#[test]
+fn row_17_etcd_values_of_many_megabytes() {
+    let etcd = Etcd::with(&["--max-request-bytes=33554432", "--quota-backend-bytes=2147483648"]);
+    let client = etcd.client();
+    client.put("p/a", "x");
+    let job = lengths(&etcd);
+    let mut daemon = job.start(&["run"]);
+    job.wait_for("lengths", "a 1\n");
+
+    let written = Instant::now();
+    client.put("p/a", vec![b'x'; 10_000_000]);
+    let line = daemon.wait_for_log("limit");
+    println!("after {:?}: {line}", written.elapsed());
+    assert!(written.elapsed() <= Duration::from_secs(5) && line.contains("p/a"), "{line}");
+    assert_eq!(job.read("lengths").unwrap(), "a 1\n");
+    client.put("p/a", "xyz");
+    job.wait_for("lengths", "a 3\n");
+
+    // One frame of 16 MB.
+    let megabyte = vec![b'x'; 1 << 20];
+    client.txn((0..16).map(|number| put(&format!("p/b{number:02}"), &megabyte)).collect());
+    let mut expected = String::from("a 3\n");
+    (0..16).for_each(|number| writeln!(expected, "b{number:02} {}", 1 << 20).unwrap());
+    job.wait_for("lengths", &expected);
+
+    let half = vec![b'x'; 512 << 10];
+    for number in 0..200 {
+        client.put(&format!("p/c{number:03}"), &half);
+        writeln!(expected, "c{number:03} {}", 512 << 10).unwrap();
+    }
+    job.wait_for("lengths", &expected);
+    let held = (16 << 20) + 200 * (512 << 10);
+    let took = most_memory(&daemon);
+    println!("{} MiB for {} MiB", took >> 20, held >> 20);
+    assert!(took <= MEMORY + 6 * held, "{took} bytes for {held}");
+
+    // All of it at once, as after a start.
+    daemon.stop();
+    let daemon = job.start(&["run"]);
+    daemon_reads(&etcd, &job, &client, &expected);
+    let took = most_memory(&daemon);
+    println!("{} MiB after a start", took >> 20);
+    assert!(took <= MEMORY + 6 * held, "{took} bytes for {held}");
+    daemon.stop();
+}
+
+/// Waits until a program that was just started has read everything.
+fn daemon_reads(etcd: &Etcd, job: &Job, client: &Client, expected: &str) {
+    client.put("p/d", "x");
+    job.wait_for("lengths", &format!("{expected}d 1\n"));
+    assert!(etcd.calls(0, "Watch") >= 2);
+}
+
+/// 100,000 keys of which 1 % change each second: 99 of 100 changes are in the file within 5 s, memory stays within 64 MiB
+/// and six times what is held, and there is at most one reload a second.
+#[test]
+fn row_18_etcd_a_hundred_thousand_keys_that_change() {
+    const KEYS: usize = 100_000;
+    let etcd = Etcd::with(&["--max-txn-ops=2000"]);
+    let client = etcd.client();
+    let entry = |key: usize, value: u64| put(&format!("p/{key:06}"), format!("value-{value:010}"));
+    for page in 0..KEYS / 1000 {
+        client.txn((0..1000).map(|key| entry(page * 1000 + key, 0)).collect());
+    }
+    let job = Job::new(&format!(
+        "registries: {{main: {{etcd: {{endpoints: {}, prefix: ''}}}}}}
+targets:
+  all:
+    templates:
+      - content: |
+          {{% for entry in prefix(path=\"p\") %}}
+          {{{{ entry.key }}}}={{{{ entry.value }}}}
+          {{% endfor %}}
+        dest: all
+    reload: {{shell: 'echo >> reloads'}}
+",
+        etcd.endpoints_yaml()
+    ));
+    let daemon = job.start(&["run"]);
+    let shown = |key: usize| -> Option<u64> {
+        let line = job.read("all")?.lines().nth(key)?.to_owned();
+        line.rsplit_once('-')?.1.parse().ok()
+    };
+    poll_until(Duration::from_secs(60), || shown(KEYS - 1).ok_or_else(|| "nothing is shown".to_owned()));
+    let began = Instant::now();
+    let seconds = pace::either(12, 600);
+    let (mut delays, mut waiting) = (Vec::new(), Vec::new());
+    for second in 1..=seconds {
+        // A thousand keys, another each second; the last of them tells when they are all there.
+        let first = usize::try_from(second).unwrap() * 1000 % KEYS;
+        client.txn((first..first + 1000).map(|key| entry(key, second)).collect());
+        waiting.push((Instant::now(), first + 999, second));
+        while began.elapsed() < Duration::from_secs(second) {
+            waiting.retain(|(written, key, value)| {
+                let is_there = shown(*key).is_some_and(|shown| shown >= *value);
+                if is_there {
+                    delays.push(written.elapsed());
+                }
+                !is_there
+            });
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+    for (written, key, value) in waiting {
+        poll_until(Duration::from_secs(30), || match shown(key) {
+            Some(shown) if shown >= value => Ok(()),
+            shown => Err(format!("key {key} should show {value}, but shows {shown:?}")),
+        });
+        delays.push(written.elapsed());
+    }
+    delays.sort();
+    let worst = delays[(delays.len() * 99).div_ceil(100) - 1];
+    let reloads = job.read("reloads").unwrap().lines().count() as u64;
+    let held = (KEYS * (8 + 16)) as u64;
+    let took = most_memory(&daemon);
+    println!("p99 {worst:?}, {reloads} reloads in {:?}, {} MiB for {} KiB", began.elapsed(), took >> 20, held >> 10);
+    assert!(worst <= Duration::from_secs(5), "{delays:?}");
+    assert!(reloads <= began.elapsed().as_secs() + 2, "{reloads} reloads");
+    assert!(took <= MEMORY + 6 * held, "{took} bytes for {held}");
+    daemon.stop();
+}
+
+/// One key is written 500 times a second: it is shown again and again meanwhile, with at most one reload a second, and 2 s
+/// after the last write the program has it.
+#[test]
+fn row_19_one_key_is_written_without_a_pause() {
+    let etcd = Etcd::start();
+    let client = etcd.client();
+    let scene = scene_at(&etcd.endpoints());
+    let daemon = begin(&scene, &client);
+    let reader = scene.forward_reader();
+    let strain = Strain::begin(&daemon);
+    let (reloads, began) = (scene.reloads(), Instant::now());
+    let over = Arc::new(AtomicBool::new(false));
+    let writing = thread::spawn({
+        let (client, over) = (etcd.client(), Arc::clone(&over));
+        move || {
+            let mut number = 1;
+            while !over.load(Ordering::Relaxed) {
+                number += 1;
+                // The whole of a generation is one transaction, so that the reader can tell.
+                super::write(&client, number);
+                thread::sleep(Duration::from_micros(500));
+            }
+            number
+        }
+    });
+    thread::sleep(pace::either(Duration::from_secs(10), Duration::from_secs(300)));
+    over.store(true, Ordering::Relaxed);
+    let last = writing.join().unwrap();
+    let stopped = Instant::now();
+    scene.wait_for_within(Duration::from_secs(10), last);
+    let (after, lasted) = (stopped.elapsed(), began.elapsed());
+    let more = (scene.reloads() - reloads) as u64;
+    let seen = reader.stop();
+    println!("{} writes a second, {more} reloads, the last after {after:?}, {seen:?}", last / lasted.as_secs());
+    assert!(last / lasted.as_secs() >= 200, "too few writes: {last}");
+    // The whole of an apply may have just begun, and one more must wait for its end and the pause between reloads.
+    assert!(after <= Duration::from_secs(3), "{after:?}");
+    assert!(more <= lasted.as_secs() + 2, "{more} reloads in {lasted:?}");
+    seen.assert_always_whole();
+    assert!(seen.longest <= Duration::from_secs(4), "starved for {:?}", seen.longest);
+    strain.assert_few_lines(&daemon);
+    daemon.stop();
+}
