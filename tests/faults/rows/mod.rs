@@ -11,6 +11,7 @@ mod disk;
 mod down;
 mod edited;
 mod etcd;
+mod findings;
 mod killed;
 mod limits;
 mod pids;
