@@ -18,6 +18,7 @@ use crate::apply::{ApplyError, ErrorKind, GoBackError, Hashes, Process, Provisio
 use crate::config::Target;
 use crate::guard::Guard;
 use crate::process::{BootTime, Context};
+use crate::protection::Protection;
 use crate::store::Reader;
 use crate::template::{self, Templates};
 
@@ -313,6 +314,9 @@ impl Applier {
             }
             (Told::NotRunning(reason), _) => Ok(Outcome::NotRunning(reason)),
             (Told::Failed(reason), _) => Ok(Outcome::Failed(reason)),
+            (Told::Refused { reason, .. }, _) if Protection::Refusal.is_off() => {
+                Ok(Outcome::Failed(format!("the process refuses the new files: {reason}")))
+            }
             // There is nothing to go further back to.
             (Told::Refused { reason, .. }, _) if in_place.is_earlier => {
                 Ok(Outcome::Failed(format!("the process refuses the last confirmed files too: {reason}")))
