@@ -94,6 +94,8 @@ targets:
         web.job.run(&["once"]).assert_code(0);
         web.start_server();
         web.wait_for(1);
+        // Now that it runs, what it runs is confirmed.
+        web.job.run(&["once"]).assert_code(0);
         web
     }
 

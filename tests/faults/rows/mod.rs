@@ -16,6 +16,7 @@ mod killed;
 mod limits;
 mod pids;
 mod power;
+mod refused;
 mod rights;
 mod start;
 mod stop;
