@@ -44,7 +44,7 @@ fn row_16_etcd_talks_nonsense() {
         assert!(said.iter().all(|times| *times > 0), "{said:?}");
         assert_eq!(scene.shown(), Some(1), "nonsense was rendered");
         assert!(daemon.is_running());
-        strain.assert_few_lines(&daemon);
+        strain.assert_light(&daemon);
         let memory = most_memory(&daemon);
         assert!(memory <= 64 << 20, "{memory} bytes");
         for proxy in &proxies {
@@ -52,7 +52,7 @@ fn row_16_etcd_talks_nonsense() {
             proxy.cut(End::Reset);
         }
         let back = Instant::now();
-        scene.wait_for_within(K1 + Duration::from_secs(10), 2);
+        scene.wait_for_within(K1, 2);
         println!("well after {:?}, {} MiB", back.elapsed(), memory >> 20);
         assert_eq!(daemon.logged("panic"), [""; 0]);
         reader.stop().assert_always_whole();
