@@ -75,7 +75,8 @@ targets:
 
     /// The same with another value for all keys.
     pub(crate) fn change_to(&self, value: &str) {
-        let lines: String = (0..KEYS).map(|key| format!("  \"{key:02}\": \"{value}\"\n")).collect();
+        let lines: Vec<String> = (0..KEYS).map(|key| format!("  \"{key:02}\": \"{value}\"\n")).collect();
+        let lines = lines.concat();
         self.job.write(REGISTRY, format!("app:\n{lines}"));
     }
 

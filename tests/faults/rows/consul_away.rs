@@ -55,7 +55,8 @@ generation {{ key(path='generation') }}\n\
 
 /// The file with all instances.
 fn all_of(generation: u64) -> String {
-    let servers: String = (1..=INSTANCES).map(|port| format!("server 127.0.0.1:{port}\n")).collect();
+    let servers: Vec<String> = (1..=INSTANCES).map(|port| format!("server 127.0.0.1:{port}\n")).collect();
+    let servers = servers.concat();
     format!("generation {generation}\n{servers}")
 }
 

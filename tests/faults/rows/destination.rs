@@ -84,17 +84,14 @@ fn row_36_destination_is_a_mounted_file() {
         job.write("registry/registry.yaml", format!("x: {refused}\n"));
         poll_until(SOON, || if daemon.logged("not applied").len() > failures { Ok(()) } else { Err("applied".into()) });
         let reason = daemon.logged("not applied").pop().unwrap();
-        match strace {
-            Some(strace) => {
-                assert!(reason.contains("Input/output error"), "{reason}");
-                assert!(!strace.lines(&["EIO", "INJECTED"]).is_empty());
-                strace.end();
-                job.wait_for("out/app.conf", &refused);
-            }
-            None => {
-                assert!(reason.contains("No space left on device"), "{reason}");
-                assert_eq!(content(), small, "the old content is to stay");
-            }
+        if let Some(strace) = strace {
+            assert!(reason.contains("Input/output error"), "{reason}");
+            assert!(!strace.lines(&["EIO", "INJECTED"]).is_empty());
+            strace.end();
+            job.wait_for("out/app.conf", &refused);
+        } else {
+            assert!(reason.contains("No space left on device"), "{reason}");
+            assert_eq!(content(), small, "the old content is to stay");
         }
         poll_until(SOON, || match folder.names("out") {
             names if names == ["app.conf"] => Ok(()),
@@ -153,8 +150,8 @@ fn row_37_folder_exchanged_for_a_symlink() {
 /// In a folder like /tmp a stranger put symlinks to a file elsewhere in the place of a destination, thousands of times during applies: not one write went there.
 #[test]
 fn row_37_destination_exchanged_for_a_symlink_by_a_stranger() {
-    needs_root("only root gives a symlink to another user");
     const STRANGER: u32 = 65_534;
+    needs_root("only root gives a symlink to another user");
     let job = job("");
     let folder = job.folder();
     for name in ["out", "victims", "traps"] {

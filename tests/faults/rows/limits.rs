@@ -55,7 +55,7 @@ fn row_50_no_file_descriptors_left() {
     daemon.stop();
 }
 
-/// liveconf could start no thread and no command, as under TasksMax: the old file stayed whole, and file and reload came when it could again.
+/// liveconf could start no thread and no command, as under `TasksMax`: the old file stayed whole, and file and reload came when it could again.
 #[test]
 fn row_50_no_threads_left() {
     needs_root("only root runs a program as another user, who alone is limited");
@@ -88,7 +88,10 @@ fn row_50_no_threads_left() {
     threads("1");
     scene.change(2);
     poll_until(SOON, || match daemon.log().iter().find(|line| line.contains("ERROR")) {
-        Some(line) => Ok(println!("{line}")),
+        Some(line) => {
+            println!("{line}");
+            Ok(())
+        }
         None => Err(daemon.log().join("\n")),
     });
     assert_ne!(scene.served(), Some(2), "no command can have run");

@@ -176,7 +176,7 @@ targets:
         let arrives = |version: u32| {
             poll_until(SOON, || {
                 let is_there = |name: &&str| job.read(&format!("out/{name}")) == Some(version.to_string());
-                if Files::NAMES.iter().all(|name| is_there(&name)) { Ok(()) } else { Err("not there".to_owned()) }
+                if Files::NAMES.iter().all(is_there) { Ok(()) } else { Err("not there".to_owned()) }
             });
         };
         arrives(0);
