@@ -139,7 +139,14 @@ pub struct Applier {
     is_going_back: bool,
     /// Why the newest files are not in place, when that is because they were refused.
     refusal: Option<Refusal>,
+    /// Stands in for the process.
+    #[cfg(test)]
+    played: Option<Played>,
 }
+
+/// A process that a test plays.
+#[cfg(test)]
+pub(super) type Played = Arc<dyn Fn() -> futures_util::future::BoxFuture<'static, Told> + Send + Sync>;
 
 /// Files that are in place.
 #[derive(Debug, Clone)]
@@ -209,7 +216,16 @@ impl Applier {
             journal: Journal::default(),
             is_going_back: false,
             refusal: None,
+            #[cfg(test)]
+            played: None,
         }
+    }
+
+    /// Tells a process that a test plays.
+    #[cfg(test)]
+    pub(super) fn played_by(mut self, played: Played) -> Self {
+        self.played = Some(played);
+        self
     }
 
     /// Has answers held back that lose too much; without this nothing is.
@@ -280,7 +296,10 @@ impl Applier {
 
     /// Tries again at the next attempt what `verify` or the process refused.
     pub fn forgive(&mut self) {
-        self.refusal = None;
+        if self.refusal.take().is_some() {
+            // What is in place may be what was refused, of which the process is then to be told again.
+            self.committed = None;
+        }
         self.files.records.forgive(&self.target().name);
     }
 
@@ -381,6 +400,10 @@ impl Applier {
     async fn tell(&mut self, at: BootTime) -> Result<(Told, Process), Failure> {
         let before = self.on_thread(Files::begin).await?;
         self.journal.told = Some(SystemTime::now());
+        #[cfg(test)]
+        if let Some(played) = &self.played {
+            return Ok((played().await, before));
+        }
         Ok((tell(self.target(), Some(at), &self.context).await, before))
     }
 

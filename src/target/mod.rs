@@ -3,6 +3,8 @@
 mod applier;
 mod desk;
 mod files;
+#[cfg(test)]
+mod random;
 mod render;
 mod schedule;
 mod state;
