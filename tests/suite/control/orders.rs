@@ -8,6 +8,15 @@ use super::{asked, config, job, wait_for_state, wait_for_target};
 use crate::support::liveconf::Job;
 use crate::support::{SOON, poll_until};
 
+/// Waits until the answer to the only query of the target changed at another time than this; that time.
+#[track_caller]
+fn change_after(job: &Job, before: &serde_json::Value) -> serde_json::Value {
+    poll_until(SOON, || match &asked(job, &["explain", "web"]).0["queries"][0]["changed"] {
+        changed if changed.is_null() || changed == before => Err(format!("the last change is of {changed}")),
+        changed => Ok(changed.clone()),
+    })
+}
+
 #[test]
 fn a_pause_outlives_a_reload_of_the_configuration_and_resume_applies_the_newest() {
     let job = job("    reload: {shell: 'cat out.conf >> reloads; echo >> reloads'}");
@@ -19,17 +28,16 @@ fn a_pause_outlives_a_reload_of_the_configuration_and_resume_applies_the_newest(
     daemon.wait_for_log("paused: what changes is not applied until");
     job.run(&["apply"]).assert_code(1).assert_says(&["paused, nothing was applied"]);
 
+    let seen = change_after(&job, &serde_json::Value::Null);
     job.write("registry.yaml", "x: B\n");
-    wait_for_target(&job, |target| target["queries"] == 1);
+    let seen = change_after(&job, &seen);
     daemon.signal(Signal::SIGHUP);
     daemon.wait_for_log("loaded the new configuration");
     // The task that was started anew follows what the templates ask, and touches nothing.
-    let changed = || asked(&job, &["explain", "web"]).0["queries"][0]["changed"].clone();
     let before = wait_for_target(&job, |target| target["queries"] == 1 && target["applying"].is_null());
     assert!(before["paused"].is_string());
-    let seen = changed();
     job.write("registry.yaml", "x: C\n");
-    poll_until(SOON, || if changed() == seen { Err("not followed".to_owned()) } else { Ok(()) });
+    change_after(&job, &seen);
     assert_eq!((job.read("out.conf").as_deref(), job.read("reloads").as_deref()), (Some("A"), Some("A\n")));
 
     job.run(&["resume", "web"]).assert_code(0);
@@ -91,12 +99,9 @@ fn apply_goes_past_every_wait_and_says_what_came_of_it() {
     assert_eq!(job.read("out.conf").as_deref(), Some("good 2"));
     assert!(begun.elapsed() < Duration::from_secs(60));
 
-    let seen = asked(&job, &["explain", "web"]).0["queries"][0]["changed"].clone();
+    let seen = change_after(&job, &serde_json::Value::Null);
     job.write("registry.yaml", "x: bad\n");
-    poll_until(SOON, || match asked(&job, &["explain", "web"]).0["queries"][0]["changed"].clone() {
-        changed if changed == seen => Err("not seen yet".to_owned()),
-        _ => Ok(()),
-    });
+    change_after(&job, &seen);
     let (outcome, code) = asked(&job, &["apply", "web"]);
     assert_eq!((code, &outcome["targets"][0]["state"]), (1, &"failed".into()));
     job.run(&["apply"]).assert_code(1).assert_says(&["target `web`: failed: ", "refuses the files"]);
