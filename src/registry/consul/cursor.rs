@@ -40,6 +40,9 @@ pub(super) struct Cursor {
     instances: Vec<Arc<Instance>>,
 }
 
+/// However large an answer is, what changes is to be in the files within 5 s.
+const LONGEST_SPACING: Duration = Duration::from_secs(2);
+
 /// Failures of one kind in a row, since the last answer.
 #[derive(Debug, Default)]
 pub(super) struct Failures(Option<(Discriminant<Failure>, u32)>);
@@ -113,7 +116,7 @@ impl Cursor {
 
     /// The pause before the next read, after an answer that took `cost` to move and read. Large answers are rarer.
     pub(super) fn pause(&mut self, now: Instant, cost: Duration, clocks: &Clocks) -> Duration {
-        let spacing = clocks.poll_interval.max(cost * 4);
+        let spacing = clocks.poll_interval.max((cost * 4).min(LONGEST_SPACING));
         let odd = match self.oddities {
             0 | 1 => Duration::ZERO,
             more => clocks.poll_interval.saturating_mul(1 << more.min(10)).min(clocks.denied_interval),
@@ -184,6 +187,17 @@ mod tests {
         assert_eq!(cursor.poll(), Ask::Above(31));
         assert_eq!(cursor.step(Ask::Now, 31, soon, &clocks), Step::Use);
         assert_eq!(cursor.step(Ask::Now, 30, soon, &clocks), Step::Confirm);
+    }
+
+    #[test]
+    fn large_answers_are_rarer_and_yet_soon() {
+        let clocks = Clocks::default();
+        for (cost, spacing) in [(1, 100), (50, 200), (400, 1600), (9000, 2000)] {
+            let mut cursor = Cursor::default();
+            let now = Instant::now();
+            let pauses = [(); 3].map(|()| cursor.pause(now, Duration::from_millis(cost), &clocks).as_millis());
+            assert_eq!(pauses, [0, 0, spacing], "{cost}");
+        }
     }
 
     #[test]
