@@ -5,6 +5,8 @@ mod commands;
 mod consul_away;
 mod consul_cluster;
 mod consul_limits;
+mod consul_load;
+mod consul_nonsense;
 mod consul_rights;
 mod destination;
 mod disk;
