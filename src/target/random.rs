@@ -181,7 +181,7 @@ impl World {
             refused: 0,
         };
         world.start();
-        world.reader.has_read(&world.reader.view(), ["a", "b"].map(|key| asked(key)).into());
+        world.reader.has_read(&world.reader.view(), ["a", "b"].map(asked).into());
         world.publish(0);
         world
     }
