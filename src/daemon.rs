@@ -21,6 +21,7 @@ use crate::guard::{Held, Memory};
 use crate::log::{self, Line, Repeats, rounded};
 use crate::plan::Plan;
 use crate::registries::Registries;
+use crate::remembered::Remembered;
 use crate::store::Store;
 use crate::target::{Desk, Options, Phase, Task};
 
@@ -60,6 +61,7 @@ pub struct Daemon {
     records: Arc<Records>,
     claims: Claims,
     targets: BTreeMap<Arc<str>, Running>,
+    remembered: Remembered,
     /// What the guards know, by target: it outlives a task, and ends with its target or guard.
     memories: BTreeMap<Arc<str>, Memory>,
     /// What there is to ask and to command.
@@ -100,6 +102,7 @@ impl Daemon {
         let signals =
             Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
         let store = Store::new();
+        let remembered = Remembered::open(&plan.config).await;
         let registries = Registries::start(&plan.config.registries, &store).await;
         let mut sources = FileWatch::new(POLL_INTERVAL);
         sources.follow(plan.sources()).await;
@@ -130,6 +133,7 @@ impl Daemon {
             records,
             claims,
             targets: BTreeMap::new(),
+            remembered,
             memories: BTreeMap::new(),
             roster,
             control: None,
@@ -195,6 +199,7 @@ impl Daemon {
         if let Some(control) = self.control.take() {
             control.stop().await;
         }
+        self.remembered.finish().await;
         for running in self.targets.values() {
             let (target, state) = (&*running.name, running.desk.state().borrow().clone());
             if running.desk.paused().is_some() {
@@ -207,7 +212,7 @@ impl Daemon {
             }
             if let Some(Held { asked, .. }) = state.held.first() {
                 let more = state.held.len() - 1;
-                warn!(target, query = %asked, more, "stopped with an older answer, which the next start knows nothing of");
+                warn!(target, query = %asked, more, "stopped with an older answer: the newest is held back");
             }
         }
     }
@@ -260,6 +265,7 @@ impl Daemon {
         // Old templates never see what the new registries say.
         self.end_targets();
         self.registries.follow(&plan.config.registries).await;
+        self.remembered.follow(&plan.config).await;
         self.plan = Arc::new(plan);
         self.start_targets();
         self.change_roster(|roster| {
@@ -313,13 +319,17 @@ impl Daemon {
             let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
             let (stopped, end) = (stop.clone(), ended.clone().drop_guard());
             let desk = roster.target(&target.name).map(|posted| posted.desk.clone()).unwrap_or_default();
-            let (shown, memory) = (desk.clone(), memories.get(&target.name).cloned().unwrap_or_default());
+            let shown = desk.clone();
+            let recollection = self.remembered.of(&target.name, plan.config.last_known_good_after);
+            let memory = memories.get(&target.name).cloned();
+            let memory = memory.unwrap_or_else(|| Memory::of(recollection.earlier()));
             if !target.guard.is_off() {
                 self.memories.insert(target.name.clone(), memory.clone());
             }
             let new_task = move || {
                 let applier = plan.applier(index, &records, Options::default());
-                Task::new(applier.guarded_by(plan.guard(index, &memory)), store.reader(), shown.clone())
+                let applier = applier.guarded_by(plan.guard(index, &memory)).remembering(recollection.clone());
+                Task::new(applier, store.reader(), shown.clone())
             };
             let first = new_task();
             let name = target.name.clone();

@@ -34,6 +34,7 @@
 //! | [`store`] | the answers, and who read them |
 //! | [`template`] | from a view to bytes; Tera stays behind it |
 //! | [`guard`] | which answers are held back, since they would empty or gut an upstream |
+//! | [`remembered`] | the last answers that targets accepted, on the disk for the next start |
 //! | [`target`] | when to apply: quiet period, retries, what is owed |
 //! | [`apply`] | stage, check, commit, verify, reload, confirm, and the way back; the only writer of destinations |
 //! | [`process`] | child processes and signals |
@@ -90,6 +91,7 @@ pub mod registry;
 pub mod store;
 pub mod template;
 pub mod guard;
+pub mod remembered;
 pub mod target;
 pub mod apply;
 pub mod process;

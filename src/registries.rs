@@ -138,6 +138,7 @@ mod tests {
                     kind: "loud",
                     registry: Arc::new(Loud(text)),
                     limits: Limits::default(),
+                    remember: false,
                     fingerprint,
                 },
             )

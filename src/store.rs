@@ -37,6 +37,20 @@ pub struct View {
     publication: u64,
     /// Answers that are shown instead of those of the registry.
     instead: Arc<HashMap<Asked, Arc<Answer>>>,
+    /// Answers that stand in for those that are not there yet.
+    earlier: Arc<Earlier>,
+}
+
+/// Answers that an earlier life of the program has saved.
+pub type Earlier = HashMap<Asked, EarlierAnswer>;
+
+/// An answer that an earlier life of the program has saved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EarlierAnswer {
+    /// The answer.
+    pub answer: Arc<Answer>,
+    /// When it was saved.
+    pub saved: SystemTime,
 }
 
 impl View {
@@ -48,7 +62,7 @@ impl View {
                 (asked, Slot { answer: Some(Arc::new(answer)), changed: 1, serial: 1, ..Slot::default() })
             })
             .collect();
-        Self { slots: Arc::new(slots), publication: 1, instead: Arc::default() }
+        Self { slots: Arc::new(slots), publication: 1, ..Self::default() }
     }
 
     /// The same view with these answers in the place of what the registries say, such as those that a guard holds on to.
@@ -57,9 +71,22 @@ impl View {
         Self { instead: Arc::new(instead), ..self }
     }
 
+    /// The same view with these answers where there is none yet.
+    #[must_use]
+    pub fn backed_by(self, earlier: Arc<Earlier>) -> Self {
+        Self { earlier, ..self }
+    }
+
     /// The answer to a query; none while it was never answered.
     pub fn answer(&self, asked: &Asked) -> Option<&Arc<Answer>> {
-        self.instead.get(asked).or_else(|| self.slots.get(asked)?.answer.as_ref())
+        let own = self.instead.get(asked).or_else(|| self.slots.get(asked)?.answer.as_ref());
+        own.or_else(|| self.earlier.get(asked).map(|earlier| &earlier.answer))
+    }
+
+    /// When the answer to a query was saved, if that is one of an earlier life.
+    pub fn earlier(&self, asked: &Asked) -> Option<SystemTime> {
+        let is_answered = self.instead.contains_key(asked) || self.latest(asked).is_some();
+        self.earlier.get(asked).filter(|_| !is_answered).map(|earlier| earlier.saved)
     }
 
     /// The answer of the registry, whatever is shown instead, and the number of the question that it belongs to: it was
@@ -422,7 +449,7 @@ impl Reader {
     /// All answers as they are now.
     pub fn view(&self) -> View {
         let state = self.store.lock();
-        View { slots: state.slots.clone(), publication: state.publication, instead: Arc::default() }
+        View { slots: state.slots.clone(), publication: state.publication, ..View::default() }
     }
 
     /// Has the registries read these queries again, as surely as they can. Gives a number: an answer whose
@@ -437,7 +464,7 @@ impl Reader {
     /// taken, that counts as a change.
     pub fn has_read(&self, view: &View, reads: BTreeSet<Asked>) {
         let mut state = self.store.lock();
-        let now = View { slots: state.slots.clone(), publication: state.publication, instead: Arc::default() };
+        let now = View { slots: state.slots.clone(), publication: state.publication, ..View::default() };
         let is_outdated = now.changed_since(view.publication, &reads);
         state.set_reads(self.id, reads);
         if is_outdated && let Some(subscription) = state.readers.get_mut(&self.id) {
@@ -569,6 +596,30 @@ mod tests {
         assert!(after.answer(&asked("a")).is_some());
         assert_eq!(after.error(&asked("a")), Some(&QueryError::denied("denied")));
         assert_eq!(before.error(&asked("a")), None);
+    }
+
+    #[test]
+    fn what_was_saved_stands_in_where_nothing_was_answered() {
+        let store = Store::new();
+        let main: Arc<str> = "main".into();
+        let _wanted = store.add_registry(&main);
+        let reader = store.reader();
+        read(&reader, &["a", "b"]);
+        store.publish(&main, vec![reply("a", "new")]);
+        let saved = SystemTime::UNIX_EPOCH;
+        let earlier = ["a", "b"].map(|path| {
+            let answer = Arc::new(reply(path, "old").result.unwrap());
+            (asked(path), EarlierAnswer { answer, saved })
+        });
+        let view = reader.view().backed_by(Arc::new(earlier.into()));
+        let value = |path: &str| view.answer(&asked(path)).map(|answer| answer.data.clone());
+        assert_eq!((value("a"), view.earlier(&asked("a"))), (Some(reply("a", "new").result.unwrap().data), None));
+        assert_eq!(
+            (value("b"), view.earlier(&asked("b"))),
+            (Some(reply("b", "old").result.unwrap().data), Some(saved))
+        );
+        assert_eq!((value("c"), view.earlier(&asked("c"))), (None, None));
+        assert!(view.latest(&asked("b")).is_none());
     }
 
     #[test]

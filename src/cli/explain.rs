@@ -62,6 +62,7 @@ fn commit_lines(Commit { at, revision, files, cause, queries, more }: &Commit) -
     match cause.as_str() {
         "first" => text.push_str("  because liveconf was started, or configuration or templates were loaded anew\n"),
         "files" => text.push_str("  because the files differed from what is rendered; no answer had changed\n"),
+        "saved" => text.push_str("  because it was missing, and its registry did not answer: it shows saved answers\n"),
         _ => {
             for Name { registry, query } in queries {
                 let _ = writeln!(text, "  because of {query} from registry `{registry}`");

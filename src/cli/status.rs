@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::args::{Common, Status};
 use super::ask::{AT_ONCE, ask, lasted, mismatch, print, print_json, until};
-use crate::control::report::{self, Held, Registry, Target, Waiting};
+use crate::control::report::{self, Held, Registry, Saved, Target, Waiting};
 use crate::control::{Reply, Request};
 use crate::exit::Exit;
 
@@ -48,7 +48,20 @@ fn registry_line(Registry { name, kind, state, since, reason }: &Registry) -> St
 /// How a target stands: a line, and one for each thing that keeps it from being well.
 pub(super) fn target_lines(target: &Target) -> String {
     let Target {
-        name, state, since, revision, reason, next, applying, paused, waiting_for, held, away, refused, ..
+        name,
+        state,
+        since,
+        revision,
+        reason,
+        next,
+        applying,
+        paused,
+        waiting_for,
+        held,
+        saved,
+        away,
+        refused,
+        ..
     } = target;
     let mut text = format!("target {name}: {state} for {}", lasted(since));
     if let Some(revision) = revision {
@@ -81,6 +94,10 @@ pub(super) fn target_lines(target: &Target) -> String {
         let _ = writeln!(text, "  waits for {query} from registry `{registry}`{reason}");
     }
     more(&mut text, waiting_for.len());
+    for Saved { registry, saved } in saved {
+        let saved = lasted(saved);
+        let _ = writeln!(text, "  files that were missing show answers of registry `{registry}` saved {saved} ago");
+    }
     if !away.is_empty() {
         let _ = writeln!(text, "  may be older than the registry: {} does not answer", away.join(", "));
     }

@@ -18,6 +18,9 @@ use super::target;
 use super::template::normalised;
 use crate::yaml::{Node, Value};
 
+/// How long the first answers may be away before missing files are made of saved ones.
+const LAST_KNOWN_GOOD_AFTER: Duration = Duration::from_secs(10);
+
 /// What surrounds the documents.
 pub(super) struct Frame<'a> {
     /// The main file, if there is one.
@@ -60,6 +63,9 @@ pub(super) fn config<'a>(
     let env_allow = main.or("env", Vec::new(), |field| field.section()?.or("allow", Vec::new(), Field::texts));
     let limits = main.or("limits", Limits::default(), limits);
     let registries = registries::read(&registries, limits.unwrap_or_default());
+    let last_known_good_after = main.or("last_known_good", LAST_KNOWN_GOOD_AFTER, |field| {
+        field.section()?.or("after", LAST_KNOWN_GOOD_AFTER, Field::duration)
+    });
     let grace = main.or("grace", Duration::from_secs(8), Field::duration);
 
     Some(Config {
@@ -72,6 +78,7 @@ pub(super) fn config<'a>(
         env_allow: env_allow?,
         limits: limits?,
         log: log?,
+        last_known_good_after: last_known_good_after?,
         grace: grace?,
         control: control?,
         warnings: Vec::new(),

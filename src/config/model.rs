@@ -31,6 +31,8 @@ pub struct Config {
     pub limits: Limits,
     /// Log settings of the file.
     pub log: LogConfig,
+    /// How long the first answers may be away before missing files are made of saved ones. Default 10 s.
+    pub last_known_good_after: Duration,
     /// How long a transaction that is under way may take to finish after a stop signal. Default 8 s.
     pub grace: Duration,
     /// Where the running program is asked and commanded.
@@ -50,6 +52,8 @@ pub struct NamedRegistry {
     pub registry: Arc<dyn Registry>,
     /// How large its answers may be.
     pub limits: Limits,
+    /// Whether its answers may be saved.
+    pub remember: bool,
     /// Two registries of equal text are configured alike: a reload then keeps the connection. Never shown.
     pub fingerprint: [u8; 32],
 }

@@ -56,7 +56,10 @@ fn decode(written: &Written<'_>, alone: bool, limits: Limits) -> Option<NamedReg
     let Written { name, kind, body } = written;
     let before = body.reading.count();
     body.reading.take_filled();
-    let registry = (kind.decode)(&mut body.section()?.alone(alone));
+    let mut section = body.section()?.alone(alone);
+    let remember = section.or("remember", true, Field::flag);
+    let registry = (kind.decode)(&mut section);
+    drop(section);
     if registry.is_none() && body.reading.count() == before {
         body.note(Complaint::new(format!("registry `{name}` is not complete")));
     }
@@ -76,6 +79,7 @@ fn decode(written: &Written<'_>, alone: bool, limits: Limits) -> Option<NamedReg
         kind: kind.name,
         registry: registry?,
         limits,
+        remember: remember?,
         fingerprint: hash.finalize().into(),
     })
 }

@@ -79,6 +79,7 @@ fn summary(roster: &Roster, posted: &Posted, state: &State) -> report::Target {
         paused: paused.map(time),
         waiting_for,
         held: state.held.iter().map(held).collect(),
+        saved: state.earlier.iter().map(|(registry, saved)| self::saved(registry, *saved)).collect(),
         away: readings.away.iter().map(ToString::to_string).collect(),
         queries: readings.queries,
         refused: readings.refused,
@@ -88,6 +89,10 @@ fn summary(roster: &Roster, posted: &Posted, state: &State) -> report::Target {
 fn waiting(roster: &Roster, asked: &Asked) -> report::Waiting {
     let report::Name { registry, query } = name(asked);
     report::Waiting { registry, query, reason: roster.store.reason(asked) }
+}
+
+fn saved(registry: &str, saved: SystemTime) -> report::Saved {
+    report::Saved { registry: registry.to_owned(), saved: time(saved) }
 }
 
 fn held(Held { asked, loss }: &Held) -> report::Held {
@@ -141,6 +146,7 @@ fn commit(commit: &Commit) -> report::Commit {
         Cause::First => ("first", Vec::new(), 0),
         Cause::Answers { first, more } => ("answers", first.iter().map(name).collect(), *more),
         Cause::Files => ("files", Vec::new(), 0),
+        Cause::Saved => ("saved", Vec::new(), 0),
     };
     report::Commit {
         at: time(commit.at),

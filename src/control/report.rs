@@ -73,6 +73,8 @@ pub struct Target {
     pub waiting_for: Vec<Waiting>,
     /// What its guard holds back.
     pub held: Vec<Held>,
+    /// The registries that have not answered yet, so that files which were missing show saved answers.
+    pub saved: Vec<Saved>,
     /// The registries that it asks and that are away.
     pub away: Vec<String>,
     /// How many queries its templates ask.
@@ -111,6 +113,15 @@ pub struct Held {
     pub until: Option<String>,
 }
 
+/// A registry whose saved answers are shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// Its name.
+    pub registry: String,
+    /// When the oldest of them were saved.
+    pub saved: String,
+}
+
 /// How one target stands, in detail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
@@ -141,7 +152,7 @@ pub struct Commit {
     pub revision: u64,
     /// The files.
     pub files: Vec<String>,
-    /// Why: `first`, `answers` or `files`.
+    /// Why: `first`, `answers`, `files` or `saved`.
     pub cause: String,
     /// The queries whose answers changed; the first of them.
     pub queries: Vec<Name>,

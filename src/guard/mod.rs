@@ -13,6 +13,7 @@ mod query;
 #[cfg(test)]
 mod tests;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -23,7 +24,7 @@ use self::notice::Notices;
 use crate::config;
 use crate::protection::Protection;
 use crate::registry::{Asked, Query, Registry};
-use crate::store::View;
+use crate::store::{Earlier, View};
 
 /// A query whose answer is held back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +45,10 @@ struct Known {
     /// Files were found true or written since the program started: what is asked for the first time from now on stands
     /// in no file yet.
     started: bool,
-    /// The guarded queries that the last whole render read.
+    /// The guarded queries that the last whole render read, and at the start those that renders asked so far.
     queries: BTreeMap<Asked, GuardedQuery>,
+    /// What an earlier life of the program has accepted; none once files were found true or written.
+    earlier: Option<Arc<Earlier>>,
 }
 
 /// The guard of one target.
@@ -110,6 +113,25 @@ impl Guard {
         if instead.is_empty() { view } else { view.showing(instead) }
     }
 
+    /// Has what an earlier life accepted stand for what a render from `view` has read before anything else is known of it.
+    /// Whether it may have to be rendered anew from a view that is applied to again.
+    pub fn recall(&mut self, view: &View, reads: &BTreeSet<Asked>) -> bool {
+        let memory = self.memory.clone();
+        let known = &mut *memory.lock();
+        let Some(earlier) = &known.earlier else { return false };
+        let mut answered = false;
+        for asked in reads.iter().filter(|asked| self.rule_for(asked).is_some()) {
+            if let (Some(earlier), Entry::Vacant(unknown)) = (earlier.get(asked), known.queries.entry(asked.clone())) {
+                unknown.insert(GuardedQuery::accepting(earlier.answer.clone()));
+                answered |= view.latest(asked).is_some();
+            }
+        }
+        if answered {
+            self.seen = 0;
+        }
+        answered
+    }
+
     /// The queries that are shown another way since the last call, so that what was rendered from them is out of date
     /// whatever the store says.
     pub fn take_turned(&mut self) -> BTreeSet<Asked> {
@@ -165,6 +187,7 @@ impl Guard {
     pub fn prove(&mut self) {
         let mut known = self.memory.lock();
         known.started = true;
+        known.earlier = None;
         known.queries.values_mut().for_each(GuardedQuery::prove);
     }
 
@@ -245,6 +268,11 @@ impl Guard {
 }
 
 impl Memory {
+    /// Knows what an earlier life of the program has accepted.
+    pub fn of(earlier: Option<Arc<Earlier>>) -> Self {
+        Self(Arc::new(Mutex::new(Known { earlier, ..Known::default() })))
+    }
+
     /// A panic elsewhere leaves whole values behind: each query changes in one step.
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,12 +1,12 @@
 //! A guarded query by itself, against its rule in other words; and a guard between a store and its render.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::registry::{Answer, Data, Names, Path, Reply, ServiceName, ServiceQuery};
-use crate::store::{Reader, Store};
+use crate::store::{EarlierAnswer, Reader, Store};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -404,4 +404,52 @@ fn a_first_answer_of_nothing_is_unproven_at_the_start_alone() {
     assert_eq!(scene.render(2, std::slice::from_ref(&later)), [0]);
     assert!(!scene.guard.is_unproven(&[later.clone()].into()));
     assert!(scene.memory.lock().queries.keys().eq([&later]));
+}
+
+#[test]
+fn what_an_earlier_life_accepted_stands_for_what_is_asked_first() {
+    let (one, other) = (named("main"), asked("main", Query::Services { tag: Some("x".into()) }));
+    let unread = asked("main", Query::Services { tag: Some("y".into()) });
+    let saved = |asked: &Asked, count| {
+        let earlier = EarlierAnswer { answer: answer(count), saved: SystemTime::UNIX_EPOCH };
+        (asked.clone(), earlier)
+    };
+    let earlier: Earlier = [saved(&one, 3), saved(&unread, 3)].into();
+    let mut scene = Scene::new(config::Guard::default());
+    scene.memory = Memory::of(Some(Arc::new(earlier)));
+    scene.guard = Guard::new("nginx".into(), config::Guard::default(), ["main".into()], scene.memory.clone());
+    let reads: BTreeSet<Asked> = [one.clone(), other.clone()].into();
+
+    // The first render asks, and nothing is answered yet.
+    let view = scene.guard.apply(scene.reader.view(), scene.start);
+    assert!(!scene.guard.recall(&view, &reads), "there is nothing to show instead of");
+    scene.reader.has_read(&view, reads.clone());
+    for asked in [&one, &other, &unread] {
+        scene.publish(asked, services(0));
+    }
+    // What was accepted before is held on to without limit; of the rest nobody knows.
+    assert_eq!(scene.render(1, &[one.clone(), other.clone()]), [3, 0]);
+    assert!(scene.guard.is_unproven(&[other.clone()].into()) && !scene.guard.is_unproven(&[one.clone()].into()));
+    let [Held { asked, loss }, Held { asked: unknown, .. }] = &scene.guard.held()[..] else { panic!() };
+    assert_eq!((asked, loss.before, loss.limit, unknown), (&one, Some(3), None, &other));
+    scene.guard.prove();
+    assert_eq!(scene.render(2, &[unread]), [0], "by now it stands in no file");
+}
+
+#[test]
+fn what_was_answered_before_it_was_asked_is_looked_at_once_more() {
+    let one = named("main");
+    let earlier = EarlierAnswer { answer: answer(3), saved: SystemTime::UNIX_EPOCH };
+    let mut scene = Scene::new(config::Guard::default());
+    // Another target asks it, too.
+    scene.render(0, std::slice::from_ref(&one));
+    scene.publish(&one, services(0));
+    scene.memory = Memory::of(Some(Arc::new([(one.clone(), earlier)].into())));
+    scene.guard = Guard::new("nginx".into(), config::Guard::default(), ["main".into()], scene.memory.clone());
+    let view = scene.guard.apply(scene.reader.view(), scene.start);
+    assert_eq!(view.answer(&one).map(|answer| query::count(answer)), Some(0));
+    assert!(scene.guard.recall(&view, &[one.clone()].into()), "the render is worth nothing");
+    let view = scene.guard.apply(scene.reader.view(), scene.start);
+    assert_eq!(view.answer(&one).map(|answer| query::count(answer)), Some(3));
+    assert!(!scene.guard.recall(&view, &[one].into()));
 }

@@ -20,6 +20,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("", "Top level"),
     ("env", "`env`"),
     ("limits", "`limits`"),
+    ("last_known_good", "`last_known_good`"),
     ("log", "`log`"),
     ("control", "`control`"),
     ("file", "`file`"),
@@ -110,7 +111,7 @@ fn with(section: &str, line: &str) -> String {
         "delimiters" => ("file: {path: x}".into(), format!("delimiters: {{{line}}}")),
         _ => ("file: {path: x}".into(), String::new()),
     };
-    let nested = if ["env", "limits", "log", "control"].contains(&section) {
+    let nested = if ["env", "limits", "last_known_good", "log", "control"].contains(&section) {
         format!("{section}: {{{line}}}")
     } else {
         String::new()

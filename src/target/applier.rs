@@ -1,6 +1,8 @@
 //! One apply: render, stage, check, commit, verify, reload, confirm, or the way back; with what is owed carried from one to
 //! the next.
 
+mod earlier;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub use self::earlier::Recalled;
 use super::files::{Files, Reached};
 use super::render::{Complete, Render, RenderFailure, Renderer, Waiting};
 use super::state::{Commit, Journal};
@@ -19,6 +22,7 @@ use crate::config::Target;
 use crate::guard::Guard;
 use crate::process::{BootTime, Context};
 use crate::protection::Protection;
+use crate::remembered::Recollection;
 use crate::store::Reader;
 use crate::template::{self, Templates};
 
@@ -130,6 +134,8 @@ pub struct Applier {
     turns: Turns,
     context: Context,
     no_reload: bool,
+    /// None where nothing is remembered.
+    recollection: Option<Recollection>,
     /// The files that the process is to run, once they were committed, found in place or put back.
     committed: Option<InPlace>,
     /// The process has not taken the committed files yet.
@@ -211,6 +217,7 @@ impl Applier {
             turns,
             context,
             no_reload: options.no_reload,
+            recollection: None,
             committed: None,
             owed: false,
             journal: Journal::default(),
@@ -233,6 +240,18 @@ impl Applier {
     pub fn guarded_by(mut self, guard: Option<Guard>) -> Self {
         self.renderer.set_guard(guard);
         self
+    }
+
+    /// Has the answers remembered that the files show.
+    #[must_use]
+    pub fn remembering(mut self, recollection: Recollection) -> Self {
+        self.recollection = Some(recollection);
+        self
+    }
+
+    /// What is remembered, where something is.
+    pub fn recollection(&self) -> Option<&Recollection> {
+        self.recollection.as_ref()
     }
 
     /// The guard, where there is one.
@@ -272,15 +291,29 @@ impl Applier {
             Render::Failed(failure) => return Attempt::Failed(failure.into()),
         };
         self.journal.rendered = Some(SystemTime::now());
+        self.apply(complete, stop).await
+    }
+
+    /// Makes the files and the process true to what was rendered.
+    async fn apply(&mut self, complete: Complete, stop: &CancellationToken) -> Attempt {
         let revision = complete.revision;
+        let newest = complete.earlier.is_empty().then(|| complete.view.clone());
         let changed = match self.write(complete, stop).await {
             Ok(Written::Placed(changed)) => changed,
             Ok(Written::Held) => return Attempt::Held,
             Ok(Written::Stopped) => return Attempt::Stopped,
             Err(failure) => return Attempt::Failed(failure),
         };
-        self.journal.revision = Some(revision);
+        if newest.is_some() {
+            self.journal.revision = Some(revision);
+        }
         let reload = if self.owed && !self.no_reload { Some(self.pay().await) } else { None };
+        // What was refused, and is not in place any more, is no good answer.
+        if let (Some(view), Some(recollection)) = (newest, &self.recollection)
+            && self.refusal.is_none()
+        {
+            recollection.note(&view, &self.renderer.reads());
+        }
         Attempt::Applied(Applied { changed, revision, reload })
     }
 
@@ -417,12 +450,12 @@ impl Applier {
 
     /// Stages, checks, commits and verifies.
     async fn write(&mut self, complete: Complete, stop: &CancellationToken) -> Result<Written, Failure> {
-        let stopped = stop.clone();
-        let Complete { files: rendered, revision, unproven, cause, publication } = complete;
+        let (stopped, publication) = (stop.clone(), complete.view.publication());
+        let Complete { files: rendered, revision, unproven, cause, earlier, .. } = complete;
         let by_verify = self.refusal.as_ref().and_then(|refusal| refusal.by_verify.clone());
         let stage = move |files: &Files| files.stage(&rendered, &unproven, by_verify.as_ref(), &stopped);
         let mut reached = self.on_thread(stage).await??;
-        if let Some(guard) = self.renderer.guard() {
+        if let Some(guard) = self.renderer.guard().filter(|_| earlier.is_empty()) {
             if matches!(reached, Reached::Held) {
                 guard.hold_unproven(Instant::now());
             } else {
@@ -446,13 +479,17 @@ impl Applier {
                 self.newest_in_place(committed.hashes().clone(), committed.at(), true);
                 let changed = committed.changed().to_vec();
                 info!(target = &*self.target().name, revision, "wrote {}", paths(&changed));
-                self.renderer.placed(publication);
+                if earlier.is_empty() {
+                    self.renderer.placed(publication);
+                }
                 let commit = Commit { at: SystemTime::now(), revision, files: changed.clone(), cause };
                 self.journal.commit = Some(Arc::new(commit));
                 Ok(Written::Placed(changed))
             }
             Reached::InPlace(hashes) => {
-                self.renderer.placed(publication);
+                if earlier.is_empty() {
+                    self.renderer.placed(publication);
+                }
                 self.found_in_place(hashes).await?;
                 Ok(Written::Placed(Vec::new()))
             }

@@ -1,8 +1,8 @@
 //! Rendering all templates of a target from one view, each only when something that it read has changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
@@ -12,7 +12,7 @@ use super::turn::{Turns, Work};
 use crate::config::Target;
 use crate::guard::Guard;
 use crate::registry::Asked;
-use crate::store::{Reader, View};
+use crate::store::{Earlier, Reader, View};
 use crate::template::{ErrorKind, TemplateError, Templates};
 
 /// A render that calls functions notices by itself that its time is over, and can say where; it is given this long to.
@@ -90,8 +90,10 @@ pub struct Complete {
     pub unproven: Vec<bool>,
     /// Why they may differ from what was last put in place.
     pub cause: Cause,
-    /// The publication that they show; see [`Renderer::placed`].
-    pub publication: u64,
+    /// The view that they were rendered from; see [`Renderer::placed`].
+    pub view: View,
+    /// The registries that did not answer, so that saved answers stand in, and when the oldest of these were saved.
+    pub earlier: BTreeMap<Arc<str>, SystemTime>,
 }
 
 /// Renders one target, and keeps what did not change.
@@ -151,13 +153,67 @@ impl Renderer {
         self.turned.clear();
     }
 
+    /// What the last good render of each template has read.
+    pub fn reads(&self) -> BTreeSet<&Asked> {
+        self.kept.iter().flatten().flat_map(|kept| &kept.reads).collect()
+    }
+
     /// Renders from the newest view, and tells the store what was read.
     pub async fn render(&mut self, reader: &Reader) -> Render {
-        let timeout = self.target.render_timeout;
-        self.stuck.take_if(|thread| thread.is_finished());
-        if self.stuck.is_some() {
-            return Render::Failed(RenderFailure::TimedOut(timeout));
+        self.render_with(reader, None).await
+    }
+
+    /// The same with `earlier` answers where there is none yet. Nothing of it is kept for the next render.
+    pub async fn render_earlier(&mut self, reader: &Reader, earlier: &Arc<Earlier>) -> Render {
+        self.render_with(reader, Some(earlier)).await
+    }
+
+    async fn render_with(&mut self, reader: &Reader, earlier: Option<&Arc<Earlier>>) -> Render {
+        let (view, mut pass) = loop {
+            let view = self.view(reader, earlier);
+            let pass = match self.pass(&view, earlier.is_none()).await {
+                Ok(pass) => pass,
+                Err(failure) => return Render::Failed(failure),
+            };
+            // What an earlier life has accepted of this may have to be shown instead.
+            if !self.guard.as_mut().is_some_and(|guard| guard.recall(&view, &pass.reads)) {
+                break (view, pass);
+            }
+        };
+        let revision = revision(&view, &pass.reads);
+        let waiting = (!pass.missing.is_empty()).then(|| Waiting {
+            read: pass.reads.difference(&pass.missing).cloned().collect(),
+            missing: pass.missing,
+            publication: view.publication(),
+        });
+        let is_whole = waiting.is_none() && pass.error.is_none() && earlier.is_none();
+        if let Some(guard) = self.guard.as_mut().filter(|_| is_whole) {
+            guard.note_reads(&view, &pass.reads, Instant::now());
         }
+        let kept = || pass.kept.iter().flatten();
+        let is_unproven = |kept: &Kept| self.guard.as_ref().is_some_and(|guard| guard.is_unproven(&kept.reads));
+        let saved = earlier_registries(&view, &pass.reads);
+        let complete = Complete {
+            files: kept().map(|kept| kept.bytes.clone()).collect(),
+            revision,
+            unproven: kept().map(is_unproven).collect(),
+            cause: if saved.is_empty() { self.cause(&view, &pass.reads) } else { Cause::Saved },
+            earlier: saved,
+            view,
+        };
+        if earlier.is_none() {
+            self.kept = std::mem::take(&mut pass.kept);
+        }
+        reader.has_read(&complete.view, pass.reads);
+        match (waiting, pass.error) {
+            (Some(waiting), _) => Render::Waiting(waiting),
+            (None, Some(error)) => Render::Failed(error.into()),
+            (None, None) => Render::Complete(complete),
+        }
+    }
+
+    /// The newest view, as the guard shows it.
+    fn view(&mut self, reader: &Reader, earlier: Option<&Arc<Earlier>>) -> View {
         let mut view = reader.view();
         if let Some(guard) = &mut self.guard {
             view = guard.apply(view, Instant::now());
@@ -167,44 +223,30 @@ impl Renderer {
             }
             self.turned.extend(turned);
         }
-        let (templates, kept, from) = (self.templates.clone(), self.kept.clone(), view.clone());
+        match earlier {
+            Some(earlier) => view.backed_by(earlier.clone()),
+            None => view,
+        }
+    }
+
+    /// One pass over the templates, on a thread and within the time that it may take; `go_on` with what was kept.
+    async fn pass(&mut self, view: &View, go_on: bool) -> Result<Pass, RenderFailure> {
+        let timeout = self.target.render_timeout;
+        self.stuck.take_if(|thread| thread.is_finished());
+        if self.stuck.is_some() {
+            return Err(RenderFailure::TimedOut(timeout));
+        }
+        let kept = if go_on { self.kept.clone() } else { vec![None; self.kept.len()] };
+        let (templates, from) = (self.templates.clone(), view.clone());
         let work = move || pass(&templates, kept, &from);
-        let pass = match self.turns.run(timeout + NOTICED_WITHIN, work).await {
-            Work::Done(pass) => pass,
-            Work::Panicked => return Render::Failed(RenderFailure::Panicked),
+        match self.turns.run(timeout + NOTICED_WITHIN, work).await {
+            Work::Done(pass) => Ok(pass),
+            Work::Panicked => Err(RenderFailure::Panicked),
             Work::Late(thread) => {
                 self.stuck = Some(thread);
-                return Render::Failed(RenderFailure::TimedOut(timeout));
+                Err(RenderFailure::TimedOut(timeout))
             }
-        };
-        let revision = revision(&view, &pass.reads);
-        let cause = self.cause(&view, &pass.reads);
-        self.kept = pass.kept;
-        let waiting = (!pass.missing.is_empty()).then(|| Waiting {
-            read: pass.reads.difference(&pass.missing).cloned().collect(),
-            missing: pass.missing,
-            publication: view.publication(),
-        });
-        let is_whole = waiting.is_none() && pass.error.is_none();
-        if let Some(guard) = self.guard.as_mut().filter(|_| is_whole) {
-            guard.note_reads(&view, &pass.reads, Instant::now());
         }
-        reader.has_read(&view, pass.reads);
-        if let Some(waiting) = waiting {
-            return Render::Waiting(waiting);
-        }
-        if let Some(error) = pass.error {
-            return Render::Failed(error.into());
-        }
-        let kept = || self.kept.iter().flatten();
-        let is_unproven = |kept: &Kept| self.guard.as_ref().is_some_and(|guard| guard.is_unproven(&kept.reads));
-        Render::Complete(Complete {
-            files: kept().map(|kept| kept.bytes.clone()).collect(),
-            revision,
-            unproven: kept().map(is_unproven).collect(),
-            cause,
-            publication: view.publication(),
-        })
     }
 
     /// Why this render may differ from what is in place.
@@ -244,6 +286,17 @@ fn pass(templates: &Templates, mut kept: Vec<Option<Kept>>, view: &View) -> Pass
 
 fn revision(view: &View, reads: &BTreeSet<Asked>) -> u64 {
     reads.iter().filter_map(|asked| view.answer(asked)).map(|answer| answer.revision).max().unwrap_or(0)
+}
+
+fn earlier_registries(view: &View, reads: &BTreeSet<Asked>) -> BTreeMap<Arc<str>, SystemTime> {
+    let mut registries = BTreeMap::new();
+    for asked in reads {
+        if let Some(saved) = view.earlier(asked) {
+            let oldest = registries.entry(asked.registry.clone()).or_insert(saved);
+            *oldest = saved.min(*oldest);
+        }
+    }
+    registries
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a target says of itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -18,6 +18,9 @@ pub struct State {
     pub since: SystemTime,
     /// The answers that its guard holds back: its files show older ones, whatever the phase says.
     pub held: Vec<Held>,
+    /// The registries that have not answered yet, so that files which were missing show saved answers, and when the oldest
+    /// of these were saved.
+    pub earlier: BTreeMap<Arc<str>, SystemTime>,
     /// When something is to be tried or applied next, unless the target is paused.
     pub due: Option<Instant>,
     /// Since when an apply or a reload is under way, if one is.
@@ -95,6 +98,8 @@ pub enum Cause {
     },
     /// No answer changed: the files did.
     Files,
+    /// They were missing, and were made of saved answers.
+    Saved,
 }
 
 impl Cause {
@@ -119,6 +124,7 @@ impl State {
             phase: Phase::Waiting(BTreeSet::new()),
             since: SystemTime::now(),
             held: Vec::new(),
+            earlier: BTreeMap::new(),
             due: None,
             busy: None,
             journal: Journal::default(),

@@ -1,11 +1,14 @@
 //! The task of one target: it waits for changes, applies them when they are due, and tries again what failed.
 
+mod recall;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::recall::Recall;
 use super::applier::{Applied, Applier, Attempt, Failure, Retry};
 use super::desk::{Desk, Done, Order, OrderTask};
 use super::render::Waiting;
@@ -51,6 +54,8 @@ pub struct Task {
     say_waiting: Option<Instant>,
     /// The newest revision that the files show.
     revision: u64,
+    /// Saved answers for files that are missing.
+    recall: Recall,
 }
 
 /// Something that failed, is tried again, and is written in the log now and then.
@@ -101,6 +106,7 @@ impl Task {
             waiting: Some(Waiting::default()),
             say_waiting: Some(Instant::now() + SAY_WAITING),
             revision: 0,
+            recall: Recall::new(&applier),
             applier,
             reader,
         }
@@ -157,6 +163,8 @@ impl Task {
                 let outcome = self.applier.pay().await;
                 self.note_reload(&outcome);
             }
+        } else if !self.paused && self.recall.due().is_some_and(|due| due <= now) {
+            self.recall(stop).await;
         } else if self.say_paused.is_some_and(|at| at <= now) {
             self.write_paused();
         } else if self.say_waiting.is_some_and(|at| at <= now) {
@@ -257,6 +265,7 @@ impl Task {
             Attempt::Failed(failure) => self.note_failure(&failure),
             Attempt::Applied(Applied { revision, reload, .. }) => {
                 self.revision = revision;
+                self.recall.end(&self.applier);
                 if let Some(lasted) = self.apply.succeeded() {
                     info!(target = self.name(), "well again after {}", rounded(lasted));
                 }
@@ -326,18 +335,22 @@ impl Task {
 
     /// The process runs what the newest answers say, unless that was refused.
     fn note_settled(&mut self) {
-        self.enter(match self.applier.refusal() {
-            Some(refusal) => Phase::Rejected(refusal),
-            None => Phase::Settled { revision: self.revision },
+        self.enter(match (self.applier.refusal(), &self.waiting) {
+            (Some(refusal), _) => Phase::Rejected(refusal),
+            // Files that were missing show saved answers.
+            (None, Some(waiting)) => Phase::Waiting(waiting.missing.clone()),
+            (None, None) => Phase::Settled { revision: self.revision },
         });
     }
 
     fn enter(&mut self, phase: Phase) {
         let held = self.applier.guard().map(|guard| guard.held()).unwrap_or_default();
         let (due, journal) = (self.due(), self.applier.journal().clone());
+        let earlier = self.recall.shown().clone();
         self.desk.lay_out(|state| {
             state.enter(phase);
             state.held = held;
+            state.earlier = earlier;
             state.due = due;
             state.busy = None;
             state.journal = journal;
@@ -351,7 +364,7 @@ impl Task {
 
     /// When something is to be applied or tried next.
     fn due(&self) -> Option<Instant> {
-        [self.schedule.due(), self.apply.at, self.reload.at].into_iter().flatten().min()
+        [self.schedule.due(), self.apply.at, self.reload.at, self.recall.due()].into_iter().flatten().min()
     }
 
     fn write_paused(&mut self) {

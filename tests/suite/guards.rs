@@ -64,9 +64,14 @@ fn instances(client: &Client, before: impl IntoIterator<Item = u16>, after: impl
 
 /// etcd with so many instances, and liveconf that has written them.
 fn started(guard: &str, count: u16) -> (Etcd, Job, Daemon) {
+    started_with(guard, "", count)
+}
+
+/// The same with more in the section of the registry.
+fn started_with(guard: &str, more: &str, count: u16) -> (Etcd, Job, Daemon) {
     let etcd = Etcd::start();
     instances(&etcd.client(), [], 1..=count);
-    let job = job(&section(&etcd), guard);
+    let job = job(&format!("etcd: {{endpoints: {}, {more}}}", etcd.endpoints_yaml()), guard);
     let daemon = job.start(&["run"]);
     job.wait_for("web.conf", &rendered("-", 1..=count));
     (etcd, job, daemon)
@@ -206,8 +211,8 @@ fn a_hold_goes_on_when_the_configuration_is_loaded_anew() {
 }
 
 #[test]
-fn after_a_restart_nothing_takes_an_existing_file_before_it_is_confirmed() {
-    let (etcd, job, mut daemon) = started("{hold: 2s}", 3);
+fn without_memory_nothing_takes_an_existing_file_before_it_is_confirmed() {
+    let (etcd, job, mut daemon) = started_with("{hold: 2s}", "remember: false", 3);
     instances(&etcd.client(), 1..=3, []);
     daemon.wait_for_log("the last accepted answer stays");
     daemon.signal(Signal::SIGTERM);
@@ -239,8 +244,8 @@ fn after_a_restart_nothing_takes_an_existing_file_before_it_is_confirmed() {
 }
 
 #[test]
-fn instances_that_return_after_a_restart_end_the_hold_at_once() {
-    let (etcd, job, mut daemon) = started("{hold: 10m}", 3);
+fn instances_that_return_after_a_restart_without_memory_end_the_hold_at_once() {
+    let (etcd, job, mut daemon) = started_with("{hold: 10m}", "remember: false", 3);
     instances(&etcd.client(), 1..=3, []);
     daemon.wait_for_log("the last accepted answer stays");
     daemon.kill();

@@ -28,6 +28,8 @@ mod fault_table;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod guards;
 mod hostile;
+#[cfg(all(feature = "consul", feature = "etcd"))]
+mod last_known_good;
 mod life;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod limits;

@@ -127,13 +127,14 @@ registries:
   main:
     etcd: {endpoints: ["http://a:${PORT}", http://b:2379], password: "${PW:-none}", ca_file: tls/ca.pem}
   local:
-    file: {path: registry.yaml}
+    file: {path: registry.yaml, remember: false}
 template_dirs: [templates, /usr/share/liveconf]
 state_dir: state
 log: {level: debug, format: json}
 env: {allow: [APP_TOKEN]}
 limits: {value: 1MB, output: 1MiB}
 grace: 3s
+last_known_good: {after: 1m}
 targets:
   nginx:
     templates:
@@ -196,6 +197,8 @@ fn a_full_configuration_is_read() {
     assert_eq!(config.env_allow, ["APP_TOKEN"]);
     assert_eq!((config.limits.value, config.limits.output), (1_000_000, 1 << 20));
     assert_eq!(config.grace, Duration::from_secs(3));
+    assert_eq!(config.last_known_good_after, Duration::from_mins(1));
+    assert!(registry.remember && !config.registries["local"].remember);
     assert_eq!(config.warnings, []);
 
     let names: Vec<&str> = config.targets.iter().map(|target| &*target.name).collect();
@@ -213,7 +216,7 @@ fn a_full_configuration_is_read() {
     let second = &nginx.templates[1];
     assert_eq!(second.name, "cert");
     let content = "\n# {{ x }}\n".to_owned();
-    assert_eq!(second.source, TemplateSource::Inline { content, file: "liveconf.yaml".into(), line: 22 });
+    assert_eq!(second.source, TemplateSource::Inline { content, file: "liveconf.yaml".into(), line: 23 });
     assert_eq!(second.dest, setup.path("out/secret"));
     assert_eq!(second.mode, Some(0o600));
     assert_eq!((second.owner.user.as_deref(), second.owner.group.as_deref()), (Some("www"), Some("www")));

@@ -83,6 +83,11 @@ fn bad_files_have_their_problem() {
         ("limits: {output: 0}", "1:18: `output` cannot be `0`"),
         ("env: {alow: [A]}", "1:7: unknown key `alow`"),
         ("grace: soon", "1:8: `grace` takes a duration such as `100ms`, `2s` or `1h30m`, found `soon`"),
+        (
+            "last_known_good: {after: soon}",
+            "1:26: `after` takes a duration such as `100ms`, `2s` or `1h30m`, found `soon`",
+        ),
+        ("registries: {r: {file: {path: a, remember: 1}}}", "1:44: `remember` takes `true` or `false`, found `1`"),
         ("state_dir: [a]", "1:12: `state_dir` takes a path, found a list"),
         ("template_dirs: [a, {}]", "1:20: `template_dirs` takes a path, found a mapping"),
         ("status: {listen: 127.0.0.1:9533}", "1:1: unknown key `status`"),

@@ -1,0 +1,100 @@
+//! Files that are missing while a registry does not answer: when they are made of saved answers, and what is said of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{Retries, Task};
+use crate::log::{Line, rounded};
+use crate::remembered::Recollection;
+use crate::target::{Applied, Applier, Recalled};
+
+/// Saved answers for files that are missing.
+pub(super) struct Recall {
+    after: Duration,
+    /// Tries, the next of which is due at their time; none once there is nothing to make, or no need to.
+    tries: Retries,
+    /// The registries whose saved answers the files show, and when the oldest of these were saved.
+    shown: BTreeMap<Arc<str>, SystemTime>,
+}
+
+impl Recall {
+    /// Nothing was tried yet.
+    pub(super) fn new(applier: &Applier) -> Self {
+        let mut tries = Retries::new(applier.target().retry);
+        let after = applier.recollection().map(Recollection::after);
+        tries.at = after.and_then(|after| Instant::now().checked_add(after));
+        Self { after: after.unwrap_or_default(), tries, shown: BTreeMap::new() }
+    }
+
+    /// When missing files are made of saved answers, unless there are others by then.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.tries.at
+    }
+
+    /// The registries whose saved answers the files show, and when the oldest of these were saved.
+    pub(super) fn shown(&self) -> &BTreeMap<Arc<str>, SystemTime> {
+        &self.shown
+    }
+
+    /// The files show what the registries say.
+    pub(super) fn end(&mut self, applier: &Applier) {
+        self.tries.at = None;
+        if !std::mem::take(&mut self.shown).is_empty() {
+            info!(target = &*applier.target().name, "the newest answers are in the place of the saved ones");
+        }
+    }
+}
+
+impl Task {
+    /// Makes missing files of saved answers.
+    pub(super) async fn recall(&mut self, stop: &CancellationToken) {
+        self.recall.tries.at = None;
+        if self.waiting.is_none() {
+            return;
+        }
+        let recalled = self.applier.recall(&self.reader, stop).await;
+        let target = &*self.applier.target().name.clone();
+        let tries = &mut self.recall.tries;
+        match recalled {
+            Recalled::Needless | Recalled::Stopped => {}
+            Recalled::Lacks(asked) => {
+                let now = Instant::now();
+                tries.at = Some(now + tries.backoff.next_pause());
+                if tries.repeats.failed(now, "lacks") == Line::First {
+                    warn!(target, query = %asked, "files are missing and stay so: nothing was saved of this");
+                }
+            }
+            Recalled::Failed(failure) => {
+                let (now, reason) = (Instant::now(), failure.to_string());
+                tries.at = Some(now + tries.backoff.next_pause());
+                if tries.repeats.failed(now, &reason) != Line::Silent {
+                    error!(target, "files are missing, and could not be made of saved answers: {reason}");
+                }
+            }
+            Recalled::Applied(Applied { reload, .. }, registries) => {
+                let _ = tries.succeeded();
+                for (registry, saved) in &registries {
+                    let age = rounded(saved.elapsed().unwrap_or_default());
+                    let saved = humantime::format_rfc3339_seconds(*saved);
+                    let after = rounded(self.recall.after);
+                    warn!(
+                        target,
+                        registry = &**registry,
+                        %saved,
+                        %age,
+                        "no first answer within {after}: files that were missing show the last known good answers"
+                    );
+                }
+                self.recall.shown = registries;
+                match reload {
+                    Some(outcome) => self.note_reload(&outcome),
+                    None => self.note_settled(),
+                }
+            }
+        }
+    }
+}
