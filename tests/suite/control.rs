@@ -9,9 +9,10 @@ mod peers;
 mod secrets;
 mod sockets;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::liveconf::{Job, Output};
+use crate::support::liveconf::{Daemon, Job, Output};
 use crate::support::{SOON, poll_until};
 
 /// A target `web` on a file registry whose key `x` becomes `out.conf`, with more of its settings.
@@ -55,4 +56,13 @@ fn wait_for_target(job: &Job, is_wanted: impl Fn(&Value) -> bool) -> Value {
 #[track_caller]
 fn wait_for_state(job: &Job, state: &str) -> Value {
     wait_for_target(job, |target| target["state"] == state && target["applying"].is_null())
+}
+
+/// Has the configuration read anew, and waits until it is loaded.
+#[track_caller]
+fn hang_up(daemon: &mut Daemon) {
+    let loaded = |daemon: &Daemon| daemon.logged("loaded the new configuration").len();
+    let before = loaded(daemon);
+    daemon.signal(Signal::SIGHUP);
+    poll_until(SOON, || if loaded(daemon) > before { Ok(()) } else { Err(format!("not loaded: {:#?}", daemon.log())) });
 }

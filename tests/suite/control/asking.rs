@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use super::{asked, config, job, wait_for_state, wait_for_target};
+use super::{asked, config, hang_up, job, wait_for_state, wait_for_target};
 use crate::support::etcd::Etcd;
 use crate::support::liveconf::Job;
 
@@ -106,8 +106,7 @@ fn a_configuration_that_is_wrong_by_now_hides_nothing() {
 
     // Targets come and go with the configuration.
     job.write("liveconf.yaml", config("").replace("  web:", "  other:"));
-    daemon.signal(Signal::SIGHUP);
-    daemon.wait_for_log("loaded the new configuration");
+    hang_up(&mut daemon);
     wait_for_target(&job, |target| target["name"] == "other" && target["well"] == true);
     job.run(&["explain", "web"]).assert_code(2).assert_says(&["there is no target `web`", "the targets are other"]);
     job.run(&["status"]).assert_code(0);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::{asked, config, job, wait_for_state, wait_for_target};
+use super::{asked, config, hang_up, job, wait_for_state, wait_for_target};
 use crate::support::liveconf::Job;
 use crate::support::{SOON, poll_until};
 
@@ -31,8 +31,7 @@ fn a_pause_outlives_a_reload_of_the_configuration_and_resume_applies_the_newest(
     let seen = change_after(&job, &serde_json::Value::Null);
     job.write("registry.yaml", "x: B\n");
     let seen = change_after(&job, &seen);
-    daemon.signal(Signal::SIGHUP);
-    daemon.wait_for_log("loaded the new configuration");
+    hang_up(&mut daemon);
     // The task that was started anew follows what the templates ask, and touches nothing.
     let before = wait_for_target(&job, |target| target["queries"] == 1 && target["applying"].is_null());
     assert!(before["paused"].is_string());

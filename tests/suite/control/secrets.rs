@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use super::{wait_for_state, wait_for_target};
+use super::{hang_up, wait_for_state, wait_for_target};
 use crate::support::liveconf::Job;
 
 const CANARY: &str = "canary-3b1f0c";
@@ -43,18 +43,18 @@ fn no_answer_holds_a_value_a_token_or_the_content_of_a_file() {
         ["{{ key(path=\"number\") | int }}", "{{ throw(message=key(path=\"x\")) }}", "{{ key(path=\"x\") | port }}"]
     {
         job.write("out.tera", template);
-        daemon.signal(Signal::SIGHUP);
+        hang_up(&mut daemon);
         wait_for_target(&job, |target| target["state"] != "settled" && target["applying"].is_null());
         said.push_str(&all(&job));
         job.write("out.tera", good);
-        daemon.signal(Signal::SIGHUP);
+        hang_up(&mut daemon);
         wait_for_state(&job, "settled");
     }
 
     // A question that is made of the value.
     let computed = "{{ key(path=key(path=\"x\"), default=\"\") }} {{ service(name=key(path=\"x\")) | length }}";
     job.write("out.tera", computed);
-    daemon.signal(Signal::SIGHUP);
+    hang_up(&mut daemon);
     job.wait_for("out.conf", " 0");
     said.push_str(&all(&job));
     job.write("registry.yaml", format!("x: {CANARY}-2\nnumber: {CANARY}\n"));
@@ -62,7 +62,7 @@ fn no_answer_holds_a_value_a_token_or_the_content_of_a_file() {
     said.push_str(&all(&job));
     assert!(said.contains("[computed]"), "{said}");
     job.write("out.tera", good);
-    daemon.signal(Signal::SIGHUP);
+    hang_up(&mut daemon);
 
     // A check, a reload and a configuration that repeat it.
     let repeats = "sh, -c, 'cat out.conf registry.yaml; cat out.conf registry.yaml >&2; exit 1'";
@@ -71,7 +71,7 @@ fn no_answer_holds_a_value_a_token_or_the_content_of_a_file() {
         (format!("    reload: {{command: [{repeats}]}}"), "owed"),
     ] {
         job.write("liveconf.yaml", config(file, &target));
-        daemon.signal(Signal::SIGHUP);
+        hang_up(&mut daemon);
         job.write("registry.yaml", format!("x: {CANARY}{}\nnumber: {CANARY}\n", target.len()));
         assert!(wait_for_state(&job, state)["reason"].is_string());
         said.push_str(&all(&job));
@@ -79,7 +79,7 @@ fn no_answer_holds_a_value_a_token_or_the_content_of_a_file() {
     let token = format!("{{consul: {{address: 'http://127.0.0.1:1', token: {CANARY}}}}}");
     if cfg!(feature = "consul") {
         job.write("liveconf.yaml", config(&token, ""));
-        daemon.signal(Signal::SIGHUP);
+        hang_up(&mut daemon);
         wait_for_target(&job, |target| target["away"] == serde_json::json!(["local"]));
         said.push_str(&all(&job));
     }

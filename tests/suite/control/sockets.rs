@@ -3,9 +3,7 @@
 use std::fs;
 use std::os::unix::net::UnixListener;
 
-use nix::sys::signal::Signal;
-
-use super::{config, job, wait_for_state};
+use super::{config, hang_up, job, wait_for_state};
 use crate::support::liveconf::Job;
 
 #[test]
@@ -17,8 +15,7 @@ fn it_outlives_a_reload_is_removed_at_the_end_and_replaced_after_a_crash() {
     wait_for_state(&job, "settled");
     let inode = || fs::metadata(&path).unwrap().ino();
     let before = inode();
-    daemon.signal(Signal::SIGHUP);
-    daemon.wait_for_log("loaded the new configuration");
+    hang_up(&mut daemon);
     wait_for_state(&job, "settled");
     assert_eq!(inode(), before);
     daemon.kill();
