@@ -2,7 +2,7 @@
 
 use super::destination::{Destination, Existing};
 use super::error::ApplyError;
-use super::metadata::Metadata;
+use super::metadata::{Metadata, SECRET_MODE};
 use super::record::{Before, Live, Records, Saved, hash};
 use super::transaction::{File, New, Staged};
 use super::write::Temporary;
@@ -68,7 +68,10 @@ fn earlier(target: &str, template: &Template, records: &Records) -> Result<File,
         }
         Before::File(saved) => saved,
     };
-    let metadata = Metadata::exactly(saved.mode, saved.user, saved.group, template.secret);
+    // What was wide before it became secret does not become wide again.
+    let is_narrowed = template.secret && template.mode.is_none();
+    let mode = if is_narrowed { saved.mode & SECRET_MODE } else { saved.mode };
+    let metadata = Metadata::exactly(mode, saved.user, saved.group, template.secret);
     if let (Some(existing), Some(now)) = (existing, now)
         && records.is_same(&saved, now).map_err(read)?
     {

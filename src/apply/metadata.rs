@@ -16,7 +16,8 @@ const LABEL: &str = "security.selinux";
 
 /// What a new file gets when nothing says otherwise.
 const MODE: u32 = 0o644;
-const SECRET_MODE: u32 = 0o600;
+/// The most that a secret file may be.
+pub(super) const SECRET_MODE: u32 = 0o600;
 
 /// What a file is to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
