@@ -29,15 +29,29 @@ impl Strain {
     /// to begin with), about as many file descriptors as before, and left no dead child.
     #[track_caller]
     pub(crate) fn assert_light(&self, daemon: &Daemon) {
+        self.assert_few_lines(daemon);
+        self.assert_few_resources();
+    }
+
+    /// All of that but the part about the log.
+    #[track_caller]
+    pub(crate) fn assert_few_resources(&self) {
         let elapsed = self.began.elapsed();
         let used = Duration::from_millis((ticks(self.process) - self.ticks) * 1000 / TICKS);
         // What a single reconnect takes would count too much in a short time.
         let most = elapsed.mul_f64(0.05) + Duration::from_millis(300);
         assert!(used <= most, "{used:?} of processor in {elapsed:?}");
-        self.assert_few_lines(daemon);
         let files = files(self.process);
         assert!(files <= self.files + 5, "{files} file descriptors, {} before", self.files);
         assert_eq!(zombies(self.process), 0, "dead children");
+    }
+
+    /// The part of that which is about lines of the log that want attention.
+    #[track_caller]
+    pub(crate) fn assert_few_complaints(&self, daemon: &Daemon) {
+        let lines = daemon.log().split_off(self.lines);
+        let complaints = lines.iter().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")).count();
+        assert!(complaints <= 10, "{lines:#?}");
     }
 
     /// The part of that which is about the log.

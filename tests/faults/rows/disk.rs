@@ -32,12 +32,12 @@ fn longest_pause() -> Duration {
 }
 
 /// A tmpfs of 64 KiB on a folder, in a mount namespace of our own.
-fn small_disk(folder: &Path) {
+pub(super) fn small_disk(folder: &Path) {
     run("mount", &["-t", "tmpfs", "-o", "size=64k,mode=755", "none", folder.to_str().unwrap()]);
 }
 
 /// Fills a disk to its last byte, and shows that it is full.
-fn fill(folder: &Path) {
+pub(super) fn fill(folder: &Path) {
     let mut filler = File::create(folder.join("filler")).unwrap();
     while filler.write_all(&[0; 1024]).is_ok() {}
     let refused = File::create(folder.join("probe")).and_then(|mut probe| probe.write_all(&[0; 1024])).unwrap_err();
@@ -45,7 +45,7 @@ fn fill(folder: &Path) {
     fs::remove_file(folder.join("probe")).unwrap();
 }
 
-fn make_room(folder: &Path) {
+pub(super) fn make_room(folder: &Path) {
     fs::remove_file(folder.join("filler")).unwrap();
 }
 

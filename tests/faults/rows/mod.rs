@@ -20,6 +20,7 @@ mod pids;
 mod power;
 mod refused;
 mod rights;
+mod soak;
 mod start;
 mod stop;
 mod system_calls;
