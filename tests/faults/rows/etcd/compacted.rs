@@ -12,7 +12,7 @@ use crate::pace;
 use crate::scene::{KEYS, Scene};
 use crate::strain::{self, Strain};
 use crate::support::etcd::Etcd;
-use crate::support::etcd_client::{Client, delete_prefix, put};
+use crate::support::etcd_client::{Client, delete, put};
 use crate::support::liveconf::Job;
 use crate::support::poll_until;
 use crate::support::proxy::{Link, Proxy};
@@ -20,12 +20,14 @@ use crate::support::proxy::{Link, Proxy};
 /// Writes 40 MB of changes and deletions and forgets what was before: the last generation.
 fn move_on(client: &Client) -> u64 {
     const LAST: u64 = 1001;
-    client.txn(vec![delete_prefix("app/")]);
+    // With the first change the keys of generation 1 go, so that there is never a state without a whole generation.
+    let mut deletions: Vec<_> = Scene::generation(1).map(|(key, _)| delete(&key)).collect();
     let mut revision = 0;
     for number in 2..=LAST {
         // Long enough that not all of it can wait on the way.
         let value = format!("{number:01000}");
-        revision = client.txn((0..KEYS).map(|key| put(&format!("app/other-{key:02}"), &value)).collect());
+        let puts = (0..KEYS).map(|key| put(&format!("app/other-{key:02}"), &value));
+        revision = client.txn(deletions.drain(..).chain(puts).collect());
     }
     client.compact(revision);
     LAST
