@@ -202,6 +202,7 @@ targets:
 
     /// Puts a fault in force for a while, proves that it is, and ends it. Gives nothing where liveconf is another process
     /// afterwards.
+    #[expect(clippy::too_many_lines, reason = "each fault is a few lines, and the list of them is best read as one")]
     fn strike(&mut self, fault: Fault, random: &mut StdRng) -> ControlFlow<()> {
         let longest = pace::either(3000, 60_000);
         let so_long = Duration::from_millis(random.random_range(500..longest));
@@ -210,9 +211,9 @@ targets:
         match fault {
             Fault::EtcdKilled | Fault::EtcdStopped => {
                 if fault == Fault::EtcdKilled {
-                    self.etcd.kill(0)
+                    self.etcd.kill(0);
                 } else {
-                    self.etcd.stop(0)
+                    self.etcd.stop(0);
                 }
                 assert_refuses(self.etcd.port_of(0));
                 self.write_to(only_consul);
@@ -266,9 +267,9 @@ targets:
             }
             Fault::ConsulKilled | Fault::ConsulStopped => {
                 if fault == Fault::ConsulKilled {
-                    self.consul.kill(0)
+                    self.consul.kill(0);
                 } else {
-                    self.consul.stop(0)
+                    self.consul.stop(0);
                 }
                 assert_refuses(self.consul.port());
                 self.write_to(only_etcd);
@@ -451,7 +452,7 @@ fn row_54_soak() {
     let now = open_files(process);
     assert!(now.abs_diff(files) <= 5, "{now} file descriptors, {files} before");
     let (warm, last) = (&samples[samples.len() / 4], &samples[samples.len() - 1]);
-    let hours = (last.0 - warm.0).as_secs_f64() / 3600.0;
+    let hours = last.0.checked_sub(warm.0).unwrap().as_secs_f64() / 3600.0;
     println!("memory from {} to {} KiB in {hours:.3} h; {now} file descriptors, {files} before", warm.1, last.1);
     // The allocator takes and gives back some at a time.
     let most = warm.1 + 4096 + (1024.0 * hours) as u64;
