@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Hashes;
 use super::destination::Folder;
 use super::error::ApplyError;
 use super::transaction::{Checked, File};
 use super::write::{Placed, sync_folder};
+use super::{Hashes, Places};
 use crate::process::BootTime;
 
 /// A target whose files are in place.
@@ -16,6 +16,7 @@ use crate::process::BootTime;
 pub struct Committed {
     changed: Vec<PathBuf>,
     hashes: Hashes,
+    places: Places,
     at: BootTime,
 }
 
@@ -41,7 +42,7 @@ impl Checked {
 
     /// `keep_all` keeps what even the last file replaces; without it a failure cannot come after that one.
     fn place(self, keep_all: bool) -> Result<Provisional, ApplyError> {
-        let hashes = self.hashes();
+        let (hashes, destinations) = (self.hashes(), self.places());
         let (target, files) = self.into_parts();
         let mut files: Vec<File> = files.into_iter().filter(File::is_changed).collect();
         let changed = files.iter().map(|file| file.configured.clone()).collect();
@@ -62,7 +63,11 @@ impl Checked {
                 }
             }
         }
-        Ok(Provisional { target, committed: Committed { changed, hashes, at: BootTime::now() }, placed })
+        Ok(Provisional {
+            target,
+            committed: Committed { changed, hashes, places: destinations, at: BootTime::now() },
+            placed,
+        })
     }
 }
 
@@ -104,6 +109,11 @@ impl Committed {
     /// The hash of what each destination holds now.
     pub fn hashes(&self) -> &Hashes {
         &self.hashes
+    }
+
+    /// Where each destination is, behind all symlinks.
+    pub fn places(&self) -> &Places {
+        &self.places
     }
 
     /// The moment at which the last file was in place: a process that started after it has read them all.

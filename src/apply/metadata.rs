@@ -81,11 +81,22 @@ impl Metadata {
         self.give_mode(subject, new)
     }
 
-    /// Puts owner and mode of a file right whose content is as it should be. Says whether anything was wrong.
-    pub(super) fn put_right(mut self, subject: Subject<'_>, file: &File, stat: &Stat) -> Result<bool, ApplyError> {
+    /// Whether a file has another owner or mode.
+    pub(super) fn is_wrong(&self, stat: &Stat) -> bool {
+        let (owner, mode) = self.wrong(stat);
+        owner || mode
+    }
+
+    /// Whether the owner of a file is wrong, and whether its mode is.
+    fn wrong(&self, stat: &Stat) -> (bool, bool) {
         let is_wrong = |id: Option<Id>, now: u32| id.is_some_and(|id| id.number != now);
         let owner = is_wrong(self.user, stat.st_uid) || is_wrong(self.group, stat.st_gid);
-        let mode = self.mode != stat.st_mode & 0o7777;
+        (owner, self.mode != stat.st_mode & 0o7777)
+    }
+
+    /// Puts owner and mode of a file right whose content is as it should be. Says whether anything was wrong.
+    pub(super) fn put_right(mut self, subject: Subject<'_>, file: &File, stat: &Stat) -> Result<bool, ApplyError> {
+        let (owner, mode) = self.wrong(stat);
         if owner {
             self.give_owner(subject, file, stat)?;
         }

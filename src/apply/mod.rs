@@ -24,6 +24,7 @@ mod claim;
 mod commit;
 pub mod confirm;
 mod destination;
+mod drift;
 mod error;
 mod metadata;
 mod missing;
@@ -46,6 +47,7 @@ use std::path::PathBuf;
 
 pub use claim::{Claims, Taken};
 pub use commit::{Committed, Provisional};
+pub use drift::{Drifted, Inspection, Wrong};
 pub use error::{ApplyError, ErrorKind};
 pub use go_back::{GoBackError, live};
 pub use metadata::look_up_owner;
@@ -59,3 +61,6 @@ pub use verify::verify;
 
 /// The content of each destination of a target, as hexadecimal SHA-256, by its configured path.
 pub type Hashes = BTreeMap<PathBuf, String>;
+
+/// Where each destination of a target is, behind all symlinks, by its configured path.
+pub type Places = BTreeMap<PathBuf, PathBuf>;

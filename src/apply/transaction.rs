@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use super::Hashes;
 use super::check::{Checking, is_due};
 use super::destination::{Destination, mount_point};
 use super::error::{ApplyError, Subject};
@@ -14,6 +13,7 @@ use super::metadata::Metadata;
 use super::placeholder::Paths;
 use super::record::Live;
 use super::write::{Placed, Temporary, overwrite, remove, scratch, truncate};
+use super::{Hashes, Places};
 use crate::config::{Target, Template};
 use crate::process::Context;
 use crate::protection::Protection;
@@ -105,6 +105,11 @@ impl Staged {
         self.files.iter().filter_map(|file| Some((file.configured.clone(), file.hash.clone()?))).collect()
     }
 
+    /// Where each destination is, behind all symlinks.
+    pub fn places(&self) -> Places {
+        self.files.iter().map(|file| (file.configured.clone(), file.destination.path())).collect()
+    }
+
     /// Runs the checks of the changed templates, then that of the target. `reload_follows` says whether a reload comes
     /// after the commit; some checks are only for then. When nothing changed nothing is run.
     pub async fn check(self, target: &Target, context: &Context, reload_follows: bool) -> Result<Checked, ApplyError> {
@@ -159,6 +164,11 @@ impl Checked {
     /// The hash of what each destination holds after a commit.
     pub fn hashes(&self) -> Hashes {
         self.0.hashes()
+    }
+
+    /// Where each destination is, behind all symlinks.
+    pub(super) fn places(&self) -> Places {
+        self.0.places()
     }
 
     /// Its target and its files.

@@ -61,6 +61,7 @@ pub(super) fn target_lines(target: &Target) -> String {
         saved,
         away,
         refused,
+        drifted,
         ..
     } = target;
     let mut text = format!("target {name}: {state} for {}", lasted(since));
@@ -104,6 +105,10 @@ pub(super) fn target_lines(target: &Target) -> String {
     if *refused > 0 {
         let _ = writeln!(text, "  {refused} of its queries refused: `liveconf explain {name}` shows them");
     }
+    for drifted in drifted.iter().take(MOST) {
+        let _ = writeln!(text, "  changed by somebody else: {}", first_line(drifted));
+    }
+    more(&mut text, drifted.len());
     text
 }
 

@@ -85,6 +85,10 @@ pub struct Target {
     pub render_timeout: Duration,
     /// The rule that refuses answers that would gut an upstream.
     pub guard: Guard,
+    /// What is done about files that somebody else changed. Default [`Drift::Repair`].
+    pub drift: Drift,
+    /// How often it is looked for such files. Default 30 s.
+    pub drift_interval: Duration,
 }
 
 /// One file of a target.
@@ -270,6 +274,17 @@ impl Action {
             Self::ReloadOrRestart => "try-reload-or-restart",
         }
     }
+}
+
+/// What is done about files that somebody else changed: SEMANTICS 10.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drift {
+    /// What was put there is written again, and the process is told.
+    Repair,
+    /// It is logged and shown.
+    Report,
+    /// It is not looked for them.
+    Ignore,
 }
 
 /// When a change is applied: SEMANTICS "wait" and "gather".

@@ -7,7 +7,7 @@ use super::command;
 use super::confirm;
 use super::field::Field;
 use super::guard;
-use super::model::{Check, Gather, Guard, Reload, Target, Template, Wait};
+use super::model::{Check, Drift, Gather, Guard, Reload, Target, Template, Wait};
 use super::placeholder::Scope;
 use super::problem::Complaint;
 use super::reload;
@@ -61,6 +61,9 @@ pub(super) fn read<'a>(name: &str, section: &mut Section<'a>, additions: &mut [S
     let confirm =
         section.optional("confirm", |field| confirm::read(field, &confirm::Of { scope, reload: reload.as_ref() }));
     let guard = section.or("guard", Guard::default(), guard::read);
+    let policies = [("repair", Drift::Repair), ("report", Drift::Report), ("ignore", Drift::Ignore)];
+    let drift = section.or("drift", Drift::Repair, |field| field.choice(&policies));
+    let drift_interval = section.or("drift_interval", Duration::from_secs(30), Field::nonzero_duration);
     let gather = section
         .or("gather", Gather::Burst, |field| field.choice(&[("burst", Gather::Burst), ("always", Gather::Always)]));
     let seconds = Duration::from_secs;
@@ -86,6 +89,8 @@ pub(super) fn read<'a>(name: &str, section: &mut Section<'a>, additions: &mut [S
             retry: retry?,
             render_timeout: render_timeout?,
             guard: guard?,
+            drift: drift?,
+            drift_interval: drift_interval?,
         })
     };
     Written { target: target(), destinations, reload: reload_field }

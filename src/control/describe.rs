@@ -66,7 +66,8 @@ fn summary(roster: &Roster, posted: &Posted, state: &State) -> report::Target {
         Phase::Waiting(missing) => missing.iter().map(|asked| waiting(roster, asked)).collect(),
         _ => Vec::new(),
     };
-    let is_true = state.held.is_empty() && readings.away.is_empty() && readings.refused == 0;
+    let is_true =
+        state.held.is_empty() && readings.away.is_empty() && readings.refused == 0 && state.drifted.is_empty();
     report::Target {
         name: posted.name.to_string(),
         well: is_true && paused.is_none() && matches!(state.phase, Phase::Settled { .. }),
@@ -83,6 +84,7 @@ fn summary(roster: &Roster, posted: &Posted, state: &State) -> report::Target {
         away: readings.away.iter().map(ToString::to_string).collect(),
         queries: readings.queries,
         refused: readings.refused,
+        drifted: state.drifted.clone(),
     }
 }
 

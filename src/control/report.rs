@@ -53,7 +53,7 @@ pub struct Registry {
 pub struct Target {
     /// Its name.
     pub name: String,
-    /// Whether it is as it should be: settled on the newest answers, with nothing held back, paused, away or refused.
+    /// Whether it is as it should be: settled on the newest answers, with nothing held back, paused, away, refused or changed by somebody else.
     pub well: bool,
     /// How far it has come: `waiting`, `held`, `settled`, `owed`, `failed` or `rejected`.
     pub state: String,
@@ -81,6 +81,9 @@ pub struct Target {
     pub queries: usize,
     /// How many of them were refused by their registry since their last answer.
     pub refused: usize,
+    /// What somebody else changed in its files and is not put back, a text each.
+    #[serde(default)]
+    pub drifted: Vec<String>,
 }
 
 /// A query that is not answered.

@@ -208,6 +208,8 @@ pub(super) struct Stat {
     pub(super) started: BootTime,
     /// It has ended and waits to be reaped.
     pub(super) ended: bool,
+    /// How often it touched memory that it had to be given first.
+    pub(super) faults: u64,
 }
 
 impl Stat {
@@ -216,15 +218,16 @@ impl Stat {
         Self::parse(&String::from_utf8_lossy(&bytes)).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// The name stands in parentheses and may itself hold some, so the last one ends it. Fields 3 (state) and 22 (start
-    /// time) count from 1.
+    /// The name stands in parentheses and may itself hold some, so the last one ends it. Fields 3 (state), 10 (minor
+    /// faults) and 22 (start time) count from 1.
     fn parse(text: &str) -> Option<Self> {
         let (_, rest) = text.split_once('(')?;
         let (name, rest) = rest.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         let ticks = fields.get(22 - 3)?.parse().ok()?;
+        let faults = fields.get(10 - 3)?.parse().ok()?;
         let ended = matches!(*fields.first()?, "Z" | "X" | "x");
-        Some(Self { name: name.to_owned(), started: BootTime::from_ticks(ticks), ended })
+        Some(Self { name: name.to_owned(), started: BootTime::from_ticks(ticks), ended, faults })
     }
 }
 

@@ -39,6 +39,12 @@ pub fn name(pid: i32) -> io::Result<String> {
     Stat::read(pid).map(|stat| stat.name)
 }
 
+/// How often `pid` touched memory that it had to be given first, which a program does when it starts: a measure of how
+/// much it has done.
+pub fn faults(pid: i32) -> io::Result<u64> {
+    Stat::read(pid).map(|stat| stat.faults)
+}
+
 /// Whether `pid` sleeps and would be woken by each of `signals`, with none of them on its way to it.
 ///
 /// A program that blocks its signals while it works and lets them in only while it waits is done with its work then.

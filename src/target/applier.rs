@@ -8,16 +8,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use self::earlier::Recalled;
 use super::files::{Files, Reached};
 use super::render::{Complete, Render, RenderFailure, Renderer, Waiting};
-use super::state::{Commit, Journal};
+use super::state::{Cause, Commit, Journal};
 use super::turn::{Turns, Work};
 use crate::apply::reload::Outcome;
-use crate::apply::{ApplyError, ErrorKind, GoBackError, Hashes, Process, Provisional, Records, Told, tell, verify};
+use crate::apply::{
+    ApplyError, Drifted, ErrorKind, GoBackError, Hashes, Inspection, Process, Provisional, Records, Told, Wrong, tell,
+    verify,
+};
 use crate::config::Target;
 use crate::guard::Guard;
 use crate::process::{BootTime, Context};
@@ -145,6 +149,8 @@ pub struct Applier {
     is_going_back: bool,
     /// Why the newest files are not in place, when that is because they were refused.
     refusal: Option<Refusal>,
+    /// Looks whether the files in place are still what was put there.
+    inspection: Inspection,
     /// Stands in for the process.
     #[cfg(test)]
     played: Option<Played>,
@@ -164,6 +170,8 @@ struct InPlace {
     is_verified: bool,
     /// They are the earlier ones, which were put back.
     is_earlier: bool,
+    /// What they hold, but for the earlier ones: those are kept with the record.
+    bytes: Option<Vec<Bytes>>,
 }
 
 /// Files that were refused.
@@ -223,6 +231,7 @@ impl Applier {
             journal: Journal::default(),
             is_going_back: false,
             refusal: None,
+            inspection: Inspection::default(),
             #[cfg(test)]
             played: None,
         }
@@ -382,6 +391,37 @@ impl Applier {
         }
     }
 
+    /// What somebody else made of the files since they were put in place. Nothing where none were in this life of ours, or
+    /// where they are about to be replaced.
+    pub async fn inspect(&mut self) -> Result<Vec<Drifted>, Failure> {
+        let Some(in_place) = self.committed.as_ref().filter(|_| !self.is_going_back) else { return Ok(Vec::new()) };
+        let (put, mut inspection) = (in_place.hashes.clone(), std::mem::take(&mut self.inspection));
+        let look = move |files: &Files| (inspection.look(&files.target, &put), inspection);
+        let (drifted, inspection) = self.on_thread(look).await?;
+        self.inspection = inspection;
+        Ok(drifted)
+    }
+
+    /// Puts in place again what was there, and tells the process, which may have read what it found instead; nothing came
+    /// of that where only owner or mode were wrong.
+    pub async fn repair(&mut self, drifted: &[Drifted]) -> Result<Option<Outcome>, Failure> {
+        let Some(mut in_place) = self.committed.clone() else { return Ok(None) };
+        let Some(bytes) = in_place.bytes.clone() else {
+            let is_content = drifted.iter().any(|drifted| drifted.wrong != Wrong::Metadata);
+            self.on_thread(move |files| files.go_back_again(is_content)).await?;
+            self.is_going_back = true;
+            return Ok(Some(self.pay().await));
+        };
+        let Some(committed) = self.on_thread(move |files| files.repair(&bytes)).await?? else { return Ok(None) };
+        let (revision, files) = (self.journal.revision.unwrap_or_default(), committed.changed().to_vec());
+        self.journal.commit = Some(Arc::new(Commit { at: SystemTime::now(), revision, files, cause: Cause::Files }));
+        in_place.at = committed.at();
+        self.committed = Some(in_place);
+        self.inspection = Inspection::new(committed.places().clone());
+        self.owed = self.files.settles();
+        Ok(if self.owed && !self.no_reload { Some(self.pay().await) } else { None })
+    }
+
     /// Puts the earlier files in place of those that are refused, and tells the process of them if it may run anything
     /// else.
     async fn go_back(&mut self) -> Result<Outcome, Failure> {
@@ -406,7 +446,8 @@ impl Applier {
         self.journal.restored = Some(SystemTime::now());
         self.journal.revision = self.journal.taken_revision;
         self.owed = is_owed && self.files.reloads();
-        self.committed = Some(InPlace { hashes: hashes.clone(), at, is_verified: true, is_earlier: true });
+        self.committed = Some(InPlace { hashes: hashes.clone(), at, is_verified: true, is_earlier: true, bytes: None });
+        self.inspection = Inspection::new(committed.places().clone());
         warn!(target = &*self.target().name, "the last confirmed version is back: {}", paths(committed.changed()));
         let refused = self.refused("; the last confirmed files are back");
         if !self.owed || self.no_reload {
@@ -452,6 +493,7 @@ impl Applier {
     async fn write(&mut self, complete: Complete, stop: &CancellationToken) -> Result<Written, Failure> {
         let (stopped, publication) = (stop.clone(), complete.view.publication());
         let Complete { files: rendered, revision, unproven, cause, earlier, .. } = complete;
+        let bytes = rendered.clone();
         let by_verify = self.refusal.as_ref().and_then(|refusal| refusal.by_verify.clone());
         let stage = move |files: &Files| files.stage(&rendered, &unproven, by_verify.as_ref(), &stopped);
         let mut reached = self.on_thread(stage).await??;
@@ -476,7 +518,8 @@ impl Applier {
         match reached {
             Reached::Committed(committed) => {
                 self.owed = self.files.settles();
-                self.newest_in_place(committed.hashes().clone(), committed.at(), true);
+                self.newest_in_place(committed.hashes().clone(), committed.at(), true, bytes);
+                self.inspection = Inspection::new(committed.places().clone());
                 let changed = committed.changed().to_vec();
                 info!(target = &*self.target().name, revision, "wrote {}", paths(&changed));
                 if earlier.is_empty() {
@@ -486,11 +529,12 @@ impl Applier {
                 self.journal.commit = Some(Arc::new(commit));
                 Ok(Written::Placed(changed))
             }
-            Reached::InPlace(hashes) => {
+            Reached::InPlace(hashes, places) => {
                 if earlier.is_empty() {
                     self.renderer.placed(publication);
                 }
-                self.found_in_place(hashes).await?;
+                self.found_in_place(hashes, bytes).await?;
+                self.inspection = Inspection::new(places);
                 Ok(Written::Placed(Vec::new()))
             }
             Reached::Held => Ok(Written::Held),
@@ -527,15 +571,15 @@ impl Applier {
     }
 
     /// The newest files are in place.
-    fn newest_in_place(&mut self, hashes: Hashes, at: BootTime, is_verified: bool) {
+    fn newest_in_place(&mut self, hashes: Hashes, at: BootTime, is_verified: bool, bytes: Vec<Bytes>) {
         let is_verified = is_verified || !self.files.verifies();
-        self.committed = Some(InPlace { hashes, at, is_verified, is_earlier: false });
+        self.committed = Some(InPlace { hashes, at, is_verified, is_earlier: false, bytes: Some(bytes) });
         self.is_going_back = false;
         self.refusal = None;
     }
 
     /// Finds out whether the process has taken the files that are there.
-    async fn found_in_place(&mut self, hashes: Hashes) -> Result<(), Failure> {
+    async fn found_in_place(&mut self, hashes: Hashes, bytes: Vec<Bytes>) -> Result<(), Failure> {
         if self.committed.as_ref().is_some_and(|in_place| in_place.hashes == hashes) {
             self.is_going_back = false;
             self.refusal = None;
@@ -543,7 +587,7 @@ impl Applier {
         }
         let found = hashes.clone();
         self.owed |= self.on_thread(move |files| files.adopt(&found)).await?;
-        self.newest_in_place(hashes, BootTime::now(), false);
+        self.newest_in_place(hashes, BootTime::now(), false, bytes);
         Ok(())
     }
 

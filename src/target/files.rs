@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::applier::Failure;
 use crate::apply::{
-    self, Checked, Committed, GoBackError, Hashes, Judgement, Owed, Process, Provisional, Records, Staged,
+    self, Checked, Committed, GoBackError, Hashes, Judgement, Owed, Places, Process, Provisional, Records, Staged,
 };
 use crate::config::{Reload, Target};
 
@@ -23,7 +23,7 @@ pub(super) struct Files {
 /// How far the files have come.
 pub(super) enum Reached {
     /// Every destination equals its render already: by us in an earlier life, or by somebody else.
-    InPlace(Hashes),
+    InPlace(Hashes, Places),
     /// Checks are to agree first.
     Unchecked(Staged),
     /// They are in place, and `verify` is to agree.
@@ -82,7 +82,7 @@ impl Files {
             return Ok(Reached::Refused { is_open });
         }
         if staged.is_unchanged() {
-            return Ok(Reached::InPlace(hashes));
+            return Ok(Reached::InPlace(hashes, staged.places()));
         }
         if self.no_check {
             return self.commit(staged.skip_check(), stop);
@@ -105,6 +105,22 @@ impl Files {
         } else {
             Reached::Committed(checked.commit()?)
         })
+    }
+
+    /// Puts these bytes in place again, which were there before; none where only owner or mode were to be put right. They
+    /// were checked when they came there first. The process may have read what it finds instead, so from now on a reload
+    /// is owed, after a crash too.
+    pub(super) fn repair(&self, bytes: &[Bytes]) -> Result<Option<Committed>, Failure> {
+        let staged = Staged::stage(&self.target, bytes)?;
+        if staged.is_unchanged() {
+            return Ok(None);
+        }
+        let checked = staged.skip_check();
+        if self.settles() {
+            self.records.before_commit(&self.target.name, &checked.replaced(&self.target));
+            self.begin();
+        }
+        Ok(Some(checked.commit()?))
     }
 
     /// Takes the files that were found in place for what the process runs if nothing says otherwise; whether a reload
@@ -132,6 +148,14 @@ impl Files {
             tracing::warn!(target = &**name, "the files that are confirmed cannot be kept: {error}");
             self.records.settle(name, hashes, &[]);
         }
+    }
+
+    /// The earlier files are to be put back once more. Where their content `is_other` by now, the process may have read that.
+    pub(super) fn go_back_again(&self, is_other: bool) {
+        if is_other {
+            self.begin();
+        }
+        self.records.go_back(&self.target.name);
     }
 
     /// Puts the earlier files in place of those that are not wanted.

@@ -2,6 +2,7 @@
 
 mod applier;
 mod desk;
+mod drift;
 mod files;
 #[cfg(test)]
 mod random;

@@ -29,6 +29,8 @@ pub struct State {
     pub journal: Journal,
     /// Who reads its answers; none before there was a task.
     pub reader: Option<ReaderId>,
+    /// What somebody else made of its files, as far as that is not put right.
+    pub drifted: Vec<String>,
 }
 
 /// How far a target has come.
@@ -125,6 +127,7 @@ impl State {
             since: SystemTime::now(),
             held: Vec::new(),
             earlier: BTreeMap::new(),
+            drifted: Vec::new(),
             due: None,
             busy: None,
             journal: Journal::default(),

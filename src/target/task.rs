@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 use self::recall::Recall;
 use super::applier::{Applied, Applier, Attempt, Failure, Retry};
 use super::desk::{Desk, Done, Order, OrderTask};
+use super::drift::DriftWatch;
 use super::render::Waiting;
 use super::schedule::Schedule;
 use super::state::Phase;
@@ -48,6 +49,7 @@ pub struct Task {
     paused: bool,
     /// When the log says so again.
     say_paused: Option<Instant>,
+    drift: DriftWatch,
     /// What the last render lacked. While it lacks something, all that counts is whether another render may come further.
     waiting: Option<Waiting>,
     /// When the log says what is waited for.
@@ -98,6 +100,7 @@ impl Task {
         let paused = desk.paused().is_some();
         Self {
             schedule: Schedule::new(target),
+            drift: DriftWatch::new(target),
             apply: Retries::new((target.retry.0.min(LONGEST), target.retry.1.min(LONGEST))),
             reload: Retries::new(target.retry),
             desk,
@@ -125,7 +128,8 @@ impl Task {
                 return;
             }
             let hold = self.applier.guard().and_then(|guard| guard.due());
-            let due = [self.due().filter(|_| !self.paused), self.say_waiting, self.say_paused, hold];
+            let due = [self.due(), self.drift.due()].into_iter().flatten().filter(|_| !self.paused).min();
+            let due = [due, self.say_waiting, self.say_paused, hold];
             let due = due.into_iter().flatten().min();
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -169,6 +173,29 @@ impl Task {
             self.write_paused();
         } else if self.say_waiting.is_some_and(|at| at <= now) {
             self.write_waiting();
+        } else if !self.paused && self.drift.due().is_some_and(|at| at <= now) {
+            self.look_for_drift(now).await;
+        }
+    }
+
+    /// Looks whether somebody else changed the files, and puts them right where that is wanted.
+    async fn look_for_drift(&mut self, now: Instant) {
+        let drifted = match self.applier.inspect().await {
+            Ok(drifted) => drifted,
+            Err(failure) => return self.note_failure(&failure),
+        };
+        let name = self.applier.target().name.clone();
+        if !self.drift.looked(&drifted, &name, now) {
+            return self.stay();
+        }
+        self.begin();
+        let repaired = self.applier.repair(&drifted).await;
+        self.drift.written();
+        match repaired {
+            Ok(Some(outcome)) => self.note_reload(&outcome),
+            Ok(None) => self.stay(),
+            // The next apply finds the files other than they should be, and tries as long as that fails.
+            Err(failure) => self.note_failure(&failure),
         }
     }
 
@@ -256,16 +283,13 @@ impl Task {
     fn note(&mut self, attempt: Attempt) {
         match attempt {
             Attempt::Waiting(_) => {}
-            // What is held back by now stands in the last state too.
-            Attempt::Stopped => {
-                let phase = self.desk.state().borrow().phase.clone();
-                self.enter(phase);
-            }
+            Attempt::Stopped => self.stay(),
             Attempt::Held => self.enter(Phase::Held),
             Attempt::Failed(failure) => self.note_failure(&failure),
             Attempt::Applied(Applied { revision, reload, .. }) => {
                 self.revision = revision;
                 self.recall.end(&self.applier);
+                self.drift.written();
                 if let Some(lasted) = self.apply.succeeded() {
                     info!(target = self.name(), "well again after {}", rounded(lasted));
                 }
@@ -343,14 +367,21 @@ impl Task {
         });
     }
 
+    /// Has come as far as before. What is held back by now, and what somebody did to the files, stands in the state too.
+    fn stay(&mut self) {
+        let phase = self.desk.state().borrow().phase.clone();
+        self.enter(phase);
+    }
+
     fn enter(&mut self, phase: Phase) {
         let held = self.applier.guard().map(|guard| guard.held()).unwrap_or_default();
         let (due, journal) = (self.due(), self.applier.journal().clone());
-        let earlier = self.recall.shown().clone();
+        let (earlier, drifted) = (self.recall.shown().clone(), self.drift.found().to_vec());
         self.desk.lay_out(|state| {
             state.enter(phase);
             state.held = held;
             state.earlier = earlier;
+            state.drifted = drifted;
             state.due = due;
             state.busy = None;
             state.journal = journal;

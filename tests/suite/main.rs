@@ -22,6 +22,7 @@ mod consul_kind;
 mod contract;
 mod control;
 mod documentation;
+mod drift;
 #[cfg(feature = "etcd")]
 mod etcd_kind;
 mod fault_table;

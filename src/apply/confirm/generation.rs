@@ -12,6 +12,9 @@ const UP: Duration = Duration::from_millis(150);
 /// 100 ms.
 const BLIND: Duration = Duration::from_millis(80);
 
+/// A program that starts has at least as many page faults. HAProxy 2.6 has 2,200, and a few when it drops a signal.
+const START: u64 = 200;
+
 /// What the kernel rounds the start of a process down by, at most.
 const ROUNDED: Duration = Duration::from_millis(10);
 
@@ -22,6 +25,8 @@ pub(super) struct Habits {
     pub(super) name: &'static str,
     /// It starts a worker that crashed anew, with the configuration that it has.
     pub(super) respawns: bool,
+    /// It reads its files as a program that starts anew, under the same pid.
+    pub(super) execs: bool,
 }
 
 /// A master and its workers at one moment.
@@ -35,8 +40,12 @@ pub(super) struct Look {
     pub(super) started: BootTime,
     /// Its workers.
     pub(super) workers: Vec<Worker>,
+    /// Children that have not said yet what they are.
+    pub(super) unnamed: Vec<i32>,
     /// It is done with all that it was told.
     pub(super) idle: bool,
+    /// How much it has done, in page faults.
+    pub(super) faults: u64,
 }
 
 /// One worker.
@@ -92,7 +101,9 @@ impl Generations {
                 // For a worker that crashed comes one; for a generation come more before the first is told to go.
                 || new.len() > lost
                 || left.iter().any(|worker| worker.leaving)
-                || (left.is_empty() && look.at.since(looked) > BLIND));
+                || (left.is_empty()
+                    && look.at.since(looked) > BLIND
+                    && new.iter().any(|worker| look.at.since(worker.started) > BLIND)));
         let is_up = |worker: &&Worker| {
             let was_there = self.last.iter().flat_map(|last| &last.workers).any(|other| other.pid == worker.pid);
             was_there && look.at.since(worker.started) >= UP
@@ -126,6 +137,8 @@ impl Generations {
         } else if last.workers.is_empty() && !had_workers {
             let reason = format!("process {} has no workers; is it the master of {name}?", last.pid);
             Verdict::Unseen(reason)
+        } else if !self.has_begun(last) {
+            Verdict::Unseen(format!("{name} has not begun to load the files that it was told of"))
         } else if !serves {
             Verdict::Refused { reason: format!("{name} has no workers left"), took: true }
         } else {
@@ -143,7 +156,16 @@ impl Generations {
     fn has_refused(&self, look: &Look) -> bool {
         let had_workers = self.before.as_ref().is_some_and(|before| !before.workers.is_empty());
         let was_idle = self.last.as_ref().is_some_and(|last| last.idle);
-        !self.is_new && had_workers && was_idle && look.idle
+        // A busy machine may let a new worker wait before it says that it is one.
+        let is_named = |pid: &i32| self.before.iter().any(|before| before.unnamed.contains(pid));
+        let all_named = look.unnamed.iter().all(is_named);
+        !self.is_new && had_workers && was_idle && look.idle && all_named && self.has_begun(look)
+    }
+
+    /// Whether the master has done as much since the reload as it takes to read its files, as far as that can be told.
+    fn has_begun(&self, look: &Look) -> bool {
+        let before = self.before.as_ref().filter(|before| before.pid == look.pid);
+        !self.habits.execs || before.is_none_or(|before| look.faults.saturating_sub(before.faults) >= START)
     }
 
     /// Whether a worker may be one of the new generation.

@@ -16,16 +16,17 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Verdict;
 use super::generation::Habits;
-use super::master::{GONE, Program};
+use super::master::{GONE, Program, Role};
 use crate::config::Confirm;
 use crate::process::BootTime;
-use crate::process::tree::Child;
+use crate::process::signal::{SignalError, find, started_after};
+use crate::process::tree::{self, Child};
 
 /// How HAProxy is looked at without its socket.
 pub(super) const HAPROXY: Program = Program {
-    habits: Habits { name: "haproxy", respawns: false },
+    habits: Habits { name: "haproxy", respawns: false, execs: true },
     signals: &[Signal::SIGUSR2, Signal::SIGHUP],
-    worker,
+    role,
 };
 
 /// The longest answer that is read.
@@ -34,9 +35,12 @@ const LIMIT: u64 = 1 << 20;
 /// What one question may take. The master answers at once, or is loading.
 const ANSWER: Duration = Duration::from_secs(2);
 
+/// How long it is waited for the socket where nothing tells whether there is a process.
+const OPENING: Duration = Duration::from_millis(500);
+
 /// A worker is the same program; the children that `program` sections start are others.
-fn worker(child: &Child, master: &str) -> Option<bool> {
-    (child.name == master).then_some(false)
+fn role(child: &Child, master: &str) -> Role {
+    if child.name == master { Role::Worker } else { Role::Other }
 }
 
 /// What `show proc` says.
@@ -110,6 +114,14 @@ impl Processes {
         self.workers.iter().filter(|(_, uptime)| *uptime <= age).map(|(pid, _)| *pid).collect()
     }
 
+    /// Whether the master surely started after `moment`; false where its workers are not its children as we see them,
+    /// since its pids are then those of a container.
+    fn started_after(&self, moment: BootTime) -> bool {
+        let is_worker = |child: Child| self.workers.iter().any(|(pid, _)| *pid == child.pid);
+        started_after(self.master, moment)
+            && tree::children(self.master).is_ok_and(|children| children.into_iter().any(is_worker))
+    }
+
     /// Whether a reload failed that came after `before`.
     fn has_failed_since(&self, before: &Self) -> bool {
         self.master == before.master && self.reloads > before.reloads && self.failed.unwrap_or(0) > 0
@@ -128,14 +140,34 @@ fn duration(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
+/// What the master says before it is told. It answers when it is done with what it was told before, and drops the signals
+/// that come until then; so it is waited for, where there is a process to wait for.
+pub(super) async fn look(socket: &Path, confirm: &Confirm) -> io::Result<Processes> {
+    let start = Instant::now();
+    loop {
+        let answer = Processes::ask(socket).await;
+        let patience = match &answer {
+            Ok(_) => Duration::ZERO,
+            Err(error) if is_ours(error) || is_gone(confirm) => Duration::ZERO,
+            Err(error) if is_closed(error) && confirm.pid_file.is_none() => OPENING,
+            Err(_) => confirm.within,
+        };
+        if start.elapsed() >= patience {
+            return answer;
+        }
+        sleep(confirm.interval).await;
+    }
+}
+
 /// Asks the master until it has a new worker or says that it has failed, at the latest until `deadline`.
 pub(super) async fn confirmed(
     socket: &Path,
     before: Option<&Processes>,
-    since: BootTime,
+    (since, committed): (BootTime, Option<BootTime>),
     confirm: &Confirm,
     deadline: Instant,
 ) -> Verdict {
+    let committed = committed.unwrap_or(since);
     // The workers that were new at the last look, and those that ever were.
     let (mut new, mut ever) = (BTreeSet::new(), BTreeSet::new());
     let mut absent_since = None;
@@ -149,6 +181,8 @@ pub(super) async fn confirmed(
                     return kept();
                 }
                 let newer = match before {
+                    // It has read the files, and was not told.
+                    _ if processes.started_after(committed) => processes.younger_than(Duration::MAX),
                     Some(before) => processes.new_since(before),
                     None => processes.younger_than(BootTime::now().since(since)),
                 };
@@ -159,22 +193,29 @@ pub(super) async fn confirmed(
                 ever.extend(newer.iter().copied());
                 new = newer;
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-                if *absent_since.get_or_insert(now) + GONE.min(confirm.within) <= now {
+            Err(error) if is_closed(error) => {
+                let since = *absent_since.get_or_insert(now);
+                if is_gone(confirm) && since + GONE.min(confirm.within) <= now {
                     return Verdict::NotRunning(format!("no master of haproxy listens on `{}`", socket.display()));
                 }
             }
             Err(_) => absent_since = None,
         }
-        if now >= deadline && absent_since.is_none() {
-            return over(socket, before, answer, !ever.is_empty());
+        if now >= deadline {
+            return over(confirm, socket, before, answer, !ever.is_empty());
         }
         sleep(confirm.interval).await;
     }
 }
 
 /// The verdict when the time is over, after this last answer.
-fn over(socket: &Path, before: Option<&Processes>, answer: io::Result<Processes>, had_new: bool) -> Verdict {
+fn over(
+    confirm: &Confirm,
+    socket: &Path,
+    before: Option<&Processes>,
+    answer: io::Result<Processes>,
+    had_new: bool,
+) -> Verdict {
     let socket = socket.display();
     match answer {
         Ok(_) if had_new => {
@@ -184,7 +225,10 @@ fn over(socket: &Path, before: Option<&Processes>, answer: io::Result<Processes>
         Ok(processes) if before.is_some_and(|before| before.reloads != processes.reloads) => kept(),
         // A master that is about to come up drops what it is told.
         Ok(_) => Verdict::Unseen("haproxy has not begun to load the files that it was told of".to_owned()),
-        Err(error) if is_ours(&error) => {
+        Err(error) if is_closed(&error) && confirm.pid_file.is_none() => {
+            Verdict::NotRunning(format!("no master of haproxy listens on `{socket}`"))
+        }
+        Err(error) if is_ours(&error) || is_closed(&error) => {
             Verdict::Unseen(format!("cannot ask the master of haproxy on `{socket}`: {error}"))
         }
         Err(error) => {
@@ -192,6 +236,16 @@ fn over(socket: &Path, before: Option<&Processes>, answer: io::Result<Processes>
             Verdict::Refused { reason, took: true }
         }
     }
+}
+
+/// Whether nobody listens. A master listens anew each time that it has loaded its files, so this may pass.
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+/// Whether there is surely no process any more.
+fn is_gone(confirm: &Confirm) -> bool {
+    matches!(confirm.pid_file.as_deref().map(find), Some(Err(SignalError::Absent(_))))
 }
 
 /// Whether it is not the process that is at fault, but how it is asked.

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Verdict;
 use super::generation::{Generations, Habits, Look, Worker};
+use crate::config::Confirm;
 use crate::process::BootTime;
 use crate::process::signal::{SignalError, find};
 use crate::process::tree::{self, Child};
@@ -24,8 +25,21 @@ pub(super) struct Program {
     pub(super) habits: Habits,
     /// The signals by which it is told to reload, and which it blocks while it does.
     pub(super) signals: &'static [Signal],
-    /// Whether a child of a master of this name is a worker, and then whether it is leaving.
-    pub(super) worker: fn(&Child, &str) -> Option<bool>,
+    /// What a child of a master of this name is.
+    pub(super) role: fn(&Child, &str) -> Role,
+}
+
+/// What a child of a master is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It serves.
+    Worker,
+    /// It serves no new connections.
+    Leaving,
+    /// It has not said yet what it is.
+    Unnamed,
+    /// Something else.
+    Other,
 }
 
 /// Why a process was not seen.
@@ -48,13 +62,18 @@ pub(super) fn look(program: &Program, pid_file: &Path) -> Result<Look, Missed> {
     let read = || -> io::Result<Look> {
         // Before the workers: one that is done has started all that it starts.
         let idle = tree::waits_for(pid, program.signals)?;
-        let name = tree::name(pid)?;
-        let worker = |child: Child| {
-            let leaving = (program.worker)(&child, &name)?;
-            Some(Worker { pid: child.pid, started: child.started, leaving })
-        };
-        let workers = tree::children(pid)?.into_iter().filter_map(worker).collect();
-        Ok(Look { at, pid, started: process.started(), workers, idle })
+        let (name, faults) = (tree::name(pid)?, tree::faults(pid)?);
+        let (mut workers, mut unnamed) = (Vec::new(), Vec::new());
+        for child in tree::children(pid)? {
+            let worker = |leaving| Worker { pid: child.pid, started: child.started, leaving };
+            match (program.role)(&child, &name) {
+                Role::Worker => workers.push(worker(false)),
+                Role::Leaving => workers.push(worker(true)),
+                Role::Unnamed => unnamed.push(child.pid),
+                Role::Other => {}
+            }
+        }
+        Ok(Look { at, pid, started: process.started(), workers, unnamed, idle, faults })
     };
     read().map_err(|error| {
         if tree::name(pid).is_err() {
@@ -62,6 +81,21 @@ pub(super) fn look(program: &Program, pid_file: &Path) -> Result<Look, Missed> {
         }
         Missed::Hidden(format!("cannot look at process {pid} and its children in `/proc`: {error}"))
     })
+}
+
+/// Looks at a master that is about to be told, once it is done with what it was told before: at the latest after
+/// `within`. What it does until then would look like what it is told now, and HAProxy drops a signal that comes while it
+/// loads.
+pub(super) async fn look_idle(program: &Program, confirm: &Confirm) -> Result<Look, Missed> {
+    let Some(pid_file) = &confirm.pid_file else { return Err(Missed::Absent("no pid file is given".to_owned())) };
+    let deadline = Instant::now() + confirm.within;
+    loop {
+        let look = look(program, pid_file)?;
+        if look.idle && look.unnamed.is_empty() || Instant::now() >= deadline {
+            return Ok(look);
+        }
+        sleep(confirm.interval).await;
+    }
 }
 
 /// Looks again and again until there is a verdict, at the latest at `deadline`.

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use self::generation::{Generations, Look};
 use self::haproxy::{HAPROXY, Processes};
-use self::master::Program;
+use self::master::{Program, look_idle};
 use self::nginx::{ErrorLog, NGINX};
 use crate::config::{Confirm, ConfirmKind};
 use crate::process::signal::{SignalError, find};
@@ -74,24 +74,25 @@ impl Before {
     /// Looks at the process of a target that is about to be told. `committed` is the moment at which its files were all
     /// in place, when that was in this life of ours.
     pub async fn look(confirm: &Confirm, committed: Option<BootTime>, context: &Context) -> Self {
-        let at = BootTime::now();
         let unseen = |why: &dyn std::fmt::Debug| {
             tracing::debug!(target = &*context.target, ?why, "the process was not seen before its reload");
         };
-        let master = |program| {
-            let look = master::look(program, confirm.pid_file.as_deref()?);
-            look.inspect_err(|missed| unseen(missed)).ok()
-        };
         let seen = match &confirm.kind {
             ConfirmKind::Nginx { error_log } => {
-                Seen::Master(&NGINX, master(&NGINX), error_log.as_deref().map(ErrorLog::look))
+                let look = look_idle(&NGINX, confirm).await.inspect_err(|missed| unseen(missed)).ok();
+                Seen::Master(&NGINX, look, error_log.as_deref().map(ErrorLog::look))
             }
-            ConfirmKind::Haproxy { socket: None } => Seen::Master(&HAPROXY, master(&HAPROXY), None),
+            ConfirmKind::Haproxy { socket: None } => {
+                let look = look_idle(&HAPROXY, confirm).await.inspect_err(|missed| unseen(missed)).ok();
+                Seen::Master(&HAPROXY, look, None)
+            }
             ConfirmKind::Haproxy { socket: Some(socket) } => {
-                Seen::Processes(Processes::ask(socket).await.inspect_err(|error| unseen(error)).ok())
+                let answer = haproxy::look(socket, confirm).await;
+                Seen::Processes(answer.inspect_err(|error| unseen(error)).ok())
             }
             ConfirmKind::Http(_) | ConfirmKind::Tcp { .. } | ConfirmKind::Command(_) => Seen::Nothing,
         };
+        let at = BootTime::now();
         Self { confirm: confirm.clone(), at, committed, seen }
     }
 
@@ -111,7 +112,7 @@ impl Before {
                 explain(verdict, log.as_ref(), confirm.secret, context)
             }
             (ConfirmKind::Haproxy { socket: Some(socket) }, Seen::Processes(before)) => {
-                haproxy::confirmed(socket, before.as_ref(), self.at, confirm, deadline).await
+                haproxy::confirmed(socket, before.as_ref(), (self.at, self.committed), confirm, deadline).await
             }
             (kind, _) => {
                 let interval = confirm.interval;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 
 use super::generation::Habits;
-use super::master::Program;
+use super::master::{Program, Role};
 use crate::process::tree::Child;
 
 /// Bytes of the error log that are looked through.
@@ -19,12 +19,23 @@ const LIMIT: u64 = 64 << 10;
 
 /// How nginx is looked at.
 pub(super) const NGINX: Program =
-    Program { habits: Habits { name: "nginx", respawns: true }, signals: &[Signal::SIGHUP], worker };
+    Program { habits: Habits { name: "nginx", respawns: true, execs: false }, signals: &[Signal::SIGHUP], role };
 
-/// The titles are those of `ngx_setproctitle`; cache managers, cache loaders and a newer master are no workers.
-fn worker(child: &Child, _master: &str) -> Option<bool> {
-    let (_, title) = child.title.split_once(": ")?;
-    title.starts_with("worker process").then(|| title.contains("is shutting down"))
+/// The titles are those of `ngx_setproctitle`. Cache managers, cache loaders and a newer master are no workers; a child
+/// that has just been forked has the title of its master still.
+fn role(child: &Child, _master: &str) -> Role {
+    match child.title.split_once(": ") {
+        Some((_, title)) if !title.starts_with("worker process") => {
+            if title.starts_with("master process") {
+                Role::Unnamed
+            } else {
+                Role::Other
+            }
+        }
+        Some((_, title)) if title.contains("is shutting down") => Role::Leaving,
+        Some(_) => Role::Worker,
+        None => Role::Other,
+    }
 }
 
 /// How far an error log went before the reload.
@@ -70,19 +81,19 @@ mod tests {
 
     #[test]
     fn titles_tell_workers_from_all_others() {
-        let kind = |title: &str| {
-            worker(&Child { pid: 1, started: BootTime::now(), name: "nginx".into(), title: title.into() }, "nginx")
+        let role = |title: &str| {
+            role(&Child { pid: 1, started: BootTime::now(), name: "nginx".into(), title: title.into() }, "nginx")
         };
-        assert_eq!(kind("nginx: worker process"), Some(false));
-        assert_eq!(kind("nginx: worker process is shutting down"), Some(true));
-        for other in [
-            "nginx: cache manager process",
-            "nginx: cache loader process",
-            "nginx: master process nginx -g daemon off;",
-            "nginx: privileged agent process",
-            "",
+        for (title, expected) in [
+            ("nginx: worker process", Role::Worker),
+            ("nginx: worker process is shutting down", Role::Leaving),
+            ("nginx: master process nginx -g daemon off;", Role::Unnamed),
+            ("nginx: cache manager process", Role::Other),
+            ("nginx: cache loader process", Role::Other),
+            ("nginx: privileged agent process", Role::Other),
+            ("", Role::Other),
         ] {
-            assert_eq!(kind(other), None, "{other}");
+            assert_eq!(role(title), expected, "{title}");
         }
     }
 

@@ -4,6 +4,7 @@ mod back;
 mod check;
 mod commit;
 mod destination;
+mod drift;
 mod leftovers;
 mod metadata;
 mod mounts;
@@ -16,8 +17,8 @@ use std::time::Duration;
 
 use super::{ApplyError, Committed, Staged};
 use crate::config::{
-    Check, Command, Gather, Guard, Owner, Placeholder, Program as Runs, Reload, Target, Template, TemplateSource, Wait,
-    When,
+    Check, Command, Drift, Gather, Guard, Owner, Placeholder, Program as Runs, Reload, Target, Template,
+    TemplateSource, Wait, When,
 };
 use crate::process::Context;
 
@@ -56,6 +57,8 @@ fn target(templates: impl Into<Vec<Template>>) -> Target {
         retry: (Duration::from_secs(1), Duration::from_secs(60)),
         render_timeout: Duration::from_secs(5),
         guard: Guard::default(),
+        drift: Drift::Repair,
+        drift_interval: Duration::from_secs(30),
     }
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Environment, ErrorKind, LOCAL_FILES, Rendering, TemplateError, Templates};
-use crate::config::{Gather, Guard, Owner, Reload, Target, Template, TemplateSource, Wait};
+use crate::config::{Drift, Gather, Guard, Owner, Reload, Target, Template, TemplateSource, Wait};
 use crate::registry::{
     Answer, Asked, Data, Entry, Instance, Names, Node, Path, Query, Registry, ServiceName, ServiceQuery, Status,
     StatusFilter, Text, Watch,
@@ -162,6 +162,8 @@ fn target(templates: Vec<Template>) -> Target {
         retry: (second, second),
         render_timeout: Duration::from_secs(5),
         guard: Guard::default(),
+        drift: Drift::Repair,
+        drift_interval: Duration::from_secs(30),
     }
 }
 

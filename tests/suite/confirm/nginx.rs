@@ -184,22 +184,25 @@ fn children(pid: u32) -> Vec<(i32, String)> {
 
 #[test]
 fn a_worker_that_crashed_is_no_confirmation() {
-    // The reload tells nobody: it only ends the worker, and nginx starts another one with the old files.
+    // The reload tells nobody: it only ends a worker, and nginx starts another one with the old files.
     let web = Web::new(
-        1,
+        2,
         "    reload: {shell: 'if [ -e worker ]; then kill -9 $(cat worker); else kill -HUP $(cat nginx.pid); fi'}
     confirm: {nginx: {pid_file: nginx.pid}, within: 3s, interval: 10ms}",
     );
     let nginx = web.nginx();
     let mut daemon = web.start();
     let good = web.site();
-    let worker = || children(nginx.id()).into_iter().find(|(_, title)| title.starts_with("nginx: worker process"));
-    let (old, _) = worker().unwrap();
+    let workers = || -> Vec<i32> {
+        let workers = children(nginx.id()).into_iter().filter(|(_, title)| title.starts_with("nginx: worker process"));
+        workers.map(|(pid, _)| pid).collect()
+    };
+    let old = workers()[0];
     web.job.write("worker", old.to_string());
     set(&web.job, "two");
-    poll_until(SOON, || match worker() {
-        Some((new, _)) if new != old => Ok(()),
-        other => Err(format!("the worker is still {other:?}")),
+    poll_until(SOON, || match workers() {
+        new if new.len() == 2 && !new.contains(&old) => Ok(()),
+        other => Err(format!("the workers are {other:?}")),
     });
     web.assert_back(&mut daemon, "web", &good);
     assert_eq!(daemon.logged("reloaded").len(), 1, "{:#?}", daemon.log());

@@ -1,8 +1,11 @@
 //! Real HAProxy, in a folder of its own.
 
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::{fs, fs::File};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -37,9 +40,9 @@ impl Haproxy {
             if let Some(status) = haproxy.process.ended() {
                 panic!("haproxy ended with {status}: {}", fs::read_to_string(&log).unwrap_or_default());
             }
-            // Until its master listens it drops the signals that it is sent.
-            let master = UnixStream::connect(folder.join("master.sock"));
-            master.and_then(|_| http::get(port, "/")).map_err(|error| format!("haproxy does not answer: {error}"))
+            // Until its master answers, which starts anew when the worker is there, it drops the signals that it is sent.
+            let ready = master_answers(&folder.join("master.sock")).and_then(|()| http::get(port, "/"));
+            ready.map_err(|error| format!("haproxy does not answer: {error}"))
         });
         haproxy
     }
@@ -48,4 +51,15 @@ impl Haproxy {
     pub fn pid_file(&self) -> &Path {
         &self.pid_file
     }
+}
+
+/// Whether the master answers on its socket.
+fn master_answers(socket: &Path) -> io::Result<()> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"show proc\n")?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    if answer.contains("master") { Ok(()) } else { Err(io::Error::other(answer)) }
 }

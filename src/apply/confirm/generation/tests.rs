@@ -1,7 +1,7 @@
 use super::*;
 
-const NGINX: Habits = Habits { name: "nginx", respawns: true };
-const HAPROXY: Habits = Habits { name: "haproxy", respawns: false };
+const NGINX: Habits = Habits { name: "nginx", respawns: true, execs: false };
+const HAPROXY: Habits = Habits { name: "haproxy", respawns: false, execs: true };
 
 /// A moment, in milliseconds after the look before the reload.
 fn at(ms: u64) -> BootTime {
@@ -23,7 +23,9 @@ fn leaving(pid: i32) -> Worker {
 
 /// A look at the master 1, which is busy.
 fn busy<const N: usize>(ms: u64, workers: [Worker; N]) -> Look {
-    Look { at: at(ms), pid: 1, started: old(1).started, workers: workers.into(), idle: false }
+    // Each look costs it some memory, and much where it loads its files.
+    let faults = if ms == 0 { 1000 } else { 4000 };
+    Look { at: at(ms), pid: 1, started: old(1).started, workers: workers.into(), unnamed: vec![], idle: false, faults }
 }
 
 fn idle<const N: usize>(ms: u64, workers: [Worker; N]) -> Look {
@@ -190,4 +192,31 @@ fn every_new_worker_of_haproxy_is_a_generation() {
     }
     assert_eq!(haproxy.see(idle(2010, [old(10)])), None);
     assert!(!refusal(haproxy.see(idle(2060, [old(10)]))));
+}
+
+#[test]
+fn a_signal_that_haproxy_dropped_is_no_refusal() {
+    let mut haproxy = Generations::new(HAPROXY, Some(idle(0, [old(10)])), at(0), Some(at(0)), true);
+    for ms in (10..10_000).step_by(50) {
+        assert_eq!(haproxy.see(Look { faults: 1020, ..idle(ms, [old(10)]) }), None);
+    }
+    assert!(matches!(haproxy.over(WITHIN), Verdict::Unseen(_)));
+}
+
+#[test]
+fn a_child_that_has_not_said_what_it_is_may_be_a_worker() {
+    let mut nginx = signalled(NGINX);
+    let forked = |ms| Look { unnamed: vec![20, 21], ..idle(ms, [old(10), old(11)]) };
+    for ms in [10, 60, 110, 160] {
+        assert_eq!(nginx.see(forked(ms)), None);
+    }
+    assert_eq!(nginx.see(idle(210, [leaving(10), new(20, 5), new(21, 5)])), None);
+    assert_eq!(nginx.see(idle(260, [new(20, 5), new(21, 5)])), Some(Verdict::Confirmed));
+    // The other master of a binary upgrade was there before.
+    let mut before = idle(0, [old(10)]);
+    before.unnamed = vec![7];
+    let mut nginx = Generations::new(NGINX, Some(before), at(0), Some(at(0)), true);
+    let look = |ms| Look { unnamed: vec![7], ..idle(ms, [old(10)]) };
+    assert_eq!(nginx.see(look(10)), None);
+    assert!(!refusal(nginx.see(look(60))));
 }
