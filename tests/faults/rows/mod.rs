@@ -11,6 +11,7 @@ mod consul_rights;
 mod destination;
 mod disk;
 mod down;
+mod drift;
 mod edited;
 mod etcd;
 mod findings;
