@@ -171,7 +171,7 @@ fn large_readings_are_paged() {
     for page in 0..250 {
         client.txn((0..100).map(|number| put(&format!("/many/{page:03}{number:02}"), "value")).collect());
     }
-    // More than fits into one message.
+    // More than one question may be answered with by default.
     let large = "x".repeat(1 << 20);
     for number in 0..80 {
         client.put(&format!("/large/{number:02}"), &large);

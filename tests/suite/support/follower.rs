@@ -7,6 +7,7 @@ use std::path::Path as FilePath;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use liveconf::config::Limits;
 use liveconf::config::Section;
 use liveconf::registry::{
     Answer, Data, Entry, Feed, Instance, KINDS, Node, Path, Publication, Query, QueryError, Registry, ServiceName,
@@ -85,7 +86,11 @@ impl Follower {
         let registry = registry(kind, section);
         let (wanted, receiver) = watch::channel(numbered(0, queries));
         let record = Arc::new(Record::default());
-        let feed = Feed::new("main".into(), receiver, record.clone());
+        let feed = Feed::new(
+            "main".into().within(Limits { response: 256 << 20, ..Limits::default() }),
+            receiver,
+            record.clone(),
+        );
         let mut follower = Self { wanted, record, running: None, paused: Some((registry.watch(), feed)) };
         follower.resume();
         follower
