@@ -38,6 +38,9 @@ const READ_AGAIN: Duration = Duration::from_secs(2);
 /// A signal that follows this soon is the same one, sent to the process and to its group.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
+/// What a task that is ended at the end of the grace period has for putting files back.
+const LAST_STEPS: Duration = Duration::from_secs(1);
+
 /// The pause after a defect of ours ended a target's task, before it is started again.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
 
@@ -403,12 +406,19 @@ async fn stop(tasks: impl Iterator<Item = &mut Running>, grace: Duration) {
         running.stop.cancel();
     }
     let deadline = tokio::time::Instant::now() + grace;
+    let mut late = Vec::new();
     for running in tasks {
         if tokio::time::timeout_at(deadline, &mut running.task).await.is_err() {
             let target = &*running.name;
             warn!(target, "not finished within the grace period of {}: what it owes stays owed", rounded(grace));
             running.task.abort();
+            late.push(running);
         }
+    }
+    // A task that is ended takes back the files that nobody agreed to yet.
+    let deadline = tokio::time::Instant::now() + LAST_STEPS;
+    for running in late {
+        let _ = tokio::time::timeout_at(deadline, &mut running.task).await;
     }
 }
 

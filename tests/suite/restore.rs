@@ -245,6 +245,44 @@ fn a_secret_that_is_refused_after_a_restart_says_what_it_lacks() {
 }
 
 #[test]
+fn whoever_asks_for_it_has_the_refused_files_tried_again() {
+    let job = job(&REFUSES.replace("&& exit 65", "&& ! [ -e mended ] && exit 65"));
+    let mut daemon = job.start(&["run"]);
+    job.wait_for("served", "A");
+    job.write("registry.yaml", "x: bad\n");
+    daemon.wait_for_log("the last confirmed files are back");
+    job.write("mended", "");
+    job.run(&["apply", "program"]).assert_code(0);
+    job.wait_for("served", "bad");
+    assert_eq!(
+        (job.read("out/x.conf").as_deref(), told(&job)),
+        (Some("bad"), ["A", "bad", "bad"].map(str::to_owned).into())
+    );
+    daemon.stop();
+
+    // Also where the refused files had to stay in their places.
+    let end = "if [ -e end-now ]; then rm end-now; kill -9 $PPID; fi;";
+    let secret = self::job(
+        &REFUSES
+            .replace("{shell: '", &format!("{{shell: '{end} "))
+            .replace("&& exit 65", "&& ! [ -e mended ] && exit 65"),
+    );
+    let config = secret.read("liveconf.yaml").unwrap().replace("dest: out/x.conf", "dest: out/x.conf, secret: true");
+    secret.write("liveconf.yaml", config);
+    let mut daemon = secret.start(&["run"]);
+    secret.wait_for("served", "A");
+    secret.write("end-now", "");
+    secret.write("registry.yaml", "x: bad\n");
+    assert_eq!(daemon.wait(SOON), 128 + 9);
+    let mut daemon = secret.start(&["run"]);
+    daemon.wait_for_log("has no `keep_previous: true`");
+    secret.write("mended", "");
+    secret.run(&["apply", "program"]).assert_code(0);
+    secret.wait_for("served", "bad");
+    daemon.stop();
+}
+
+#[test]
 fn without_a_state_folder_the_way_back_is_there_too() {
     let job = job(REFUSES);
     job.write("state", "no folder");
