@@ -112,6 +112,28 @@ pub fn parse(text: &str) -> Result<Node, Error> {
     }))
 }
 
+/// Fails on what is no YAML, or has more than [`MAX_DEPTH`] lists and mappings within each other, and reads no further
+/// than that: other readers take a time that grows with the square of the depth.
+pub fn check_depth(text: &str) -> Result<(), Error> {
+    let mut depth = 0_usize;
+    for event in Parser::new_from_str(text) {
+        let (event, span) = event.map_err(|error| Error::at(*error.marker(), error.info()))?;
+        match event {
+            Event::SequenceStart(..) | Event::MappingStart(..) => depth += 1,
+            Event::SequenceEnd | Event::MappingEnd => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err(too_deep(span.start));
+        }
+    }
+    Ok(())
+}
+
+fn too_deep(mark: Marker) -> Error {
+    Error::at(mark, format!("more than {MAX_DEPTH} lists and mappings within each other"))
+}
+
 impl Error {
     fn at(mark: Marker, message: impl Into<String>) -> Self {
         Self { line: mark.line(), column: mark.col() + 1, message: message.into() }
@@ -184,7 +206,7 @@ impl Builder {
 
     fn begin(&mut self, open: Open) -> Result<(), Error> {
         if self.open.len() >= MAX_DEPTH {
-            return Err(Error::at(open.mark, format!("more than {MAX_DEPTH} lists and mappings within each other")));
+            return Err(too_deep(open.mark));
         }
         self.open.push(open);
         Ok(())
@@ -213,7 +235,7 @@ impl Builder {
         };
         let (weight, depth) = node.measure();
         if self.open.len() + depth > MAX_DEPTH {
-            return Err(Error::at(mark, format!("more than {MAX_DEPTH} lists and mappings within each other")));
+            return Err(too_deep(mark));
         }
         self.charge(weight, mark)?;
         let node = self.anchors[&anchor].clone();

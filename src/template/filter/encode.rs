@@ -13,6 +13,7 @@ use tera::{Map, Value};
 use super::super::arguments::Arguments;
 use super::super::record::{Render, Stop};
 use super::{complete, refused, text_of};
+use crate::yaml;
 
 /// A text as base64 in the standard alphabet.
 pub(super) fn base64_encode(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
@@ -48,10 +49,12 @@ pub(super) fn from_json(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<
 /// YAML as a value: maps sorted by name.
 pub(super) fn from_yaml(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
     let text = text_of(value, "from_yaml")?;
-    serde_yaml::from_str::<Plain>(text).map(|parsed| parsed.value).map_err(|error| {
-        let place =
-            error.location().map_or_else(String::new, |at| format!(" (line {}, column {})", at.line(), at.column()));
-        refused("from_yaml", &format!("it is not YAML{place}"))
+    let refuse =
+        |line, column| refused("from_yaml", &format!("it is not YAML, or too deep (line {line}, column {column})"));
+    yaml::check_depth(text).map_err(|error| refuse(error.line, error.column))?;
+    serde_yaml::from_str::<Plain>(text).map(|parsed| parsed.value).map_err(|error| match error.location() {
+        Some(at) => refuse(at.line(), at.column()),
+        None => refused("from_yaml", "it is not YAML"),
     })
 }
 

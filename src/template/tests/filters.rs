@@ -165,6 +165,8 @@ fn a_yaml_bomb_is_refused_in_time() {
     let error = Bench::new().key("a", &bomb).error("{{ key(path=\"a\") | from_yaml }}");
     assert!(error.message.contains("not YAML"), "{error}");
     let deep = "[".repeat(100_000);
+    let error = Bench::new().key("a", &deep).error("{{ key(path=\"a\") | from_yaml }}");
+    assert!(error.message.contains("too deep (line 1, column 256)"), "{error}");
     let error = Bench::new().key("a", &deep).error("{{ key(path=\"a\") | from_json }}");
     assert!(error.message.contains("not JSON"), "{error}");
 }
