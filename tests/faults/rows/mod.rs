@@ -15,6 +15,7 @@ mod drift;
 mod edited;
 mod etcd;
 mod findings;
+mod hostile;
 mod killed;
 mod limits;
 mod pids;
