@@ -107,4 +107,8 @@ pub mod protection;
 pub mod secret;
 pub mod yaml;
 
+#[doc(hidden)]
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+
 pub use cli::run;

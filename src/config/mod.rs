@@ -36,6 +36,9 @@ mod problem;
 mod section;
 mod units;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+
 pub use confirm::{Confirm, Http, Kind as ConfirmKind};
 pub use control::{ControlPlace, find_control};
 pub use job::{Job, from_job};

@@ -17,6 +17,8 @@
 
 mod content;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod snapshot;
 mod source;
 

@@ -27,6 +27,8 @@ mod error;
 mod filter;
 mod foreign;
 mod function;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod literal;
 mod load;
 mod message;

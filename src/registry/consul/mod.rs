@@ -27,6 +27,8 @@ mod connect;
 mod cursor;
 mod failure;
 mod fetch;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod health;
 mod kv;
 mod lanes;

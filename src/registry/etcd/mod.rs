@@ -12,6 +12,8 @@
 mod answers;
 mod config;
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod held;
 mod keys;
 mod messages;

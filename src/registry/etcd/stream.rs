@@ -210,6 +210,24 @@ fn size(events: &[Event]) -> usize {
     events.iter().filter_map(|event| event.kv.as_ref()).map(|kv| kv.key.len() + kv.value.len()).sum()
 }
 
+/// The frames that are in the bytes of a stream of responses, each behind its length.
+#[cfg(any(test, fuzzing))]
+pub(super) fn frames(mut bytes: &[u8]) -> Vec<Frame> {
+    use prost::Message as _;
+    let mut fragments = Fragments::default();
+    let mut frames = Vec::new();
+    while let Ok(response) = WatchResponse::decode_length_delimited(&mut bytes) {
+        match fragments.take(response) {
+            Ok(frame) => frames.extend(frame),
+            Err(_) => break,
+        }
+        if bytes.is_empty() {
+            break;
+        }
+    }
+    frames
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::messages::{KeyValue, ResponseHeader};
