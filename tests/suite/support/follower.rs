@@ -86,11 +86,8 @@ impl Follower {
         let registry = registry(kind, section);
         let (wanted, receiver) = watch::channel(numbered(0, queries));
         let record = Arc::new(Record::default());
-        let feed = Feed::new(
-            "main".into().within(Limits { response: 256 << 20, ..Limits::default() }),
-            receiver,
-            record.clone(),
-        );
+        let limits = Limits { response: 256 << 20, ..Limits::default() };
+        let feed = Feed::new("main".into(), receiver, record.clone()).within(limits);
         let mut follower = Self { wanted, record, running: None, paused: Some((registry.watch(), feed)) };
         follower.resume();
         follower
