@@ -82,7 +82,9 @@ impl Plan {
     pub fn applier(&self, index: usize, records: &Arc<Records>, options: Options) -> Applier {
         let (target, templates) = &self.targets[index];
         let context = Context { target: target.name.clone(), env_allow: self.config.env_allow.as_slice().into() };
+        let unremembered = self.config.registries.values().filter(|named| !named.remember);
         Applier::new(target.clone(), templates.clone(), records.clone(), self.turns.clone(), context, options)
+            .forgetting(unremembered.map(|named| named.name.clone()).collect())
     }
 }
 

@@ -33,22 +33,29 @@ impl Staged {
     }
 }
 
-/// Every destination of `target` as it is now, handed to `use_it`. Blocks on the disk.
-pub fn live<T>(target: &Target, use_it: impl FnOnce(&[Live<'_>]) -> T) -> Result<T, ApplyError> {
+/// Every destination of `target` as it is now, handed to `use_it`; the content of a file that `is_private`, by the index of
+/// its template, is written nowhere else. Blocks on the disk.
+pub fn live<T>(
+    target: &Target,
+    is_private: impl Fn(usize) -> bool,
+    use_it: impl FnOnce(&[Live<'_>]) -> T,
+) -> Result<T, ApplyError> {
     let all: Result<Vec<_>, ApplyError> =
         target.templates.iter().map(|template| Ok((template, Destination::resolve(template)?))).collect();
     let all = all?;
-    let live: Vec<Live<'_>> = all.iter().map(|(template, found)| Live::of(template, found.existing.as_ref())).collect();
+    let live = all.iter().enumerate();
+    let live = live.map(|(index, (template, found))| Live::of(template, found.existing.as_ref(), is_private(index)));
+    let live: Vec<Live<'_>> = live.collect();
     Ok(use_it(&live))
 }
 
 impl<'a> Live<'a> {
-    /// The destination of a template, and what is there.
-    pub(super) fn of(template: &'a Template, existing: Option<&'a Existing>) -> Self {
+    /// The destination of a template, and what is there; that may be private although the template is not secret.
+    pub(super) fn of(template: &'a Template, existing: Option<&'a Existing>, is_private: bool) -> Self {
         Self {
             destination: &template.dest,
             file: existing.map(|existing| (existing.stat, existing.file.as_ref())),
-            is_private: template.secret && !template.keep_previous,
+            is_private: is_private || template.secret && !template.keep_previous,
         }
     }
 }

@@ -162,8 +162,9 @@ impl Records {
             known.earlier.clone_from(&earlier);
             known.held.clear();
         });
-        if is_new {
-            let is_needed = |name: &str| earlier.values().flatten().any(|saved| saved.hash == name);
+        // What has become private was perhaps kept before.
+        if is_new || live.iter().any(|live| live.is_private) {
+            let is_needed = |name: &str| earlier.values().flatten().any(|saved| saved.kept && saved.hash == name);
             if let Err(error) = contents::prune(&self.contents(target), is_needed) {
                 tracing::debug!(target, %error, "cannot remove earlier versions from the state folder");
             }

@@ -155,10 +155,13 @@ impl Staged {
 }
 
 impl Checked {
-    /// Every destination that the commit changes, as it is now.
-    pub fn replaced<'a>(&'a self, target: &'a Target) -> Vec<Live<'a>> {
-        let files = self.0.files.iter().zip(&target.templates).filter(|(file, _)| file.is_changed());
-        files.map(|(file, template)| Live::of(template, file.destination.existing.as_ref())).collect()
+    /// Every destination that the commit changes, as it is now; `is_private` as for [`live`](super::live).
+    pub fn replaced<'a>(&'a self, target: &'a Target, is_private: impl Fn(usize) -> bool) -> Vec<Live<'a>> {
+        let files = self.0.files.iter().zip(&target.templates).enumerate().filter(|(_, (file, _))| file.is_changed());
+        let live = |(index, (file, template)): (usize, (&'a File, &'a Template))| {
+            Live::of(template, file.destination.existing.as_ref(), is_private(index))
+        };
+        files.map(live).collect()
     }
 
     /// The hash of what each destination holds after a commit.

@@ -3,6 +3,7 @@
 
 mod earlier;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -218,7 +219,7 @@ impl Applier {
         options: Options,
     ) -> Self {
         let renderer = Renderer::new(target.clone(), templates, turns.clone());
-        let files = Files { target, records, no_check: options.no_check };
+        let files = Files::new(target, records, options.no_check);
         Self {
             renderer,
             files,
@@ -255,6 +256,13 @@ impl Applier {
     #[must_use]
     pub fn remembering(mut self, recollection: Recollection) -> Self {
         self.recollection = Some(recollection);
+        self
+    }
+
+    /// Has nothing kept on the disk of what these registries say, nor of files that show it.
+    #[must_use]
+    pub fn forgetting(mut self, registries: BTreeSet<Arc<str>>) -> Self {
+        self.renderer.set_unremembered(registries);
         self
     }
 
@@ -492,7 +500,8 @@ impl Applier {
     /// Stages, checks, commits and verifies.
     async fn write(&mut self, complete: Complete, stop: &CancellationToken) -> Result<Written, Failure> {
         let (stopped, publication) = (stop.clone(), complete.view.publication());
-        let Complete { files: rendered, revision, unproven, cause, earlier, .. } = complete;
+        let Complete { files: rendered, revision, unproven, cause, earlier, unremembered, .. } = complete;
+        self.files.note_unremembered(&unremembered);
         let bytes = rendered.clone();
         let by_verify = self.refusal.as_ref().and_then(|refusal| refusal.by_verify.clone());
         let stage = move |files: &Files| files.stage(&rendered, &unproven, by_verify.as_ref(), &stopped);

@@ -1,6 +1,7 @@
 //! The work on the files of a target and on its record. It blocks, so it goes to threads.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,8 @@ pub(super) struct Files {
     pub(super) records: Arc<Records>,
     /// Commit without `check` and `verify`.
     pub(super) no_check: bool,
+    /// For each file whether it has shown answers that are not to be remembered: its content is then not kept on the disk.
+    pub(super) unremembered: Arc<[AtomicBool]>,
 }
 
 /// How far the files have come.
@@ -44,6 +47,24 @@ pub(super) enum Reached {
 }
 
 impl Files {
+    /// The work on the files of `target`.
+    pub(super) fn new(target: Arc<Target>, records: Arc<Records>, no_check: bool) -> Self {
+        let unremembered = target.templates.iter().map(|_| AtomicBool::new(false)).collect();
+        Self { target, records, no_check, unremembered }
+    }
+
+    /// Whether the content of the file at this index is not to be kept on the disk.
+    fn is_unremembered(&self, index: usize) -> bool {
+        self.unremembered.get(index).is_some_and(|unremembered| unremembered.load(Ordering::Relaxed))
+    }
+
+    /// The next files show what they should from answers of which some are not to be remembered, or none are.
+    pub(super) fn note_unremembered(&self, unremembered: &[bool]) {
+        for (noted, _) in self.unremembered.iter().zip(unremembered).filter(|(_, unremembered)| **unremembered) {
+            noted.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Whether there is a process that is told of the files.
     pub(super) fn reloads(&self) -> bool {
         self.target.reload != Reload::None
@@ -98,7 +119,8 @@ impl Files {
             return Ok(Reached::Stopped);
         }
         if self.settles() {
-            self.records.before_commit(&self.target.name, &checked.replaced(&self.target));
+            self.records
+                .before_commit(&self.target.name, &checked.replaced(&self.target, |index| self.is_unremembered(index)));
         }
         Ok(if self.verifies() {
             Reached::Unverified(checked.try_out()?)
@@ -144,7 +166,11 @@ impl Files {
     /// The process runs the files that are in place.
     pub(super) fn settle(&self, hashes: &Hashes) {
         let name = &self.target.name;
-        if let Err(error) = apply::live(&self.target, |live| self.records.settle(name, hashes, live)) {
+        if let Err(error) = apply::live(
+            &self.target,
+            |index| self.is_unremembered(index),
+            |live| self.records.settle(name, hashes, live),
+        ) {
             tracing::warn!(target = &**name, "the files that are confirmed cannot be kept: {error}");
             self.records.settle(name, hashes, &[]);
         }

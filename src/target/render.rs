@@ -88,6 +88,8 @@ pub struct Complete {
     /// For each file whether its guard does not know yet whether it lacks what an earlier run has put into it: such a
     /// file may be created, and replaces none.
     pub unproven: Vec<bool>,
+    /// For each file whether it shows answers of a registry that is not to be remembered.
+    pub unremembered: Vec<bool>,
     /// Why they may differ from what was last put in place.
     pub cause: Cause,
     /// The view that they were rendered from; see [`Renderer::placed`].
@@ -104,6 +106,8 @@ pub struct Renderer {
     kept: Vec<Option<Kept>>,
     /// None where nothing is held back.
     guard: Option<Guard>,
+    /// The registries whose answers are not to be remembered.
+    unremembered: BTreeSet<Arc<str>>,
     /// A render that went past its time and cannot be ended from outside.
     stuck: Option<JoinHandle<Pass>>,
     /// The publication that the files show; none before the first were put in place.
@@ -134,12 +138,18 @@ impl Renderer {
     /// A renderer that has rendered nothing yet.
     pub fn new(target: Arc<Target>, templates: Arc<Templates>, turns: Turns) -> Self {
         let kept = vec![None; target.templates.len()];
-        Self { target, templates, turns, kept, guard: None, stuck: None, placed: None, turned: BTreeSet::new() }
+        let (unremembered, turned) = (BTreeSet::new(), BTreeSet::new());
+        Self { target, templates, turns, kept, guard: None, unremembered, stuck: None, placed: None, turned }
     }
 
     /// Has answers held back that lose too much.
     pub fn set_guard(&mut self, guard: Option<Guard>) {
         self.guard = guard;
+    }
+
+    /// Has told apart what shows answers of these registries.
+    pub fn set_unremembered(&mut self, registries: BTreeSet<Arc<str>>) {
+        self.unremembered = registries;
     }
 
     /// The guard, where there is one.
@@ -192,11 +202,15 @@ impl Renderer {
         }
         let kept = || pass.kept.iter().flatten();
         let is_unproven = |kept: &Kept| self.guard.as_ref().is_some_and(|guard| guard.is_unproven(&kept.reads));
+        let is_unremembered = |kept: &Kept| {
+            !self.unremembered.is_empty() && kept.reads.iter().any(|asked| self.unremembered.contains(&asked.registry))
+        };
         let saved = earlier_registries(&view, &pass.reads);
         let complete = Complete {
             files: kept().map(|kept| kept.bytes.clone()).collect(),
             revision,
             unproven: kept().map(is_unproven).collect(),
+            unremembered: kept().map(is_unremembered).collect(),
             cause: if saved.is_empty() { self.cause(&view, &pass.reads) } else { Cause::Saved },
             earlier: saved,
             view,

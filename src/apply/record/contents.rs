@@ -52,7 +52,11 @@ pub(super) fn open(folder: &Path, name: &str, hashed: impl Fn(&str) -> String) -
 
 /// Removes all contents but those that `is_needed`.
 pub(super) fn prune(folder: &Path, is_needed: impl Fn(&str) -> bool) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
         let entry = entry?;
         if !entry.file_name().to_str().is_some_and(&is_needed) {
             fs::remove_file(entry.path())?;

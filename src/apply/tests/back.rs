@@ -6,14 +6,14 @@ use crate::apply::{ErrorKind, GoBackError, Owed, Records, live, verify};
 /// Commits as an apply does: what is replaced is kept where nobody could go back to it otherwise.
 fn commit(target: &Target, records: &Records, bytes: &[&[u8]]) -> Committed {
     let checked = stage(target, bytes).unwrap().skip_check();
-    records.before_commit(&target.name, &checked.replaced(target));
+    records.before_commit(&target.name, &checked.replaced(target, |_| false));
     checked.commit().unwrap()
 }
 
 /// The same, and the process confirms it.
 fn settle(target: &Target, records: &Records, bytes: &[&[u8]]) -> Committed {
     let committed = commit(target, records, bytes);
-    live(target, |live| records.settle(&target.name, committed.hashes(), live)).unwrap();
+    live(target, |_| false, |live| records.settle(&target.name, committed.hashes(), live)).unwrap();
     committed
 }
 
@@ -108,7 +108,7 @@ fn only_the_version_to_go_back_to_is_kept() {
     let records = Records::open(&state);
     let hashes = stage(&target, &[b"third version"]).unwrap().hashes();
     assert_eq!(records.owed("web", &hashes, true), Owed::Adopt);
-    live(&target, |live| records.settle("web", &hashes, live)).unwrap();
+    live(&target, |_| false, |live| records.settle("web", &hashes, live)).unwrap();
     assert!(holds(&state, b"third version"));
 }
 
