@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::applier::Failure;
 use crate::apply::{
-    self, Checked, Committed, GoBackError, Hashes, Judgement, Owed, Places, Process, Provisional, Records, Staged,
+    self, Checked, Committed, GoBackError, Hashes, Judgement, Live, Owed, Places, Process, Provisional, Records, Staged,
 };
 use crate::config::{Reload, Target};
 
@@ -119,14 +119,18 @@ impl Files {
             return Ok(Reached::Stopped);
         }
         if self.settles() {
-            self.records
-                .before_commit(&self.target.name, &checked.replaced(&self.target, |index| self.is_unremembered(index)));
+            self.records.before_commit(&self.target.name, &self.replaced(&checked));
         }
         Ok(if self.verifies() {
             Reached::Unverified(checked.try_out()?)
         } else {
             Reached::Committed(checked.commit()?)
         })
+    }
+
+    /// What a commit replaces.
+    fn replaced<'a>(&'a self, checked: &'a Checked) -> Vec<Live<'a>> {
+        checked.replaced(&self.target, |index| self.is_unremembered(index))
     }
 
     /// Puts these bytes in place again, which were there before; none where only owner or mode were to be put right. They
@@ -139,7 +143,7 @@ impl Files {
         }
         let checked = staged.skip_check();
         if self.settles() {
-            self.records.before_commit(&self.target.name, &checked.replaced(&self.target));
+            self.records.before_commit(&self.target.name, &self.replaced(&checked));
             self.begin();
         }
         Ok(Some(checked.commit()?))
