@@ -124,18 +124,19 @@ impl Soak {
             "registries:
   etcd: {{etcd: {{endpoints: ['{}'], prefix: '', audit_interval: 1s, progress_interval: 300ms, dial_timeout: 1s, \
              request_timeout: 3s}}}}
-  consul: {{consul: {{address: '{}', token: {CANARY}, probe_interval: 1s, request_timeout: 1s, retry_interval: 2s}}}}
+  consul: {{consul: {{address: '{}', token: {CANARY}, wait: 5s, probe_interval: 1s, request_timeout: 1s, retry_interval: 2s}}}}
 targets:
 {}{}",
             proxies[0].endpoint(),
             proxies[1].endpoint(),
             target("etcd", "{shell: 'test ! -e broken && cp out/etcd.conf .etcd && mv .etcd served-etcd'}"),
-            target("consul", "{signal: HUP, pid_file: program.pid}"),
+            // Who runs this for long does so under `nohup`, and then no shell can be told by HUP.
+            target("consul", "{signal: USR1, pid_file: program.pid}"),
         );
         let job = Job::new(&config);
         job.write(
             "program",
-            "read_it() { cat out/consul.conf > .consul && mv .consul served-consul; }\ntrap read_it HUP\nread_it\n\
+            "read_it() { cat out/consul.conf > .consul && mv .consul served-consul; }\ntrap read_it USR1\nread_it\n\
              echo $$ > .pid; mv .pid program.pid\nwhile :; do sleep 0.02; done\n",
         );
         fs::create_dir(job.folder().path("out")).unwrap();
@@ -197,14 +198,15 @@ targets:
 
     #[track_caller]
     fn settle(&self) {
-        poll_until(RECOVERY, || self.is_right());
+        let program = || self.program.as_ref().map(|program| state(program.id()));
+        poll_until(RECOVERY, || self.is_right().map_err(|wrong| format!("{wrong}; the program: {:?}", program())));
     }
 
     /// Puts a fault in force for a while, proves that it is, and ends it. Gives nothing where liveconf is another process
     /// afterwards.
     #[expect(clippy::too_many_lines, reason = "each fault is a few lines, and the list of them is best read as one")]
     fn strike(&mut self, fault: Fault, random: &mut StdRng) -> ControlFlow<()> {
-        let longest = pace::either(3000, 60_000);
+        let longest = pace::either(2500, 60_000);
         let so_long = Duration::from_millis(random.random_range(500..longest));
         // What is written while one of the two is away goes to the other one.
         let (only_etcd, only_consul) = ([true, false], [false, true]);
