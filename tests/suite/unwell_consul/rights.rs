@@ -182,6 +182,7 @@ fn a_token_is_revoked_and_another_one_given() {
     for (.., question, _) in ASKED {
         wait_for_line(&daemon, &["not answered", question, "does not know the token"]);
     }
+    wait_for_line(&daemon, &["not answered", "key `app/a`", "does not know the token"]);
     client.put("secret/a", "afterwards");
     let named = daemon.logged("not answered");
     stays(SOME_TRIES, || {
