@@ -15,6 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::fs::Stat;
 use sha2::{Digest as _, Sha256};
@@ -27,6 +28,18 @@ pub(super) use file::Saved;
 use file::{Earlier, Record};
 pub use lock::{Held, Lock};
 
+/// A full disk takes one record and not the next: the log is told once in this time.
+const SELDOM: Duration = Duration::from_secs(60);
+
+/// What the log was last told of a state folder that cannot be used.
+#[derive(Debug, Default)]
+struct Told {
+    /// When.
+    at: Option<Instant>,
+    /// Also that it can be used again.
+    is_over: bool,
+}
+
 /// The records of all targets, shared between their tasks. Each target has one task at a time.
 #[derive(Debug)]
 pub struct Records {
@@ -36,6 +49,8 @@ pub struct Records {
     key: [u8; 32],
     known: Mutex<HashMap<String, Known>>,
     is_degraded: AtomicBool,
+    /// What the log was last told of that.
+    told: Mutex<Told>,
 }
 
 /// What is known of one target.
@@ -82,6 +97,7 @@ impl Records {
             key: rand::random(),
             known: Mutex::default(),
             is_degraded: AtomicBool::new(false),
+            told: Mutex::default(),
         };
         match file::prepare(folder).and_then(|()| file::key(folder, records.key)) {
             Ok(key) => records.key = key,
@@ -329,17 +345,24 @@ impl Records {
 
     fn degrade(&self, error: &io::Error) {
         if !self.is_degraded.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                folder = %self.folder.display(),
-                %error,
-                "cannot use the state folder: after a restart processes may be reloaded without need"
-            );
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.at.is_none_or(|at| at.elapsed() > SELDOM) {
+                *told = Told { at: Some(Instant::now()), is_over: false };
+                tracing::warn!(
+                    folder = %self.folder.display(),
+                    %error,
+                    "cannot use the state folder: after a restart processes may be reloaded without need"
+                );
+            }
         }
     }
 
     fn recover(&self) {
         if self.is_degraded.swap(false, Ordering::Relaxed) {
-            tracing::info!(folder = %self.folder.display(), "the state folder can be used again");
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if !std::mem::replace(&mut told.is_over, true) {
+                tracing::info!(folder = %self.folder.display(), "the state folder can be used again");
+            }
         }
     }
 }

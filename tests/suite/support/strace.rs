@@ -142,6 +142,8 @@ fn subject(arguments: &str, folder: &str) -> String {
         let piece = piece.replace(folder, ".");
         // A staged file is called `.NAME.liveconf-RANDOM`; pipes and sockets have numbers.
         let piece = piece.split_once(".liveconf-").map_or(piece.clone(), |(name, _)| format!("{name}.liveconf-*"));
+        // An earlier version is called by a hash of what it holds.
+        let piece = piece.split_once(".earlier/").map_or(piece.clone(), |(name, _)| format!("{name}.earlier/*"));
         found.push(piece.split_once(":[").map_or(piece.clone(), |(kind, _)| kind.to_owned()));
     }
     found.join(" ")
