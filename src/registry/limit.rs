@@ -4,11 +4,13 @@
 use crate::config::Limits;
 
 /// Why an answer of so many bytes is refused.
+#[cfg(any(feature = "consul", feature = "etcd"))]
 pub(crate) fn bytes(limits: &Limits) -> String {
     format!("it has more than {} bytes: narrow the question, or raise `limits.response`", limits.response)
 }
 
 /// Why an answer of so many keys is refused.
+#[cfg(any(feature = "consul", feature = "etcd"))]
 pub(crate) fn keys(count: usize, limits: &Limits) -> String {
     format!("it has {count} keys, and {} are the most: narrow the question, or raise `limits.keys`", limits.keys)
 }
@@ -19,6 +21,7 @@ pub(crate) fn are_many(count: usize, limits: &Limits) -> bool {
 }
 
 /// A name that is no longer than a line of a log should be.
+#[cfg(any(feature = "consul", feature = "etcd"))]
 pub(crate) fn shortened(name: &str) -> String {
     const SHOWN: usize = 256;
     match name.char_indices().nth(SHOWN) {
