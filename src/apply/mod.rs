@@ -15,7 +15,7 @@
 //! - [`Committed`]: all files are in place.
 //! - [`Told`]: what became of the process: the [`reload`] and what [`confirm`] saw of it.
 //!
-//! [`Records`] remember across restarts where each target [stands](standing): what its process confirmed, whether it is
+//! [`Records`] remember across restarts where each target stands: what its process confirmed, whether it is
 //! still owed a reload, what it refused, and the version of its files to go back to, which [`Staged::earlier`] stages.
 //! Only the `write` module renames or writes a destination.
 

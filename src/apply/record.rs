@@ -187,7 +187,7 @@ impl Records {
         }
     }
 
-    /// Notes that the process of `target` refuses these files; `took` and `before` as for [`Standing::refuse`].
+    /// Notes that the process of `target` refuses these files; `took` and `before` as for `Standing::refuse`.
     pub fn refuse(&self, target: &str, hashes: &Hashes, took: bool, before: Process) {
         let hashes = self.keyed(hashes);
         self.change(target, |known| known.standing.get_or_insert_default().refuse(hashes, took, before));

@@ -14,7 +14,7 @@ struct Clock {
 /// The clock as it was when the program started. It may have been set since, as at a boot without a battery.
 static AT_START: OnceLock<Clock> = OnceLock::new();
 
-/// Notes how the clock stands, for [`stamped`].
+/// Notes how the clock stands, for `stamped`.
 pub fn note_wall_clock() {
     let _ = AT_START.set(Clock::now());
 }

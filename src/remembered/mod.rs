@@ -2,7 +2,7 @@
 //!
 //! A target says what its files show once they are in place; that is what is remembered, and not what the registry said
 //! last: an answer that a guard holds back, or that no check let through, replaces nothing. Each registry is saved as one
-//! [`Snapshot`](crate::registry::file::Snapshot) in the state folder, off the path of any change, seldom enough to cost
+//! [`Snapshot`] in the state folder, off the path of any change, seldom enough to cost
 //! little however much changes. At the next start they tell guards what there was before, and stand in where a registry
 //! does not answer and a file is missing.
 //!
