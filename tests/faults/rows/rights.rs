@@ -51,8 +51,14 @@ fn attribute(path: &Path, name: &str) -> Option<Vec<u8>> {
 
 /// What each of the [`PEOPLE`] may do with a file; none when it is gone.
 fn rights(path: &Path) -> Option<[u32; PEOPLE.len()]> {
-    let list = attribute(path, ACCESS_LIST);
-    let stat = fs::symlink_metadata(path).ok()?;
+    // The list gives the bits of the group another meaning, so both must be of one moment.
+    let (list, stat) = loop {
+        let list = attribute(path, ACCESS_LIST);
+        let stat = fs::symlink_metadata(path).ok()?;
+        if attribute(path, ACCESS_LIST) == list {
+            break (list, stat);
+        }
+    };
     let number = |entry: &[u8], at: usize| u16::from_le_bytes([entry[at], entry[at + 1]]);
     let named = list.unwrap_or_default();
     let entries = || named.get(4..).unwrap_or_default().chunks_exact(8);
