@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::http;
+use super::{SOON, http, poll_until};
 
 /// What a check says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +103,15 @@ impl Client {
     #[track_caller]
     pub fn txn(&self, operations: Vec<Operation>) {
         let operations: Vec<_> = operations.into_iter().map(|Operation(operation)| operation).collect();
-        self.call("PUT", "/v1/txn", Value::from(operations).to_string());
+        let body = Value::from(operations).to_string();
+        // Servers that have just come up may lose a connection between them. Whether the write was done does not matter:
+        // it says the same once more.
+        let lost = |reason: &String| reason.contains("500 rpc error");
+        poll_until(SOON, || match self.try_call("PUT", "/v1/txn", &body) {
+            Err(reason) if lost(&reason) => Err(reason),
+            other => Ok(other),
+        })
+        .unwrap_or_else(|reason| panic!("{reason}"));
     }
 
     /// The value of a key, if it is there.
