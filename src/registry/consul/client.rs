@@ -174,7 +174,8 @@ impl Client {
         let refused = join_all(tries).await.iter().any(says_no);
         let (now, open) = (Instant::now(), self.lanes.len());
         let mut narrow = self.narrow();
-        if !refused {
+        // Where none at all is taken, it is not their number.
+        if !refused || open == 0 {
             narrow.take_if(|narrow| narrow.until <= now);
             return None;
         }

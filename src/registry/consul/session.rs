@@ -21,6 +21,7 @@ use super::plan::Plan;
 use super::request::{Ask, Request};
 use super::sweep::Sweep;
 use super::watch::ConsulWatch;
+use crate::log::Line;
 use crate::registry::{Feed, Publication, Query, QueryError, Reply};
 
 /// One time of being connected.
@@ -137,10 +138,12 @@ impl<'a> Session<'a> {
     }
 
     /// How to follow these reads with the connections that we may have and Consul takes, which are open then.
-    async fn plan(&self, wanted: &BTreeMap<Request, BTreeMap<Query, u64>>) -> Result<Plan, Failure> {
+    async fn plan(&mut self, wanted: &BTreeMap<Request, BTreeMap<Query, u64>>) -> Result<Plan, Failure> {
         let (client, registry) = (&self.context.client, &*self.context.registry);
         let wide = Plan::of(wanted.keys(), client.capacity());
-        if let Some(connections) = client.widen(wide.at_a_time() + 1).await {
+        if let Some(connections) = client.widen(wide.at_a_time() + 1).await
+            && self.watch.narrowness.failed(Instant::now().into_std(), "connections") != Line::Silent
+        {
             warn!(registry, connections, "going on with fewer connections: {TOO_MANY}");
         }
         let capacity = client.capacity();

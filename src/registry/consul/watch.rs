@@ -17,7 +17,7 @@ use super::failure::Failure;
 use super::request::Request;
 use super::session::Session;
 use super::token::Token;
-use crate::log::listed;
+use crate::log::{Repeats, listed};
 use crate::registry::{Feed, Outage, Watch};
 
 /// The most entries whose names are kept so that each is told once.
@@ -36,6 +36,8 @@ pub(super) struct ConsulWatch {
     places: Arc<Semaphore>,
     /// When Consul wants to be asked again.
     not_before: Option<Instant>,
+    /// That Consul takes fewer connections than we may open, which each connection learns anew.
+    pub(super) narrowness: Repeats,
     /// Scouts that are refused, and what was said of that.
     pub(super) blindness: HashMap<Request, String>,
     /// Entries of which it was said that they cannot be read.
@@ -51,6 +53,7 @@ impl ConsulWatch {
             hasher: RandomState::new(),
             doubted: None,
             not_before: None,
+            narrowness: Repeats::default(),
             blindness: HashMap::new(),
             told: HashSet::new(),
         }
