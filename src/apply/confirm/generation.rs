@@ -8,9 +8,8 @@ use crate::process::BootTime;
 /// A worker that lives for so long has come up. nginx tells its old workers to go 100 ms after it started the new ones.
 const UP: Duration = Duration::from_millis(150);
 
-/// Between looks that lie further apart, old and new workers may have stood side by side unseen: nginx lets them for
-/// 100 ms.
-const BLIND: Duration = Duration::from_millis(80);
+/// For so long at least nginx lets old and new workers stand side by side: 100 ms, less what the kernel rounds.
+const OVERLAP: Duration = Duration::from_millis(90);
 
 /// A program that starts has at least as many page faults. HAProxy 2.6 has 2,200, and a few when it drops a signal.
 const START: u64 = 200;
@@ -74,6 +73,8 @@ pub(super) struct Generations {
     last: Option<Look>,
     /// A new generation was started: the master has taken the files.
     is_new: bool,
+    /// All new workers that were seen last were seen for the first time.
+    just_came: bool,
 }
 
 impl Generations {
@@ -86,37 +87,32 @@ impl Generations {
         by_signal: bool,
     ) -> Self {
         let committed = committed.unwrap_or(since);
-        Self { habits, before, since, committed, by_signal, last: None, is_new: false }
+        Self { habits, before, since, committed, by_signal, last: None, is_new: false, just_came: false }
     }
 
     /// Takes one more look into account; the verdict, once there is one.
     pub(super) fn see(&mut self, look: Look) -> Option<Verdict> {
         let is_restarted = look.started > self.committed;
         let new: Vec<&Worker> = look.workers.iter().filter(|worker| self.is_of_new(&look, worker)).collect();
-        let (left, lost) = self.left_and_lost(&look);
-        let looked = self.last.as_ref().map_or(self.since, |last| last.at);
-        self.is_new |= !new.is_empty()
-            && (is_restarted
-                || !self.habits.respawns
-                // For a worker that crashed comes one; for a generation come more before the first is told to go.
-                || new.len() > lost
-                || left.iter().any(|worker| worker.leaving)
-                || (left.is_empty()
-                    && look.at.since(looked) > BLIND
-                    && new.iter().any(|worker| look.at.since(worker.started) > BLIND)));
-        let is_up = |worker: &&Worker| {
-            let was_there = self.last.iter().flat_map(|last| &last.workers).any(|other| other.pid == worker.pid);
-            was_there && look.at.since(worker.started) >= UP
-        };
-        let verdict = if self.is_new && new.iter().any(is_up) {
+        self.is_new |= !new.is_empty() && (is_restarted || !self.habits.respawns || self.is_generation(&look, &new));
+        let was_there =
+            |worker: &&&Worker| self.last.iter().flat_map(|last| &last.workers).any(|other| other.pid == worker.pid);
+        let is_up = |worker: &&Worker| look.at.since(worker.started) >= UP;
+        self.just_came = !new.is_empty() && !new.iter().any(|worker| was_there(&worker));
+        let verdict = if self.is_new && new.iter().filter(was_there).any(is_up) {
             Some(Verdict::Confirmed)
-        } else if self.by_signal && !is_restarted && self.has_refused(&look) {
+        } else if self.by_signal && !is_restarted && new.is_empty() && self.has_refused(&look) {
             Some(self.kept())
         } else {
             None
         };
         self.last = Some(look);
         verdict
+    }
+
+    /// Whether another look may tell more than this one: all new workers were seen for the first time.
+    pub(super) fn just_came(&self) -> bool {
+        self.just_came
     }
 
     /// The verdict when the time is over.
@@ -131,12 +127,12 @@ impl Generations {
         if self.is_new {
             let reason = format!("{name} took the files, and its new workers end as soon as they have started");
             Verdict::Refused { reason, took: true }
-        } else if !last.idle {
-            let reason = format!("{name} was still busy with the files after {within}");
-            Verdict::Refused { reason, took: true }
         } else if last.workers.is_empty() && !had_workers {
             let reason = format!("process {} has no workers; is it the master of {name}?", last.pid);
             Verdict::Unseen(reason)
+        } else if !last.idle {
+            let reason = format!("{name} was still busy with the files after {within}");
+            Verdict::Refused { reason, took: true }
         } else if !self.has_begun(last) {
             Verdict::Unseen(format!("{name} has not begun to load the files that it was told of"))
         } else if !serves {
@@ -149,6 +145,23 @@ impl Generations {
     fn kept(&self) -> Verdict {
         let reason = format!("{} refused the files and kept its old workers; its own log says why", self.habits.name);
         Verdict::Refused { reason, took: false }
+    }
+
+    /// Whether these new workers came before the old ones went, and not each for one that crashed.
+    fn is_generation(&self, look: &Look, new: &[&Worker]) -> bool {
+        let (staying, lost) = self.left_and_lost(look);
+        // At the last look some may have been there that had not said yet that they are workers.
+        let (then, lost_then) = match &self.last {
+            Some(last) => (last.at, self.left_and_lost(last).1),
+            None => (self.since, 0),
+        };
+        let new_then = new.iter().filter(|worker| worker.started.after(ROUNDED) <= then).count();
+        // If it was not looked for so long, nobody knows; a generation is by far more likely than a crash just then.
+        let may_have_overlapped = || new.iter().any(|worker| look.at.since(worker.started) >= OVERLAP);
+        new.len() > lost
+            || new_then > lost_then
+            || staying.iter().any(|worker| worker.leaving)
+            || (staying.is_empty() && lost > lost_then && may_have_overlapped())
     }
 
     /// Whether the master is done and has not started a generation. Looked at twice, since a signal is neither pending

@@ -148,7 +148,7 @@ pub(super) async fn look(socket: &Path, confirm: &Confirm) -> io::Result<Process
         let answer = Processes::ask(socket).await;
         let patience = match &answer {
             Ok(_) => Duration::ZERO,
-            Err(error) if is_ours(error) || is_gone(confirm) => Duration::ZERO,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied || is_gone(confirm) => Duration::ZERO,
             Err(error) if is_closed(error) && confirm.pid_file.is_none() => OPENING,
             Err(_) => confirm.within,
         };
@@ -174,6 +174,7 @@ pub(super) async fn confirmed(
     loop {
         let now = Instant::now();
         let answer = Processes::ask(socket).await;
+        let had_new = !ever.is_empty();
         match &answer {
             Ok(processes) => {
                 absent_since = None;
@@ -201,8 +202,10 @@ pub(super) async fn confirmed(
             }
             Err(_) => absent_since = None,
         }
-        if now >= deadline {
-            return over(confirm, socket, before, answer, !ever.is_empty());
+        // What is seen for the first time is looked at once more: we may have been stopped until now.
+        let is_first = !had_new && !ever.is_empty();
+        if now >= deadline && !is_first {
+            return over(confirm, socket, before, answer, had_new);
         }
         sleep(confirm.interval).await;
     }

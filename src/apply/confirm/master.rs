@@ -106,6 +106,7 @@ pub(super) async fn confirmed(
     (deadline, within, interval): (Instant, Duration, Duration),
 ) -> Verdict {
     let mut absent_since = None;
+    let mut was_late = false;
     loop {
         let now = Instant::now();
         match look(program, pid_file) {
@@ -124,7 +125,11 @@ pub(super) async fn confirmed(
             Err(Missed::Hidden(_)) => {}
         }
         if now >= deadline && absent_since.is_none() {
-            return generations.over(within);
+            // We may have been stopped until now.
+            if was_late || !generations.just_came() {
+                return generations.over(within);
+            }
+            was_late = true;
         }
         sleep(interval).await;
     }

@@ -115,16 +115,16 @@ impl Before {
                 haproxy::confirmed(socket, before.as_ref(), (self.at, self.committed), confirm, deadline).await
             }
             (kind, _) => {
-                let interval = confirm.interval;
+                let (within, interval) = (confirm.within, confirm.interval);
                 let verdict = match kind {
-                    ConfirmKind::Http(http) => probe::until(deadline, interval, || http::attempt(http)).await,
+                    ConfirmKind::Http(http) => probe::until(within, interval, || http::attempt(http)).await,
                     ConfirmKind::Tcp { address, timeout } => {
-                        probe::until(deadline, interval, || tcp::attempt(address, *timeout)).await
+                        probe::until(within, interval, || tcp::attempt(address, *timeout)).await
                     }
                     ConfirmKind::Command(command) => {
                         let invocation = command::invocation(command, confirm);
                         let attempt = || command::attempt(&invocation, confirm.secret, context);
-                        probe::until(deadline, interval, attempt).await
+                        probe::until(within, interval, attempt).await
                     }
                     ConfirmKind::Nginx { .. } | ConfirmKind::Haproxy { .. } => {
                         Verdict::Unseen("nothing was seen before the reload".to_owned())

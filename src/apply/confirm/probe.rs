@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::sleep;
 
 use super::Verdict;
 
@@ -15,24 +15,40 @@ pub(super) enum Failed {
     ForGood(String),
 }
 
-/// Tries until one succeeds, one fails for good, or `deadline` is there; then the last reason counts. A try that is
-/// under way then is given up.
-pub(super) async fn until<F>(deadline: Instant, interval: Duration, mut attempt: impl FnMut() -> F) -> Verdict
+/// What counts of the time at once, at most.
+const STEP: Duration = Duration::from_millis(100);
+
+/// Tries until one succeeds, one fails for good, or `within` is over; then the last reason counts. A try that is under
+/// way then is given up.
+pub(super) async fn until<F>(within: Duration, interval: Duration, mut attempt: impl FnMut() -> F) -> Verdict
 where
     F: Future<Output = Result<(), Failed>>,
 {
-    let mut last = None;
-    loop {
-        let reason = match timeout_at(deadline, attempt()).await {
-            Ok(Ok(())) => return Verdict::Confirmed,
-            Ok(Err(Failed::ForGood(reason))) => return Verdict::Refused { reason, took: true },
-            Ok(Err(Failed::Yet(reason))) => reason,
-            Err(_) => last.unwrap_or_else(|| "it gave no answer in time".to_owned()),
-        };
-        if Instant::now() + interval >= deadline {
-            return Verdict::Refused { reason, took: true };
+    let mut last = "it gave no answer in time".to_owned();
+    let tries = async {
+        loop {
+            match attempt().await {
+                Ok(()) => return Verdict::Confirmed,
+                Err(Failed::ForGood(reason)) => return Verdict::Refused { reason, took: true },
+                Err(Failed::Yet(reason)) => last = reason,
+            }
+            sleep(interval).await;
         }
-        last = Some(reason);
-        sleep(interval).await;
+    };
+    tokio::select! {
+        biased;
+        verdict = tries => return verdict,
+        () = awake_for(within) => {}
+    }
+    Verdict::Refused { reason: last, took: true }
+}
+
+/// Lets this time pass. What passes while we are stopped, as in a frozen container, does not count: nothing was tried
+/// then.
+async fn awake_for(mut left: Duration) {
+    while !left.is_zero() {
+        let step = left.min(STEP);
+        sleep(step).await;
+        left -= step;
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 
-use super::{job, set, wait_for_body, wait_for_logged};
+use super::{job, set, stopped_in_the_next_reload, stopping, wait_for_body, wait_for_logged};
 use crate::support::haproxy::Haproxy;
 use crate::support::liveconf::{Daemon, Job};
 use crate::support::{SOON, poll_until, port};
@@ -20,13 +20,17 @@ struct Web {
 
 impl Web {
     fn start(confirm: &str) -> Self {
+        Self::told_by("    reload: {signal: USR2, pid_file: haproxy.pid}", confirm)
+    }
+
+    fn told_by(reload: &str, confirm: &str) -> Self {
         let port = port::free();
         let site = format!(
             "defaults\n  mode http\n  timeout client 60s\n  timeout server 60s\n  timeout connect 1s\nfrontend web\n  \
              bind 127.0.0.1:{port}\n  http-request return status 200 content-type text/plain string \
              {{{{ key(path=\"x\") }}}}\n  {{{{ key(path=\"more\", default=\"\") }}}}\n"
         );
-        let job = job(&site, &format!("    reload: {{signal: USR2, pid_file: haproxy.pid}}\n    confirm: {confirm}"));
+        let job = job(&site, &format!("{reload}\n    confirm: {confirm}"));
         fs::create_dir(job.folder().path("conf.d")).unwrap();
         set(&job, "one");
         job.run(&["once", "--no-reload"]).assert_code(0);
@@ -109,6 +113,19 @@ fn a_haproxy_that_is_gone_leaves_the_reload_owed() {
         web.haproxy = Some(Haproxy::start_on(web.job.folder().root(), "conf.d/site.conf", web.port));
         wait_for_logged(&web.daemon, "reloaded", 2);
         wait_for_body(web.port, "two");
+        web.daemon.stop();
+    }
+}
+
+#[test]
+fn whoever_is_stopped_past_the_time_still_sees_what_came_of_the_reload() {
+    for look in ["socket: master.sock", "pid_file: haproxy.pid"] {
+        let reload = stopping("kill -USR2 $(cat haproxy.pid)");
+        let mut web = Web::told_by(&reload, &format!("{{haproxy: {{{look}}}, within: 2s}}"));
+        stopped_in_the_next_reload(&web.job, &mut web.daemon, "two");
+        wait_for_logged(&web.daemon, "reloaded", 2);
+        wait_for_body(web.port, "two");
+        assert_eq!(web.daemon.logged("refuse").len(), 0, "{:#?}", web.daemon.log());
         web.daemon.stop();
     }
 }

@@ -3,6 +3,10 @@
 mod haproxy;
 mod nginx;
 
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
 use crate::support::liveconf::{Daemon, Job};
 use crate::support::{SOON, http, poll_until};
 
@@ -44,4 +48,23 @@ fn wait_for_logged(daemon: &Daemon, text: &str, count: usize) {
         let found = daemon.logged(text).len();
         if found >= count { Ok(()) } else { Err(format!("`{text}` stands {found} of {count} times in the log")) }
     });
+}
+
+/// A reload that ends with liveconf stopped, as a frozen container is, when there is a file `stop`.
+fn stopping(reload: &str) -> String {
+    format!("    reload: {{shell: '{reload}; if [ -e stop ]; then rm stop; kill -STOP $PPID; fi'}}")
+}
+
+/// Lets liveconf be stopped by its next reload, for longer than the 2 s that a confirmation may take.
+fn stopped_in_the_next_reload(job: &Job, daemon: &mut Daemon, x: &str) {
+    job.write("stop", "");
+    set(job, x);
+    poll_until(SOON, || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.id())).unwrap();
+        let state = stat.rsplit_once(") ").unwrap().1.chars().next();
+        if state == Some('T') { Ok(()) } else { Err(format!("liveconf is in state {state:?}")) }
+    });
+    // What counts is the time that passes.
+    std::thread::sleep(Duration::from_millis(2500));
+    daemon.signal(Signal::SIGCONT);
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{job, set, wait_for_body, wait_for_logged};
+use super::{job, set, stopped_in_the_next_reload, stopping, wait_for_body, wait_for_logged};
 use crate::support::liveconf::{Daemon, Job};
 use crate::support::nginx::Nginx;
 use crate::support::process::{Process, bound, find};
@@ -19,6 +19,15 @@ use crate::support::{SOON, http, poll_until, port};
 struct Web {
     job: Job,
     port: u16,
+}
+
+impl Drop for Web {
+    /// A test that failed shows what nginx said.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("the error log of nginx:\n{}", self.job.read("error.log").unwrap_or_default());
+        }
+    }
 }
 
 impl Web {
@@ -345,4 +354,21 @@ fn a_program_that_is_no_master_is_no_refusal() {
     assert!(web.site().contains("'one'"), "the files stay");
     web.job.wait_for_lines("told", 2);
     daemon.stop();
+}
+
+#[test]
+fn whoever_is_stopped_past_the_time_still_sees_what_came_of_the_reload() {
+    let nginx = "{nginx: {pid_file: nginx.pid}, within: 2s}";
+    let shell = "{shell: 'sleep 0.1', within: 2s}";
+    for confirm in [nginx, shell] {
+        let reload = stopping("kill -HUP $(cat nginx.pid)");
+        let web = Web::new(2, &format!("{reload}\n    confirm: {confirm}"));
+        let _nginx = web.nginx();
+        let mut daemon = web.start();
+        stopped_in_the_next_reload(&web.job, &mut daemon, "two");
+        wait_for_logged(&daemon, "reloaded", 2);
+        wait_for_body(web.port, "two");
+        assert_eq!(daemon.logged("refuse").len(), 0, "{:#?}", daemon.log());
+        daemon.stop();
+    }
 }

@@ -93,7 +93,8 @@ fn workers_that_crash_and_come_again_are_no_generation() {
     assert_eq!(nginx.see(busy(60, [old(11), new(20, 50)])), None, "10 crashed");
     assert_eq!(nginx.see(busy(110, [new(20, 50), new(21, 100)])), None, "and so did 11");
     assert_eq!(nginx.see(idle(160, [new(20, 50), new(21, 100)])), None);
-    assert!(!refusal(nginx.see(idle(210, [new(20, 50), new(21, 100)]))));
+    assert_eq!(nginx.see(idle(500, [new(20, 50), new(21, 100)])), None, "however late it is looked again");
+    assert!(!refusal(Some(nginx.over(WITHIN))));
 }
 
 #[test]
@@ -119,11 +120,25 @@ fn a_generation_after_a_crash_is_seen() {
 }
 
 #[test]
+fn a_generation_that_could_not_say_so_yet_was_beside_the_old_one() {
+    let mut nginx = signalled(NGINX);
+    let forked = Look { unnamed: vec![20, 21], ..busy(120, [old(10), old(11)]) };
+    assert_eq!(nginx.see(forked), None);
+    assert_eq!(nginx.see(idle(170, [new(20, 60), new(21, 60)])), None);
+    assert_eq!(nginx.see(idle(220, [new(20, 60), new(21, 60)])), Some(Verdict::Confirmed));
+}
+
+#[test]
 fn what_a_long_pause_hid_counts_as_a_generation() {
     let mut nginx = signalled(NGINX);
     assert_eq!(nginx.see(busy(10, [old(10), old(11)])), None);
     assert_eq!(nginx.see(idle(400, [new(20, 120), new(21, 120)])), None, "it was not there at the last look");
     assert_eq!(nginx.see(idle(450, [new(20, 120), new(21, 120)])), Some(Verdict::Confirmed));
+    // And we may be stopped from the signal until long after the end of the time.
+    let mut nginx = signalled(NGINX);
+    assert_eq!(nginx.see(idle(600_000, [new(20, 120), new(21, 120)])), None);
+    assert!(nginx.just_came());
+    assert_eq!(nginx.see(idle(600_050, [new(20, 120), new(21, 120)])), Some(Verdict::Confirmed));
 }
 
 #[test]
