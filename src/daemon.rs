@@ -195,14 +195,17 @@ impl Daemon {
         let since = Instant::now();
         info!("stopping");
         self.change_roster(|roster| roster.stopping = true);
+        let stopped = async {
+            stop(self.targets.values_mut().chain(&mut self.ending), self.plan.config.grace).await;
+            self.remembered.finish().await;
+        };
         tokio::select! {
-            () = stop(self.targets.values_mut().chain(&mut self.ending), self.plan.config.grace) => {}
+            () = stopped => {}
             () = self.signals.stop_again(since) => warn!("stopped at once by a second signal"),
         }
         if let Some(control) = self.control.take() {
             control.stop().await;
         }
-        self.remembered.finish().await;
         for running in self.targets.values() {
             let (target, state) = (&*running.name, running.desk.state().borrow().clone());
             if running.desk.paused().is_some() {

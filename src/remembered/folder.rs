@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufWriter, Read as _, Write};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
+
+use crate::registry::file::Snapshot;
 
 /// The bytes that are written and read at most of one registry, as of a static file.
 const LIMIT: u64 = 64 << 20;
@@ -81,19 +83,26 @@ impl Folder {
         Ok(Some(text))
     }
 
-    /// Replaces what is saved of a registry. A crash leaves the old or the new, and what comes first to the disk.
-    pub(super) fn write(&self, registry: &Arc<str>, text: &str) -> io::Result<()> {
-        refuse_large(text.len() as u64)?;
+    /// Replaces what is saved of a registry; how many bytes that takes. A crash leaves the old or the new, and what comes
+    /// first to the disk.
+    pub(super) fn write(&self, snapshot: &Snapshot) -> io::Result<u64> {
+        // What is too large is rather not begun.
+        refuse_large(snapshot.weight())?;
         self.prepare()?;
+        let registry = &*snapshot.registry;
         let new = self.path.join(format!(".{registry}.new"));
         let write = || {
             // What an earlier life left under this name may be anything.
             remove(&new)?;
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-            file.write_all(text.as_bytes())?;
-            File::sync_data(&file)?;
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+            let mut out = BufWriter::new(Counted { file: &file, bytes: 0 });
+            snapshot.write(&mut out)?;
+            out.flush()?;
+            let bytes = out.get_ref().bytes;
+            file.sync_data()?;
             #[expect(clippy::disallowed_methods, reason = "what is in the state folder is no destination")]
-            fs::rename(&new, self.file(registry))
+            fs::rename(&new, self.file(registry))?;
+            Ok(bytes)
         };
         write().inspect_err(|_| {
             let _ = fs::remove_file(&new);
@@ -120,6 +129,25 @@ impl Folder {
     }
 }
 
+/// A file that is written, up to as much as is read again.
+struct Counted<'a> {
+    file: &'a File,
+    bytes: u64,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        refuse_large(self.bytes + piece.len() as u64)?;
+        let written = self.file.write(piece)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 fn refuse_stranger(owner: u32) -> io::Result<()> {
     if owner == rustix::process::geteuid().as_raw() {
         return Ok(());
@@ -131,7 +159,7 @@ fn refuse_large(bytes: u64) -> io::Result<()> {
     if bytes <= LIMIT {
         return Ok(());
     }
-    Err(io::Error::other(format!("{bytes} bytes are more than the {LIMIT} that are saved of a registry")))
+    Err(io::Error::other(format!("the answers take more than the {} MiB that are saved of a registry", LIMIT >> 20)))
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -109,9 +109,9 @@ impl Remembered {
     }
 
     /// Saves what is not saved yet.
-    pub async fn finish(self) {
-        let Self { shared, saver } = self;
-        drop(saver);
+    pub async fn finish(&self) {
+        self.saver.abort();
+        let shared = self.shared.clone();
         let saved = tokio::task::spawn_blocking(move || shared.save());
         if tokio::time::timeout(AT_THE_END, saved).await.is_err() {
             warn!("the state folder does not answer: the next start knows older answers");
@@ -217,7 +217,7 @@ fn load(folder: &Folder, registry: &Arc<str>) -> Option<Snapshot> {
             return None;
         }
     };
-    Snapshot::read(&path, &text, registry).inspect_err(|reason| ignored(reason)).ok()
+    Snapshot::read(&path, text, registry).inspect_err(|reason| ignored(reason)).ok()
 }
 
 impl EarlierLife {

@@ -81,6 +81,9 @@ impl Saver {
         registries: BTreeSet<Arc<str>>,
         snapshot: impl Fn(&Arc<str>) -> Snapshot,
     ) -> Vec<Arc<str>> {
+        if registries.is_empty() {
+            return Vec::new();
+        }
         let start = Instant::now();
         let mut bytes = 0;
         let mut failed = Vec::new();
@@ -119,8 +122,7 @@ impl Saver {
         if snapshot.answers.is_empty() {
             return self.folder.remove(&snapshot.registry).map(|()| 0);
         }
-        let text = snapshot.to_text();
-        self.folder.write(&snapshot.registry, &text).map(|()| text.len() as u64)
+        self.folder.write(snapshot)
     }
 }
 

@@ -98,6 +98,7 @@ impl Task {
         applier.continue_journal(desk.state().borrow().journal.clone());
         let target = applier.target();
         let paused = desk.paused().is_some();
+        let recall = Recall::new(&applier, desk.state().borrow().earlier.clone());
         Self {
             schedule: Schedule::new(target),
             drift: DriftWatch::new(target),
@@ -109,7 +110,7 @@ impl Task {
             waiting: Some(Waiting::default()),
             say_waiting: Some(Instant::now() + SAY_WAITING),
             revision: 0,
-            recall: Recall::new(&applier),
+            recall,
             applier,
             reader,
         }

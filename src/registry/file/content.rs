@@ -50,6 +50,11 @@ impl Content {
         }
     }
 
+    /// Puts a key that no file holds.
+    pub(super) fn add_key(&mut self, path: &Path, value: Text) {
+        self.keys.insert(path, value);
+    }
+
     /// What to say of a service that the files do not name.
     pub(super) fn unknown(&self, name: &str) -> Option<UnknownService> {
         let names = self.services.keys().map(String::as_str);

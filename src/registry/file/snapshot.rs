@@ -25,6 +25,7 @@ mod form;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -37,7 +38,7 @@ use super::source::Document;
 use super::{FileRegistry, format};
 use crate::config::Limits;
 use crate::registry::document::Node as TreeNode;
-use crate::registry::{Answer, Data, Instance, Node, Path, Query, ServiceQuery, StatusFilter};
+use crate::registry::{Answer, Data, Instance, Node, Path, Query, ServiceQuery, StatusFilter, Text};
 
 /// The key under which a snapshot says of itself what it is. No path of a key has a segment `.`, so that no key is hidden.
 pub(super) const SECTION: &str = "./snapshot";
@@ -84,53 +85,70 @@ pub(super) struct Described {
 }
 
 impl Snapshot {
-    /// The text of the file.
-    pub fn to_text(&self) -> String {
-        let general = General::of(self.answers.iter().map(|(query, saved)| (query, &saved.answer.data))).write();
-        // What could not be read back would be left out as a whole: then every answer stands by itself.
-        let read = read(FilePath::new("snapshot.json"), &format!("{{{general}\n}}"), &self.registry);
-        let (general, given) = read.map_or_else(|_| (String::new(), Content::default()), |given| (general, given));
-        let is_given = |query: &Query, data: &Data| given.answer(query, &[]) == *data;
+    /// About how many bytes the file will have, at least.
+    pub fn weight(&self) -> u64 {
+        let values = |data: &Data| match data {
+            Data::Key(value) => value.as_ref().map_or(0, |text| text.0.len()),
+            Data::Prefix(entries) => entries.iter().map(|entry| entry.path.len() + entry.value.0.len()).sum(),
+            Data::Exists(_) | Data::Listing(_) | Data::Services(_) | Data::Service(_) | Data::Nodes(_) => 0,
+        };
+        self.answers.values().map(|saved| values(&saved.answer.data) as u64).sum()
+    }
 
-        let mut text = format!(
-            "{{\n{}: {{\"version\": {VERSION}, \"registry\": {}, \"saved\": {}, \"answers\": [",
-            json(SECTION),
-            json(&*self.registry),
-            json(&written(self.saved))
-        );
+    /// Writes the text of the file, piece by piece: what is saved may be most of what we hold in memory.
+    pub fn write(&self, out: &mut impl io::Write) -> io::Result<()> {
+        let general = General::of(self.answers.iter().map(|(query, saved)| (query, &saved.answer.data)));
+        let catalog = general.catalog();
+        // What could not be read back would be left out as a whole: then every answer stands by itself.
+        let read = read(FilePath::new("snapshot.json"), format!("{{{catalog}\n}}"), &self.registry);
+        let (catalog, mut given) = read.map_or_else(|_| (String::new(), Content::default()), |given| (catalog, given));
+        // Keys and their values are texts, of which it need not be tried what becomes of them.
+        for (path, value) in &general.keys {
+            if let Ok(path) = Path::parse(path) {
+                given.add_key(&path, (*value).clone());
+            }
+        }
+        let is_given = |query: &Query, data: &Data| {
+            // What is the same shares the entries, and so takes no room.
+            let entries = if let Data::Prefix(entries) = data { entries.as_slice() } else { &[] };
+            given.answer(query, entries) == *data
+        };
+
+        let (section, registry, saved) = (json(SECTION), json(&*self.registry), json(&written(self.saved)));
+        write!(out, "{{\n{section}: {{\"version\": {VERSION}, \"registry\": {registry}, \"saved\": {saved}, ")?;
+        write!(out, "\"answers\": [")?;
         let base = self.answers.iter().filter_map(|(query, Saved { answer, earlier })| {
             let reply = (!is_given(query, &answer.data)).then(|| Reply::of(query, &answer.data));
             Some(Item { query: Question::of(query)?, answer: reply, saved: earlier.map(written) })
         });
-        lines(&mut text, base.map(|item| json(&item)));
-        text.push(']');
+        write_lines(out, base.map(|item| json(&item)))?;
+        write!(out, "]")?;
         if !self.targets.is_empty() {
-            text.push_str(", \"targets\": {");
-            let targets = self.targets.iter().map(|(target, answers)| {
+            write!(out, ", \"targets\": {{")?;
+            for (index, (target, answers)) in self.targets.iter().enumerate() {
+                write!(out, "{}\n{}: [", if index == 0 { "" } else { "," }, json(&**target))?;
                 let items = answers.iter().filter_map(|(query, answer)| {
                     let reply = Some(Reply::of(query, &answer.data));
                     Some(Item { query: Question::of(query)?, answer: reply, saved: None })
                 });
-                let mut text = format!("{}: [", json(&**target));
-                lines(&mut text, items.map(|item| json(&item)));
-                text.push(']');
-                text
-            });
-            lines(&mut text, targets);
-            text.push('}');
+                write_lines(out, items.map(|item| json(&item)))?;
+                write!(out, "]")?;
+            }
+            write!(out, "}}")?;
         }
-        text.push('}');
-        if !general.is_empty() {
-            text.push(',');
-            text.push_str(&general);
+        write!(out, "}}")?;
+        for key in general.key_lines() {
+            write!(out, ",\n{key}")?;
         }
-        text.push_str("\n}\n");
-        text
+        if !catalog.is_empty() {
+            write!(out, ",{catalog}")?;
+        }
+        writeln!(out, "\n}}")
     }
 
     /// Reads the text of the file `path`, a snapshot of the registry called `registry`. What is wrong with it is told with
     /// its place and without any value.
-    pub fn read(path: &FilePath, text: &str, registry: &Arc<str>) -> Result<Self, String> {
+    pub fn read(path: &FilePath, text: String, registry: &Arc<str>) -> Result<Self, String> {
         let mut content = read(path, text, registry)?;
         let described =
             content.snapshot.take().ok_or_else(|| format!("{}: there is no `{SECTION}`", path.display()))?;
@@ -150,9 +168,9 @@ impl Snapshot {
 const NONE: Limits = Limits { response: u64::MAX, keys: u64::MAX, value: u64::MAX, output: u64::MAX };
 
 /// What a file says.
-fn read(path: &FilePath, text: &str, registry: &Arc<str>) -> Result<Content, String> {
-    let document = Document { path: path.to_owned(), text: text.to_owned() };
-    let tree = format::parse(path, text)
+fn read(path: &FilePath, text: String, registry: &Arc<str>) -> Result<Content, String> {
+    let document = Document { path: path.to_owned(), text };
+    let tree = format::parse(path, &document.text)
         .map_err(|mistake| format!("{}: {}", document.place(mistake.place), mistake.message))?;
     let (content, _left_out) = content::read(vec![(document, tree)], &FileRegistry::new(path), NONE, registry)?;
     Ok(content)
@@ -161,7 +179,7 @@ fn read(path: &FilePath, text: &str, registry: &Arc<str>) -> Result<Content, Str
 /// What answers have in common with a static file.
 #[derive(Debug, Default)]
 struct General<'a> {
-    keys: BTreeMap<&'a str, &'a str>,
+    keys: BTreeMap<&'a str, &'a Text>,
     /// By the name of the service, then by id and node.
     services: BTreeMap<&'a str, BTreeMap<(&'a str, &'a str), &'a Instance>>,
     nodes: BTreeMap<&'a str, &'a Node>,
@@ -173,10 +191,10 @@ impl<'a> General<'a> {
         let mut services: Vec<(&ServiceQuery, &Data)> = Vec::new();
         for (query, data) in answers {
             match (query, data) {
-                (Query::Key(path), Data::Key(Some(text))) => general.key(path.as_str(), &text.0),
+                (Query::Key(path), Data::Key(Some(text))) => general.key(path.as_str(), text),
                 (Query::Prefix(_), Data::Prefix(entries)) => {
                     for entry in entries {
-                        general.key(&entry.path, &entry.value.0);
+                        general.key(&entry.path, &entry.value);
                     }
                 }
                 (Query::Service(service), _) => services.push((service, data)),
@@ -202,41 +220,37 @@ impl<'a> General<'a> {
         general
     }
 
-    fn key(&mut self, path: &'a str, value: &'a [u8]) {
-        if let Ok(value) = std::str::from_utf8(value)
+    fn key(&mut self, path: &'a str, value: &'a Text) {
+        if std::str::from_utf8(&value.0).is_ok()
             && Path::parse(path).is_ok_and(|parsed| !parsed.is_root() && parsed.as_str() == path)
         {
             self.keys.entry(path).or_insert(value);
         }
     }
 
-    /// The members of the file, each on a line of its own.
-    fn write(&self) -> String {
-        let keys = self.keys.iter().map(|(path, value)| {
+    /// The keys, as members of the file.
+    fn key_lines(&self) -> impl Iterator<Item = String> {
+        self.keys.iter().filter_map(|(path, value)| {
             // These names mean something else.
             let slash = if matches!(*path, "services" | "nodes") { "/" } else { "" };
-            format!("{}: {}", json(&format!("{slash}{path}")), json(value))
-        });
+            Some(format!("{}: {}", json(&format!("{slash}{path}")), json(std::str::from_utf8(&value.0).ok()?)))
+        })
+    }
+
+    /// The services and nodes, as members of the file, each after a line break.
+    fn catalog(&self) -> String {
         let services = (!self.services.is_empty()).then(|| {
-            let mut text = "\"services\": {".to_owned();
-            lines(
-                &mut text,
-                self.services.iter().map(|(name, instances)| {
-                    let instances: Vec<_> =
-                        instances.values().map(|instance| InstanceForm::of(instance, name)).collect();
-                    format!("{}: {}", json(name), json(&instances))
-                }),
-            );
-            text.push('}');
-            text
+            let services = self.services.iter().map(|(name, instances)| {
+                let instances: Vec<_> = instances.values().map(|instance| InstanceForm::of(instance, name)).collect();
+                format!("{}: {}", json(name), json(&instances))
+            });
+            format!("\"services\": {{{}}}", lines(services))
         });
         let nodes = (!self.nodes.is_empty()).then(|| {
             let nodes: Vec<_> = self.nodes.values().map(|node| NodeForm::of(node)).collect();
             format!("\"nodes\": {}", json(&nodes))
         });
-        let mut text = String::new();
-        lines(&mut text, keys.chain(services).chain(nodes));
-        text
+        lines(services.into_iter().chain(nodes))
     }
 }
 
@@ -291,10 +305,20 @@ fn json(value: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// Adds items with commas between them, each on a line of its own.
-fn lines(text: &mut String, items: impl Iterator<Item = String>) {
+/// Items with commas between them, each on a line of its own.
+fn lines(items: impl Iterator<Item = String>) -> String {
+    let mut text = String::new();
     for (index, item) in items.enumerate() {
         text.push_str(if index == 0 { "\n" } else { ",\n" });
         text.push_str(&item);
     }
+    text
+}
+
+/// Writes them.
+fn write_lines(out: &mut impl io::Write, items: impl Iterator<Item = String>) -> io::Result<()> {
+    for (index, item) in items.enumerate() {
+        write!(out, "{}\n{item}", if index == 0 { "" } else { "," })?;
+    }
+    Ok(())
 }

@@ -22,12 +22,12 @@ pub(super) struct Recall {
 }
 
 impl Recall {
-    /// Nothing was tried yet.
-    pub(super) fn new(applier: &Applier) -> Self {
+    /// Nothing was tried yet; what the task before has put in place is `shown`.
+    pub(super) fn new(applier: &Applier, shown: BTreeMap<Arc<str>, SystemTime>) -> Self {
         let mut tries = Retries::new(applier.target().retry);
         let after = applier.recollection().map(Recollection::after);
         tries.at = after.and_then(|after| Instant::now().checked_add(after));
-        Self { after: after.unwrap_or_default(), tries, shown: BTreeMap::new() }
+        Self { after: after.unwrap_or_default(), tries, shown }
     }
 
     /// When missing files are made of saved answers, unless there are others by then.
@@ -73,6 +73,10 @@ impl Task {
                 tries.at = Some(now + tries.backoff.next_pause());
                 if tries.repeats.failed(now, &reason) != Line::Silent {
                     error!(target, "files are missing, and could not be made of saved answers: {reason}");
+                }
+                // They may have been in place, and are to go.
+                if self.applier.owes() {
+                    self.reload.at.get_or_insert(now);
                 }
             }
             Recalled::Applied(Applied { reload, .. }, registries) => {

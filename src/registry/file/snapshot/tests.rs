@@ -24,8 +24,16 @@ fn snapshot(answers: impl IntoIterator<Item = (Query, Data)>) -> Snapshot {
     }
 }
 
+impl Snapshot {
+    fn to_text(&self) -> String {
+        let mut text = Vec::new();
+        self.write(&mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+}
+
 fn read_again(text: &str) -> Result<Snapshot, String> {
-    Snapshot::read(FilePath::new("/state/main.json"), text, &registry())
+    Snapshot::read(FilePath::new("/state/main.json"), text.to_owned(), &registry())
 }
 
 fn path(text: &str) -> Path {
@@ -105,7 +113,7 @@ fn a_snapshot_is_a_file_registry() {
         service(by_distance.clone(), &[&b, &a]),
         (Query::Key(path("bytes")), Data::Key(Some(Text(vec![0xff, 0].into())))),
     ]);
-    let content = read(FilePath::new("a.json"), &snapshot.to_text(), &registry()).unwrap();
+    let content = read(FilePath::new("a.json"), snapshot.to_text(), &registry()).unwrap();
     for (query, saved) in &snapshot.answers {
         assert_eq!(content.answer(query, &[]), saved.answer.data, "{query}");
     }
