@@ -193,7 +193,9 @@ impl Session<'_> {
                 self.unserved.insert(request.clone());
                 // However many there are, Consul is asked by one of them, and the others follow as soon as it serves.
                 let tries_for_all = !told || self.unserved.first() == Some(request);
-                if tries_for_all { (pause, Until::Over) } else { (pause.max(UNLESS_SERVED), Until::Served) }
+                // Sooner than Consul is asked whether it is there, which would be a request more.
+                let sooner = pause.mul_f64(0.8);
+                if tries_for_all { (sooner, Until::Over) } else { (pause.max(UNLESS_SERVED), Until::Served) }
             }
             _ => (pause, Until::Over),
         };
