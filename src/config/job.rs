@@ -1,5 +1,6 @@
 //! A job without a configuration file: flags become the nodes that a file would have, and are read alike.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::decode::{self, Frame};
@@ -48,7 +49,9 @@ pub(super) fn job_with(job: &Job, options: &LoadOptions, kinds: &[Kind]) -> Resu
     }
 
     let documents = [Document::of_flags(labels, base, root)];
-    let identity = format!("{} {job:?}", base.display());
+    // What is owed belongs to the files, whatever the other flags of the next run.
+    let destinations: BTreeSet<&str> = job.templates.iter().filter_map(|flag| Some(flag.split_once(':')?.1)).collect();
+    let identity = format!("{} {destinations:?}", base.display());
     let frame = Frame { file: None, base: PathBuf::from(base), identity: identity.as_bytes() };
     let config = decode::config(&reading, &documents, frame, options);
     finish(reading, &[], config)

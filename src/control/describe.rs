@@ -1,7 +1,7 @@
 //! From what the daemon knows to the documents that are answered.
 
 use std::path::Path;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::report;
 use super::roster::{Posted, Roster};
@@ -10,6 +10,9 @@ use crate::registry::Asked;
 use crate::registry::driver::Standing;
 use crate::store::Reading;
 use crate::target::{Cause, Commit, Phase, State};
+
+/// A target that is at work for so long is not well, though it was before: its newest files do not serve yet.
+const LONG: Duration = Duration::from_secs(10);
 
 /// How everything stands, with these targets.
 pub(super) fn status<'a>(roster: &Roster, targets: impl Iterator<Item = &'a Posted>) -> report::Status {
@@ -70,7 +73,10 @@ fn summary(roster: &Roster, posted: &Posted, state: &State) -> report::Target {
         state.held.is_empty() && readings.away.is_empty() && readings.refused == 0 && state.drifted.is_empty();
     report::Target {
         name: posted.name.to_string(),
-        well: is_true && paused.is_none() && matches!(state.phase, Phase::Settled { .. }),
+        well: is_true
+            && paused.is_none()
+            && matches!(state.phase, Phase::Settled { .. })
+            && !state.busy.is_some_and(|since| since.elapsed().is_ok_and(|elapsed| elapsed > LONG)),
         state: name.to_owned(),
         since: time(state.since),
         revision: state.journal.revision,

@@ -173,7 +173,7 @@ fn tera_failure(message: &str, render: &Render) -> Failure {
     {
         let available = rest.strip_prefix(". Available fields: ").map_or_else(Vec::new, |list| known(list, render));
         let failure = undefined(format!("field `{field}` is not defined"));
-        let listed = || format!("there is {}", available.join(", "));
+        let listed = || format!("there is {}", crate::log::listed(&available));
         let hint = did_you_mean(field, available.iter().copied());
         return match hint.or_else(|| (!available.is_empty()).then(listed)) {
             Some(hint) => failure.hint(hint),
@@ -197,7 +197,7 @@ fn tera_failure(message: &str, render: &Render) -> Failure {
     if message.contains("undefined") { undefined(shown) } else { Failure::new(shown) }
 }
 
-/// The names of fields that may be shown, ten at most: those that our own lists have, and names of keys. Others may
+/// The names of fields that may be shown, those that our own lists have, and names of keys. Others may
 /// come out of a value, such as JSON.
 fn known<'m>(list: &'m str, render: &Render) -> Vec<&'m str> {
     let mut names: HashSet<&str> = FIELDS.iter().copied().collect();
@@ -206,7 +206,7 @@ fn known<'m>(list: &'m str, render: &Render) -> Vec<&'m str> {
             names.extend(entries.iter().flat_map(|entry| entry.key.split('/')));
         }
     }
-    list.split(", ").filter(|name| names.contains(name)).take(10).collect()
+    list.split(", ").filter(|name| names.contains(name)).collect()
 }
 
 /// A message of Tera without values.

@@ -131,8 +131,8 @@ impl Generations {
             let reason = format!("process {} has no workers; is it the master of {name}?", last.pid);
             Verdict::Unseen(reason)
         } else if !last.idle {
-            let reason = format!("{name} was still busy with the files after {within}");
-            Verdict::Refused { reason, took: true }
+            // It may yet take them, and nobody has refused anything.
+            Verdict::Unseen(format!("{name} was still busy with the files after {within}"))
         } else if !self.has_begun(last) {
             Verdict::Unseen(format!("{name} has not begun to load the files that it was told of"))
         } else if !serves {

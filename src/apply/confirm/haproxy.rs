@@ -231,13 +231,8 @@ fn over(
         Err(error) if is_closed(&error) && confirm.pid_file.is_none() => {
             Verdict::NotRunning(format!("no master of haproxy listens on `{socket}`"))
         }
-        Err(error) if is_ours(&error) || is_closed(&error) => {
-            Verdict::Unseen(format!("cannot ask the master of haproxy on `{socket}`: {error}"))
-        }
-        Err(error) => {
-            let reason = format!("the master of haproxy does not answer on `{socket}`: {error}");
-            Verdict::Refused { reason, took: true }
-        }
+        // It may be slow, and nobody has refused anything.
+        Err(error) => Verdict::Unseen(format!("cannot ask the master of haproxy on `{socket}`: {error}")),
     }
 }
 
@@ -249,11 +244,6 @@ fn is_closed(error: &io::Error) -> bool {
 /// Whether there is surely no process any more.
 fn is_gone(confirm: &Confirm) -> bool {
     matches!(confirm.pid_file.as_deref().map(find), Some(Err(SignalError::Absent(_))))
-}
-
-/// Whether it is not the process that is at fault, but how it is asked.
-fn is_ours(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidData)
 }
 
 fn kept() -> Verdict {

@@ -1,6 +1,7 @@
 //! Real nginx.
 
 use std::fs;
+use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
@@ -161,7 +162,15 @@ fn old_workers_that_linger_do_not_hold_a_confirmation_up() {
     let mut client = TcpStream::connect(("127.0.0.1", web.port)).unwrap();
     let request = format!("GET /slow?port={} HTTP/1.0\r\n\r\n", backend.local_addr().unwrap().port());
     std::io::Write::write_all(&mut client, request.as_bytes()).unwrap();
-    let _held = backend.accept().unwrap();
+    // Whoever else finds this port says something else.
+    let _held = loop {
+        let (mut stream, _) = backend.accept().unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        let mut said = [0; 9];
+        if stream.read_exact(&mut said).is_ok() && said.starts_with(b"GET /slow") {
+            break stream;
+        }
+    };
     set(&web.job, "two");
     wait_for_logged(&daemon, "reloaded", 2);
     wait_for_body(web.port, "two");
