@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use rand::Rng;
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
 
 use super::disk::{fill, make_room, small_disk};
 use crate::alone::{Namespace, is_alone};
@@ -412,12 +413,21 @@ fn row_54_soak() {
     let mut struck: BTreeMap<Fault, (u32, Duration)> = BTreeMap::new();
     // From the second half on: the memory after each fault, and the file descriptors at its beginning.
     let (mut samples, mut files) = (Vec::new(), 0);
+    let mut bag = Vec::new();
     while began.elapsed() < lasts {
         let is_late = began.elapsed() > lasts / 2;
         if is_late && files == 0 {
             files = open_files(soak.daemon().id());
         }
-        let fault = FAULTS[random.random_range(0..if is_late { FAULTS.len() - 2 } else { FAULTS.len() })];
+        // Each once, in an order of its own, and then again; late ones leave the process as it is.
+        if bag.is_empty() {
+            bag = FAULTS[..if is_late { FAULTS.len() - 2 } else { FAULTS.len() }].to_vec();
+            bag.shuffle(&mut random);
+        }
+        let Some(fault) = bag.pop() else { break };
+        if is_late && FAULTS[FAULTS.len() - 2..].contains(&fault) {
+            continue;
+        }
         let strain = Strain::begin(soak.daemon());
         let same = soak.strike(fault, &mut random).is_continue();
         let over = Instant::now();
