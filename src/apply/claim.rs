@@ -9,9 +9,10 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use sha2::{Digest as _, Sha256};
 
 /// The destinations that this process writes, until it is dropped.
@@ -58,11 +59,11 @@ impl Claims {
 /// Claims one path. Where the system has no such sockets for us there is no claim, and no harm in that.
 fn claim(real: &Path, destination: PathBuf) -> Result<Option<UnixListener>, Taken> {
     let name = format!("liveconf/{:x}", Sha256::digest(real.as_os_str().as_bytes()));
-    let error = match SocketAddr::from_abstract_name(name) {
+    let error = match SocketAddr::from_abstract_name(&name) {
         Ok(address) => match UnixListener::bind_addr(&address) {
             Ok(listener) => return Ok(Some(listener)),
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
-                return Err(Taken { pid: holder(&address), destination });
+                return Err(Taken { pid: holder(&name), destination });
             }
             Err(error) => error,
         },
@@ -72,9 +73,11 @@ fn claim(real: &Path, destination: PathBuf) -> Result<Option<UnixListener>, Take
     Ok(None)
 }
 
-/// Who listens.
-fn holder(address: &SocketAddr) -> Option<i32> {
-    let stream = UnixStream::connect_addr(address).ok()?;
+/// Who listens. Nobody takes these connections, so the queue is full when many have asked, and then it is not waited.
+fn holder(name: &str) -> Option<i32> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let stream = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
+    connect(&stream, &SocketAddrUnix::new_abstract_name(name.as_bytes()).ok()?).ok()?;
     let credentials = rustix::net::sockopt::socket_peercred(&stream).ok()?;
     Some(credentials.pid.as_raw_pid())
 }
@@ -110,5 +113,28 @@ mod tests {
         assert_eq!(taken, Taken { destination: link.clone(), pid: i32::try_from(std::process::id()).ok() });
         first.hold([]).unwrap();
         second.hold([link]).unwrap();
+    }
+
+    #[test]
+    fn a_holder_that_many_have_asked_keeps_nobody_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.conf");
+        let mut first = Claims::default();
+        first.hold([file.clone()]).unwrap();
+        // A unit that systemd starts again and again asks each time, and is never answered.
+        let name = format!("liveconf/{:x}", Sha256::digest(real(&file).as_os_str().as_bytes()));
+        let address = rustix::net::SocketAddrUnix::new_abstract_name(name.as_bytes()).unwrap();
+        let ask = || {
+            let (family, kind) = (rustix::net::AddressFamily::UNIX, rustix::net::SocketType::STREAM);
+            let probe = rustix::net::socket_with(family, kind, rustix::net::SocketFlags::NONBLOCK, None).unwrap();
+            rustix::net::connect(&probe, &address)
+        };
+        while ask().is_ok() {}
+        assert_eq!(ask(), Err(rustix::io::Errno::AGAIN));
+
+        let (send, answer) = std::sync::mpsc::channel();
+        std::thread::spawn(move || send.send(Claims::default().hold([file]).unwrap_err()).unwrap());
+        let taken = answer.recv_timeout(std::time::Duration::from_secs(10)).expect("it hangs");
+        assert_eq!(taken.pid, None);
     }
 }
