@@ -307,7 +307,12 @@ impl Records {
     fn load<'a>(&self, all: &'a mut HashMap<String, Known>, target: &str) -> &'a mut Known {
         all.entry(target.to_owned()).or_insert_with(|| {
             let read = file::read(&self.path(target), target).filter(|_| !Protection::Owed.is_off());
-            let (standing, written) = read.map_or((None, None), |(standing, record)| (Some(standing), record));
+            let (mut standing, written) = read.map_or((None, None), |(standing, record)| (Some(standing), record));
+            // Where nothing can be written the life before may have noted nothing of its last reload either.
+            if self.is_degraded.load(Ordering::Relaxed) {
+                standing = standing
+                    .map(|standing| Standing::unsettled(standing.confirmed().cloned(), standing.bad().cloned()));
+            }
             let earlier = written.as_ref().map(|record| record.earlier.clone()).unwrap_or_default();
             Known { standing, earlier, held: BTreeMap::new(), written }
         })

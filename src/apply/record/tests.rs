@@ -46,6 +46,19 @@ fn there_and_back_again_with_a_kill_between_is_owed() {
 }
 
 #[test]
+fn a_record_that_the_last_life_may_not_have_kept_up_to_date_is_owed() {
+    let folder = tempfile::tempdir().unwrap();
+    Records::open(folder.path()).settle("web", &hashes("A"), &[]);
+    // The folder became read-only: B was told and not written down, and then the data went back to A.
+    let lock = folder.path().join("lock");
+    fs::create_dir(&lock).unwrap();
+    let records = Records::open(folder.path());
+    let _lock = records.lock().unwrap();
+    assert_eq!(records.owed("web", &hashes("A"), true), Owed::Owed);
+    fs::remove_dir(lock).unwrap();
+}
+
+#[test]
 fn what_is_not_understood_is_owed_and_never_an_error() {
     let folder = tempfile::tempdir().unwrap();
     Records::open(folder.path()).settle("web", &hashes("1"), &[]);
