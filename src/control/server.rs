@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -168,8 +168,15 @@ impl Session {
                 return;
             }
             let is_whole = line.ends_with(b"\n");
-            let reply =
-                if is_whole { self.answer(&line).await } else { Reply::Refused(malformed("a request is a line")) };
+            let reply = if is_whole {
+                tokio::select! {
+                    biased;
+                    reply = self.answer(&line) => reply,
+                    () = gone(&mut reader) => return,
+                }
+            } else {
+                Reply::Refused(malformed("a request is a line"))
+            };
             let written = timeout(PATIENCE, writer.write_all(&encode(&reply))).await;
             if !is_whole || !matches!(written, Ok(Ok(()))) {
                 return;
@@ -268,6 +275,15 @@ impl Session {
         let targets = targets.iter().filter_map(|name| roster.target(name));
         let targets = targets.map(|target| describe::target(&roster, target)).collect();
         Reply::Outcome(Outcome { released, targets })
+    }
+}
+
+/// Waits until the peer has gone: nobody takes the answer then, and what was not begun for it is left.
+async fn gone(reader: &mut (impl AsyncBufRead + Unpin)) {
+    match reader.fill_buf().await {
+        // Its next request, which waits for its turn.
+        Ok(more) if !more.is_empty() => std::future::pending().await,
+        _ => {}
     }
 }
 
@@ -375,6 +391,29 @@ mod tests {
         let Reply::Refused(refusal) = answer(&path, &Request::Apply { target: None }).await else { panic!() };
         assert_eq!(refusal.kind, RefusalKind::Busy);
         assert!(matches!(answer(&path, &Request::Status { targets: Vec::new() }).await, Reply::Status(_)));
+        control.stop().await;
+    }
+
+    #[tokio::test]
+    async fn commands_whose_peers_have_gone_make_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let (roster, control) = serving(&path);
+        // A target whose task is busy for long: nobody carries out its orders.
+        let desk = Arc::new(crate::target::Desk::new());
+        let posted = Posted { name: "web".into(), files: Vec::new(), desk: desk.clone() };
+        roster.send_modify(|roster| Arc::make_mut(roster).targets = vec![posted]);
+        let status = Request::Status { targets: Vec::new() };
+        assert!(matches!(answer(&path, &status).await, Reply::Status(_)));
+        for _ in 0..CONNECTIONS {
+            let apply = Request::Apply { target: None };
+            assert!(matches!(ask(&path, &apply, Duration::from_millis(50)).await, Err(AskError::Late(_))));
+        }
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !matches!(answer(&path, &status).await, Reply::Status(_)) {
+            assert!(Instant::now() < deadline, "the commands of those who have gone are in the way");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         control.stop().await;
     }
 }

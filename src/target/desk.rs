@@ -107,7 +107,10 @@ impl Desk {
     /// Has something done, after what was ordered before.
     pub fn order(&self, task: OrderTask) -> oneshot::Receiver<Done> {
         let (done, outcome) = oneshot::channel();
-        self.requests().orders.push_back(Order { task, done });
+        let orders = &mut self.requests().orders;
+        // Who asks again and again, and does not wait, leaves no more than one behind.
+        orders.retain(|order| !order.done.is_closed());
+        orders.push_back(Order { task, done });
         self.bell.notify_one();
         outcome
     }
