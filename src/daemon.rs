@@ -38,7 +38,7 @@ const READ_AGAIN: Duration = Duration::from_secs(2);
 /// A signal that follows this soon is the same one, sent to the process and to its group.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
-/// What a task that is ended at the end of the grace period has for putting files back.
+/// What a task that is ended, by a second signal or at the end of the grace period, has for putting files back.
 const LAST_STEPS: Duration = Duration::from_secs(1);
 
 /// The pause after a defect of ours ended a target's task, before it is started again.
@@ -157,7 +157,8 @@ impl Daemon {
     }
 
     /// Works until a stop signal; then each target finishes the transaction that it is in, within the grace period.
-    /// A second signal ends that at once. What a reload still owes then is on record and paid at the next start.
+    /// A second signal ends that at once, but for files that are put back. What a reload still owes then is on record and
+    /// paid at the next start.
     pub async fn run(mut self) {
         let mut sweep = tokio::time::interval(SWEEP);
         loop {
@@ -199,9 +200,13 @@ impl Daemon {
             stop(self.targets.values_mut().chain(&mut self.ending), self.plan.config.grace).await;
             self.remembered.finish().await;
         };
-        tokio::select! {
-            () = stopped => {}
-            () = self.signals.stop_again(since) => warn!("stopped at once by a second signal"),
+        let is_urgent = tokio::select! {
+            () = stopped => false,
+            () = self.signals.stop_again(since) => true,
+        };
+        if is_urgent {
+            warn!("stopped at once by a second signal");
+            end_now(self.targets.values_mut().chain(&mut self.ending)).await;
         }
         if let Some(control) = self.control.take() {
             control.stop().await;
@@ -414,13 +419,20 @@ async fn stop(tasks: impl Iterator<Item = &mut Running>, grace: Duration) {
         if tokio::time::timeout_at(deadline, &mut running.task).await.is_err() {
             let target = &*running.name;
             warn!(target, "not finished within the grace period of {}: what it owes stays owed", rounded(grace));
-            running.task.abort();
             late.push(running);
         }
     }
-    // A task that is ended takes back the files that nobody agreed to yet.
+    end_now(late.into_iter()).await;
+}
+
+/// Ends tasks in the middle of what they do. A task that is ended takes back the files that nobody agreed to yet.
+async fn end_now(tasks: impl Iterator<Item = &mut Running>) {
+    let tasks: Vec<_> = tasks.filter(|running| !running.task.is_finished()).collect();
+    for running in &tasks {
+        running.task.abort();
+    }
     let deadline = tokio::time::Instant::now() + LAST_STEPS;
-    for running in late {
+    for running in tasks {
         let _ = tokio::time::timeout_at(deadline, &mut running.task).await;
     }
 }

@@ -136,6 +136,26 @@ fn a_stop_in_the_middle_of_verify_takes_the_files_back() {
 }
 
 #[test]
+fn a_second_stop_in_the_middle_of_verify_takes_the_files_back_too() {
+    let job = job("    verify: {shell: 'if grep -q B out.conf; then echo begun > begun; sleep 600; fi'}");
+    let mut daemon = job.start(&["run"]);
+    job.wait_for_lines("reloads", 1);
+    job.write("registry.yaml", "x: B\n");
+    job.wait_for("begun", "begun\n");
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait_for_log("stopping");
+    // One that follows at once is the same signal, sent to the group as well.
+    poll_until(SOON, || {
+        if daemon.is_running() {
+            daemon.signal(Signal::SIGTERM);
+        }
+        if daemon.is_running() { Err("still running".to_owned()) } else { Ok(()) }
+    });
+    assert_eq!(daemon.logged("stopped at once by a second signal").len(), 1);
+    assert_eq!(job.read("out.conf").as_deref(), Some("A"));
+}
+
+#[test]
 fn without_a_reload_verify_decides_as_well() {
     let job = job(VERIFY);
     let config = job.read("liveconf.yaml").unwrap();
