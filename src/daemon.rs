@@ -342,14 +342,14 @@ impl Daemon {
                 let applier = applier.guarded_by(plan.guard(index, &memory)).remembering(recollection.clone());
                 Task::new(applier, store.reader(), shown.clone())
             };
-            let first = new_task();
             let name = target.name.clone();
             let task = tokio::spawn(async move {
                 let _end = end;
                 for before in before {
                     before.cancelled().await;
                 }
-                let mut task = first;
+                // Not before they have ended: it goes on with what they leave.
+                let mut task = new_task();
                 while AssertUnwindSafe(task.run(stopped.clone())).catch_unwind().await.is_err() {
                     error!(
                         target = &*name,

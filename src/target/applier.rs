@@ -132,6 +132,17 @@ impl Failure {
     }
 }
 
+/// What an applier leaves to the next one of its target: the files that it put in place, and what is still to be done
+/// about them.
+pub struct Legacy {
+    /// The destinations, in the order of the templates.
+    files: Vec<PathBuf>,
+    committed: Option<InPlace>,
+    owed: bool,
+    is_going_back: bool,
+    inspection: Inspection,
+}
+
 /// Applies one target again and again.
 pub struct Applier {
     renderer: Renderer,
@@ -161,8 +172,16 @@ pub struct Applier {
 #[cfg(test)]
 pub(super) type Played = Arc<dyn Fn() -> futures_util::future::BoxFuture<'static, Told> + Send + Sync>;
 
+/// What it holds of files is nobody's to see.
+impl fmt::Debug for Legacy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { owed, is_going_back, .. } = self;
+        f.debug_struct("Legacy").field("owed", owed).field("is_going_back", is_going_back).finish_non_exhaustive()
+    }
+}
+
 /// Files that are in place.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct InPlace {
     hashes: Hashes,
     /// When they were committed; a process that started later has read them.
@@ -171,6 +190,9 @@ struct InPlace {
     is_verified: bool,
     /// They are the earlier ones, which were put back.
     is_earlier: bool,
+    /// The record is to be asked of them once more: they may be what was refused and is to be tried again, or have come
+    /// under another configuration.
+    asks_record: bool,
     /// What they hold, but for the earlier ones: those are kept with the record.
     bytes: Option<Vec<Bytes>>,
 }
@@ -286,6 +308,26 @@ impl Applier {
         self.journal = journal;
     }
 
+    /// Ends, and leaves to the next applier of the target what only this one knows. Why files were refused is not part of
+    /// it: they are tried again, or their record tells.
+    pub fn into_legacy(self) -> Legacy {
+        let files = destinations(self.target());
+        let Self { committed, owed, is_going_back, inspection, .. } = self;
+        Legacy { files, committed, owed, is_going_back, inspection }
+    }
+
+    /// Takes over what the applier before has left, so that what it owed is paid whatever becomes of the next render. Of
+    /// other files than those of the target now nothing is taken: their record tells that they are owed.
+    pub fn inherit(&mut self, legacy: Legacy) {
+        if legacy.files == destinations(self.target()) {
+            let settles = self.files.settles();
+            let Legacy { committed, owed, is_going_back, inspection, .. } = legacy;
+            (self.committed, self.inspection) = (committed, inspection);
+            self.committed.iter_mut().for_each(|in_place| in_place.asks_record = true);
+            (self.owed, self.is_going_back) = (owed && settles, is_going_back && settles);
+        }
+    }
+
     /// The target.
     pub fn target(&self) -> &Arc<Target> {
         &self.files.target
@@ -345,12 +387,11 @@ impl Applier {
     }
 
     /// Tries again at the next attempt what `verify` or the process refused.
-    pub fn forgive(&mut self) {
+    pub async fn forgive(&mut self) -> Result<(), Failure> {
         if self.refusal.take().is_some() {
-            // What is in place may be what was refused, of which the process is then to be told again.
-            self.committed = None;
+            self.committed.iter_mut().for_each(|in_place| in_place.asks_record = true);
         }
-        self.files.records.forgive(&self.target().name);
+        self.on_thread(|files| files.records.forgive(&files.target.name)).await
     }
 
     /// Tells the process to take the committed files. They count as owed until it has. Where files are not wanted, the
@@ -454,7 +495,14 @@ impl Applier {
         self.journal.restored = Some(SystemTime::now());
         self.journal.revision = self.journal.taken_revision;
         self.owed = is_owed && self.files.reloads();
-        self.committed = Some(InPlace { hashes: hashes.clone(), at, is_verified: true, is_earlier: true, bytes: None });
+        self.committed = Some(InPlace {
+            hashes: hashes.clone(),
+            at,
+            is_verified: true,
+            is_earlier: true,
+            asks_record: false,
+            bytes: None,
+        });
         self.inspection = Inspection::new(committed.places().clone());
         warn!(target = &*self.target().name, "the last confirmed version is back: {}", paths(committed.changed()));
         let refused = self.refused("; the last confirmed files are back");
@@ -582,21 +630,24 @@ impl Applier {
     /// The newest files are in place.
     fn newest_in_place(&mut self, hashes: Hashes, at: BootTime, is_verified: bool, bytes: Vec<Bytes>) {
         let is_verified = is_verified || !self.files.verifies();
-        self.committed = Some(InPlace { hashes, at, is_verified, is_earlier: false, bytes: Some(bytes) });
+        let bytes = Some(bytes);
+        self.committed = Some(InPlace { hashes, at, is_verified, is_earlier: false, asks_record: false, bytes });
         self.is_going_back = false;
         self.refusal = None;
     }
 
     /// Finds out whether the process has taken the files that are there.
     async fn found_in_place(&mut self, hashes: Hashes, bytes: Vec<Bytes>) -> Result<(), Failure> {
-        if self.committed.as_ref().is_some_and(|in_place| in_place.hashes == hashes) {
+        let known = self.committed.as_ref().filter(|in_place| in_place.hashes == hashes);
+        let at = known.map_or_else(BootTime::now, |in_place| in_place.at);
+        if known.is_some_and(|in_place| !in_place.asks_record) {
             self.is_going_back = false;
             self.refusal = None;
             return Ok(());
         }
         let found = hashes.clone();
         self.owed |= self.on_thread(move |files| files.adopt(&found)).await?;
-        self.newest_in_place(hashes, BootTime::now(), false, bytes);
+        self.newest_in_place(hashes, at, false, bytes);
         Ok(())
     }
 
@@ -611,6 +662,11 @@ impl Applier {
             Work::Panicked | Work::Late(_) => Err(Failure::Panicked),
         }
     }
+}
+
+/// The destinations of a target, in the order of its templates.
+fn destinations(target: &Target) -> Vec<PathBuf> {
+    target.templates.iter().map(|template| template.dest.clone()).collect()
 }
 
 /// Paths for a log line.

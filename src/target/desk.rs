@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use tokio::sync::{Notify, oneshot, watch};
 
+use super::applier::Legacy;
 use super::state::State;
 use crate::registry::Asked;
 
@@ -18,6 +19,8 @@ use crate::registry::Asked;
 #[derive(Debug)]
 pub struct Desk {
     state: watch::Sender<State>,
+    /// What the last task has left to the next.
+    legacy: Mutex<Option<Legacy>>,
     requests: Mutex<Requests>,
     /// Rings when there is something new among them.
     bell: Notify,
@@ -74,7 +77,8 @@ impl fmt::Display for OrderTask {
 impl Desk {
     /// The desk of a target that has done nothing yet.
     pub fn new() -> Self {
-        Self { state: watch::Sender::new(State::new()), requests: Mutex::default(), bell: Notify::new() }
+        let state = watch::Sender::new(State::new());
+        Self { state, legacy: Mutex::default(), requests: Mutex::default(), bell: Notify::new() }
     }
 
     /// The state, now and later.
@@ -85,6 +89,16 @@ impl Desk {
     /// Changes the state. Only the task of the target does.
     pub(super) fn lay_out(&self, change: impl FnOnce(&mut State)) {
         self.state.send_modify(change);
+    }
+
+    /// Leaves to the next task what this one knows.
+    pub(super) fn bequeath(&self, legacy: Legacy) {
+        *self.legacy.lock().unwrap_or_else(PoisonError::into_inner) = Some(legacy);
+    }
+
+    /// Takes what the task before has left. One that ended in any other way than by a stop has left nothing.
+    pub(super) fn take_legacy(&self) -> Option<Legacy> {
+        self.legacy.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Since when the target is paused, if it is.

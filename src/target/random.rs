@@ -195,8 +195,19 @@ impl World {
         self.data = number;
     }
 
-    /// A new applier, as after a start or a hangup.
+    /// A new applier, as after a start.
     fn start(&mut self) {
+        self.applier = self.new_applier();
+    }
+
+    /// A new one that goes on with what the last has left, as after a hangup.
+    fn hang_up(&mut self) {
+        let new = self.new_applier();
+        let before = std::mem::replace(&mut self.applier, new);
+        self.applier.inherit(before.into_legacy());
+    }
+
+    fn new_applier(&self) -> Applier {
         let (process, crash) = (self.process.clone(), self.crash.clone());
         let folder: PathBuf = self.folder.path().to_owned();
         let played: Played = Arc::new(move || {
@@ -223,7 +234,7 @@ impl World {
             }
             .boxed()
         });
-        self.applier = self.plan.applier(0, &self.records, Options::default()).played_by(played);
+        self.plan.applier(0, &self.records, Options::default()).played_by(played)
     }
 
     /// What a crash leaves: the files and the process.
@@ -305,7 +316,7 @@ impl World {
                 return;
             }
             Event::Restart => self.restart(),
-            Event::Hangup => self.start(),
+            Event::Hangup => self.hang_up(),
             Event::ProcessRestart => {
                 self.troubles += 1;
                 let folder = self.folder.path().to_owned();

@@ -54,6 +54,8 @@ pub struct Task {
     waiting: Option<Waiting>,
     /// When the log says what is waited for.
     say_waiting: Option<Instant>,
+    /// Why the newest answers are not in the files, where the last apply failed and nothing was refused.
+    failed: Option<String>,
     /// The newest revision that the files show.
     revision: u64,
     /// Saved answers for files that are missing.
@@ -93,9 +95,12 @@ impl Retries {
 }
 
 impl Task {
-    /// A task that has applied nothing yet. It goes on with what stands on the desk.
+    /// A task that has applied nothing yet. It goes on with what stands on the desk, so the one before has ended.
     pub fn new(mut applier: Applier, reader: Reader, desk: Arc<Desk>) -> Self {
         applier.continue_journal(desk.state().borrow().journal.clone());
+        if let Some(legacy) = desk.take_legacy() {
+            applier.inherit(legacy);
+        }
         let target = applier.target();
         let paused = desk.paused().is_some();
         let recall = Recall::new(&applier, desk.state().borrow().earlier.clone());
@@ -109,6 +114,7 @@ impl Task {
             say_paused: paused.then(|| Instant::now() + SAY_PAUSED),
             waiting: Some(Waiting::default()),
             say_waiting: Some(Instant::now() + SAY_WAITING),
+            failed: None,
             revision: 0,
             recall,
             applier,
@@ -118,13 +124,18 @@ impl Task {
 
     /// Works until `stop`, and then until the transaction that is under way has ended.
     pub async fn run(mut self, stop: CancellationToken) {
+        self.work(&stop).await;
+        self.desk.bequeath(self.applier.into_legacy());
+    }
+
+    async fn work(&mut self, stop: &CancellationToken) {
         let reader = Some(self.reader.id());
         self.desk.lay_out(|state| state.reader = reader);
         if !stop.is_cancelled() {
-            self.apply(&stop).await;
+            self.apply(stop).await;
         }
         loop {
-            self.heed(&stop).await;
+            self.heed(stop).await;
             if stop.is_cancelled() {
                 return;
             }
@@ -144,7 +155,7 @@ impl Task {
                 () = self.desk.called() => {}
                 () = until(due) => {}
             }
-            self.act(Instant::now(), &stop).await;
+            self.act(Instant::now(), stop).await;
         }
     }
 
@@ -225,7 +236,9 @@ impl Task {
         let outcome = match &task {
             OrderTask::Apply if self.paused => Done::Paused,
             OrderTask::Apply => {
-                self.applier.forgive();
+                if let Err(failure) = self.applier.forgive().await {
+                    self.note_failure(&failure);
+                }
                 self.apply(stop).await;
                 if stop.is_cancelled() {
                     return self.desk.leave(Order { task, done });
@@ -266,6 +279,7 @@ impl Task {
             let Attempt::Waiting(waiting) = attempt else {
                 self.waiting = None;
                 self.say_waiting = None;
+                self.failed = None;
                 if let Some(changes) = changes {
                     self.schedule.changed(changes, true);
                 }
@@ -275,6 +289,8 @@ impl Task {
             self.say_waiting.get_or_insert_with(|| Instant::now() + SAY_WAITING);
             self.enter(Phase::Waiting(waiting.missing.clone()));
             self.waiting = Some(waiting);
+            self.failed = None;
+            self.pay_soon();
             if !over || stop.is_cancelled() {
                 return;
             }
@@ -285,7 +301,10 @@ impl Task {
         match attempt {
             Attempt::Waiting(_) => {}
             Attempt::Stopped => self.stay(),
-            Attempt::Held => self.enter(Phase::Held),
+            Attempt::Held => {
+                self.enter(Phase::Held);
+                self.pay_soon();
+            }
             Attempt::Failed(failure) => self.note_failure(&failure),
             Attempt::Applied(Applied { revision, reload, .. }) => {
                 self.revision = revision;
@@ -351,20 +370,27 @@ impl Task {
             Line::Still(lasted) => error!(target = self.name(), "not applied for {}: {reason}", rounded(lasted)),
             Line::Silent => {}
         }
+        self.failed = (!failure.is_refusal()).then(|| reason.clone());
         self.enter(if failure.is_refusal() { Phase::Rejected(reason) } else { Phase::Failed(reason) });
-        // What an earlier life left to do, or this failure.
+        self.pay_soon();
+    }
+
+    /// What is owed is paid although nothing new came into place: what an earlier life left to do, the task before, or a
+    /// failure.
+    fn pay_soon(&mut self) {
         if self.applier.owes() {
-            self.reload.at.get_or_insert(at);
+            self.reload.at.get_or_insert_with(Instant::now);
         }
     }
 
-    /// The process runs what the newest answers say, unless that was refused.
+    /// The process runs what is in place: what the newest answers say, unless that failed, was refused, or is not known.
     fn note_settled(&mut self) {
-        self.enter(match (self.applier.refusal(), &self.waiting) {
-            (Some(refusal), _) => Phase::Rejected(refusal),
-            // Files that were missing show saved answers.
-            (None, Some(waiting)) => Phase::Waiting(waiting.missing.clone()),
-            (None, None) => Phase::Settled { revision: self.revision },
+        self.enter(match (&self.failed, self.applier.refusal(), &self.waiting) {
+            (Some(reason), ..) => Phase::Failed(reason.clone()),
+            (None, Some(refusal), _) => Phase::Rejected(refusal),
+            // Files that were missing show saved answers, or those that are there are older.
+            (None, None, Some(waiting)) => Phase::Waiting(waiting.missing.clone()),
+            (None, None, None) => Phase::Settled { revision: self.revision },
         });
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::support::liveconf::{Daemon, Job};
-use crate::support::{SOON, poll_until};
+use crate::support::{SOON, poll_until, port};
 
 const CONFIG: &str = "registries: {local: {file: {path: registry.yaml}}}
 targets:
@@ -143,6 +143,38 @@ fn hangup_without_a_change_reloads_nobody() {
     job.wait_for("out.conf", "old 2\n");
     assert_eq!(job.wait_for_lines("reloads", 2).len(), 2);
     daemon.stop();
+}
+
+/// Whatever the new templates and configuration come to: what was owed when they were loaded is paid.
+#[test]
+fn what_is_owed_is_paid_although_the_new_templates_cannot_be_rendered() {
+    let away = format!("registries: {{other: {{etcd: {{endpoints: [http://127.0.0.1:{}]}}}}, local:", port::free());
+    let waits = "{{ key(path=\"x\", registry=\"other\") }}";
+    for (template, is_waiting) in [("{{ key(path=\"none\") }}", false), (waits, true)] {
+        let fails = "    reload: {shell: 'test -e up && echo reload >> reloads'}\n    retry: 20ms..100ms\n";
+        let config = CONFIG.replace("    reload: {shell: 'echo reload >> reloads'}\n", fails);
+        let job = job().with("liveconf.yaml", &config);
+        let mut daemon = job.start(&["run"]);
+        daemon.wait_for_log("reload failed and is tried again");
+        job.write("in.tera", template);
+        if is_waiting {
+            job.write("liveconf.yaml", config.replacen("registries: {local:", &away, 1));
+            daemon.signal(Signal::SIGHUP);
+            daemon.wait_for_log("loaded the new configuration");
+        } else {
+            daemon.wait_for_log("not applied");
+        }
+        job.write("up", "");
+        assert_eq!(job.wait_for_lines("reloads", 1), ["reload"]);
+        assert_eq!(job.read("out.conf").as_deref(), Some("old 1\n"));
+        // That the process has taken what there is does not make the new templates good.
+        poll_until(SOON, || {
+            let status = job.run(&["status", "--json"]).assert_code(1).stdout.clone();
+            let state = if is_waiting { "\"waiting\"" } else { "\"failed\"" };
+            if status.contains(state) { Ok(()) } else { Err(status) }
+        });
+        daemon.stop();
+    }
 }
 
 #[test]

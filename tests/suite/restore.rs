@@ -93,6 +93,25 @@ fn a_process_that_took_what_it_refuses_is_told_of_the_old() {
     assert_eq!(told(&job).len(), 3);
 }
 
+/// The operator asks for another try while the process is to be told of the old files, and the new data cannot be rendered.
+#[test]
+fn what_is_owed_of_the_old_files_outlives_another_try() {
+    let fails = "test -e down && ! grep -q bad out/x.conf && exit 1; ";
+    let job = job(&FALLS_ILL.replace("reload: {shell: '", &format!("reload: {{shell: '{fails}")));
+    let mut daemon = job.start(&["run"]);
+    job.wait_for("served", "A");
+    job.write("down", "");
+    job.write("registry.yaml", "x: bad\n");
+    daemon.wait_for_log("the process was not told of them yet");
+    assert_eq!((job.read("served").as_deref(), job.read("out/x.conf").as_deref()), (Some("bad"), Some("A")));
+    job.write("registry.yaml", "y: A\n");
+    daemon.wait_for_log("not applied");
+    job.run(&["apply"]).assert_code(1);
+    fs::remove_file(job.folder().path("down")).unwrap();
+    job.wait_for("served", "A");
+    daemon.stop();
+}
+
 #[test]
 fn the_first_refusal_leaves_what_was_there() {
     for before in [None, Some("by hand")] {
