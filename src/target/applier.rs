@@ -371,7 +371,7 @@ impl Applier {
         if let (Some(view), Some(recollection)) = (newest, &self.recollection)
             && self.refusal.is_none()
         {
-            recollection.note(&view, &self.renderer.reads());
+            recollection.note(&view, &self.renderer.memorable());
         }
         Attempt::Applied(Applied { changed, revision, reload })
     }

@@ -11,7 +11,7 @@ use super::state::Cause;
 use super::turn::{Turns, Work};
 use crate::config::Target;
 use crate::guard::Guard;
-use crate::registry::Asked;
+use crate::registry::{Asked, Query};
 use crate::store::{Earlier, Reader, View};
 use crate::template::{ErrorKind, TemplateError, Templates};
 
@@ -163,9 +163,16 @@ impl Renderer {
         self.turned.clear();
     }
 
-    /// What the last good render of each template has read.
-    pub fn reads(&self) -> BTreeSet<&Asked> {
-        self.kept.iter().flatten().flat_map(|kept| &kept.reads).collect()
+    /// What the last good render of each template has read and may be remembered: of a `secret` template whose earlier
+    /// version is not kept on the disk (`keep_previous`), no answer that holds values.
+    pub fn memorable(&self) -> BTreeSet<&Asked> {
+        let templates = self.target.templates.iter().zip(&self.kept);
+        let reads = templates.flat_map(|(template, kept)| {
+            let is_private = template.secret && !template.keep_previous;
+            let reads = kept.iter().flat_map(|kept| &kept.reads);
+            reads.filter(move |asked| !is_private || !holds_values(&asked.query))
+        });
+        reads.collect()
     }
 
     /// Renders from the newest view, and tells the store what was read.
@@ -268,6 +275,16 @@ impl Renderer {
         let Some(placed) = self.placed else { return Cause::First };
         let changed = |asked: &&Asked| view.changed_since(placed, [*asked]) || self.turned.contains(*asked);
         Cause::of(reads.iter().filter(changed).cloned())
+    }
+}
+
+/// Whether what answers a query may be a secret: names of keys and what a catalog tells of services are none.
+fn holds_values(query: &Query) -> bool {
+    match query {
+        Query::Key(_) | Query::Prefix(_) | Query::File(_) => true,
+        Query::Exists(_) | Query::Listing(_) | Query::Services { .. } | Query::Service(_) | Query::Nodes { .. } => {
+            false
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::support::consul::Consul;
 use crate::support::etcd::Etcd;
 use crate::support::liveconf::{Daemon, Job};
+use crate::support::port;
 
 /// What every secret of these tests holds.
 const CANARY: &str = "c4n4ry";
@@ -45,10 +46,6 @@ fn look_into(folder: &Path) {
         }
         let mode = entry.metadata().unwrap().permissions().mode() & 0o077;
         assert_eq!(mode, 0, "{} is open to others", path.display());
-        // Saved answers are what templates read, and nobody else's (`remember: false` keeps them off the disk).
-        if folder.ends_with("answers") {
-            continue;
-        }
         is_clean(&path.display().to_string(), &String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()));
     }
 }
@@ -91,12 +88,17 @@ targets:
 }
 
 #[test]
-fn a_value_in_a_check_and_a_reload_that_fail() {
+fn a_value_in_a_check_a_reload_and_a_confirmation_that_fail() {
+    let taken = "    reload: {shell: 'true'}\n";
     for (target, code) in [
         (format!("    check: {{shell: \"{LOOK} cat {{staged}}; cat {{staged}} >&2; exit 1\"}}"), 1),
         (format!("    reload: {{shell: \"{LOOK} cat {{dest}}; cat {{dest}} >&2; exit 1\"}}"), 1),
         (format!("    reload: {{shell: \"{LOOK} cat {{dest}} >&2; exit 65\"}}"), 1),
         (format!("    reload: {{shell: \"{LOOK} cat {{dest}} >&2\"}}"), 0),
+        (format!("    verify: {{shell: \"{LOOK} cat {{dest}}; cat {{dest}} >&2; exit 1\"}}"), 1),
+        (format!("{taken}    confirm: {{shell: \"{LOOK} cat {{dest}}; cat {{dest}} >&2; exit 65\"}}"), 1),
+        (format!("{taken}    confirm: {{shell: \"{LOOK} cat {{dest}} >&2; exit 1\", within: 300ms}}"), 1),
+        (format!("{taken}    confirm: {{shell: \"{LOOK} cat {{dest}} >&2\"}}"), 0),
     ] {
         let job = secret_job("file: {path: registry.yaml}", "password = {{ key(path=\"pw\") }}\n", &target)
             .with("registry.yaml", format!("pw: {CANARY}-1\n"))
@@ -106,7 +108,8 @@ fn a_value_in_a_check_and_a_reload_that_fail() {
         let daemon = job.start(&TRACE);
         job.wait_for_lines("seen", 3);
         thread::sleep(Duration::from_millis(300));
-        if !target.contains("check") {
+        // What these refuse is not in place.
+        if !target.contains("check") && !target.contains("verify") {
             let mode = fs::metadata(job.folder().path("out.conf")).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "a secret is nobody else's, however wide the file was");
         }
@@ -116,6 +119,50 @@ fn a_value_in_a_check_and_a_reload_that_fail() {
         diff.assert_code(4);
         assert!(diff.stdout.contains("not shown"), "{}", diff.stdout);
         commands_are_clean(&job, code);
+    }
+}
+
+/// A token in the request that confirms a reload, which nobody answers.
+#[test]
+fn a_token_in_a_confirmation() {
+    let url = format!("http://127.0.0.1:{}/?token={CANARY}", port::free());
+    let target = format!(
+        "    reload: {{shell: '{LOOK}'}}
+    confirm: {{http: {{url: '{url}', headers: {{Authorization: '{CANARY}'}}}}, within: 300ms}}"
+    );
+    let job =
+        secret_job("file: {path: registry.yaml}", "{{ key(path=\"x\") }}\n", &target).with("registry.yaml", "x: 1\n");
+    let mut daemon = job.start(&TRACE);
+    let line = daemon.wait_for_log("the process refuses the new files");
+    assert!(line.contains("does not answer"), "{line}");
+    let status = job.run(&["status"]);
+    assert!(status.stdout.contains("owed"), "the files from before are not confirmed either: {}", status.stdout);
+    is_clean("status", &status.stdout);
+    leaves_no_trace(&job, daemon);
+    commands_are_clean(&job, 1);
+}
+
+/// What only secret templates show is not saved, unless their files are kept as well; what others show is.
+#[test]
+fn a_value_that_only_secret_templates_show_is_not_saved() {
+    for (keeps, is_saved) in [("", false), (", keep_previous: true", true)] {
+        let job = Job::new(&format!(
+            "registries: {{main: {{file: {{path: registry.yaml}}}}}}
+targets:
+  main:
+    templates:
+      - {{content: '{{{{ key(path=\"app/pw\") }}}} {{{{ prefix(path=\"app\") | length }}}}', dest: pw.conf, secret: true{keeps}}}
+      - {{content: '{{{{ key(path=\"host\") }}}}', dest: out.conf}}
+"
+        ))
+        .with("registry.yaml", format!("host: db-1\napp:\n  pw: {CANARY}\n"));
+        let daemon = job.start(&["run"]);
+        job.wait_for("pw.conf", &format!("{CANARY} 1"));
+        job.wait_for("out.conf", "db-1");
+        daemon.stop();
+        let saved = job.read("state/answers/main.json").unwrap();
+        assert!(saved.contains("db-1"), "{saved}");
+        assert_eq!(saved.contains(CANARY), is_saved, "{saved}");
     }
 }
 
