@@ -30,6 +30,12 @@ pub(super) const LINES: &str = "__lines";
 /// The function that stands behind it.
 pub(super) const ONE_LINE: &str = "__one_line";
 
+/// The function that stands before what is put into the middle of a line.
+pub(super) const WITHIN_LINE: &str = "__within_line";
+
+/// The function that stands behind it.
+pub(super) const LINE_AGAIN: &str = "__line_again";
+
 /// The function that stands before every expression in a render that is to find one.
 const PRINTING: &str = "__printing";
 
@@ -39,10 +45,16 @@ const OF_LINES: &[&str] = &["indent", "to_json", "to_yaml"];
 /// Puts what the sources are given into `tera`.
 pub(super) fn register(tera: &mut Tera) {
     let set = |lines| {
-        record::with(|render| render.prints_lines = lines);
+        record::with(|render| render.prints_lines = lines && render.within_line == 0);
         // It prints nothing.
         Value::none()
     };
+    let go = |change: fn(u32) -> u32| {
+        record::with(|render| render.within_line = change(render.within_line));
+        Value::none()
+    };
+    tera.register_function(WITHIN_LINE, move |_: Kwargs, _: &State| go(|depth| depth.saturating_add(1)));
+    tera.register_function(LINE_AGAIN, move |_: Kwargs, _: &State| go(|depth| depth.saturating_sub(1)));
     tera.register_function(LINES, move |_: Kwargs, _: &State| set(true));
     tera.register_function(ONE_LINE, move |_: Kwargs, _: &State| set(false));
     tera.register_function(PRINTING, |arguments: Kwargs, _: &State| {
@@ -103,15 +115,60 @@ impl Render {
 /// and those that are written for lines.
 pub(super) fn of_lines(source: &str, pieces: &[Piece]) -> BTreeSet<usize> {
     let is_expression = |&index: &usize| pieces[index].kind == PieceKind::Variable;
-    // A component prints its own expressions, each in its own line.
-    let calls_component = |piece: &Piece| {
-        piece.tokens.windows(2).any(|pair| pair[0].of(source) == "<" && pair[1].kind == TokenKind::Word)
-    };
     (0..pieces.len())
         .filter(is_expression)
-        .filter(|&index| !calls_component(&pieces[index]))
+        // A component prints its own expressions, each in its own line.
+        .filter(|&index| !calls_component(source, &pieces[index]))
         .filter(|&index| writes_lines(source, &pieces[index]) || has_own_line(source, pieces, index))
         .collect()
+}
+
+/// What is put into the middle of a line: includes, components and blocks that share theirs with text or an expression,
+/// each from the index of its first piece to that of its last. The first and the last line of such a part are no lines of
+/// the file, whatever they are in its own source.
+pub(super) fn within_lines(source: &str, pieces: &[Piece]) -> Vec<(usize, usize)> {
+    let mut parts = Vec::new();
+    let mut open: Vec<(&str, usize)> = Vec::new();
+    for (index, piece) in pieces.iter().enumerate() {
+        let part = match piece.keyword(source) {
+            "include" => Some((index, index)),
+            begin @ ("block" | "<") => {
+                open.push((begin, index));
+                None
+            }
+            end @ ("endblock" | "</") => {
+                let begin = if end == "endblock" { "block" } else { "<" };
+                open.pop_if(|(open, _)| *open == begin).map(|(_, first)| (first, index))
+            }
+            _ => (piece.kind == PieceKind::Variable && calls_component(source, piece)).then_some((index, index)),
+        };
+        parts.extend(part.filter(|&(first, last)| !is_whole_lines(source, pieces, first, last)));
+    }
+    parts
+}
+
+/// Whether an expression calls a component, be it among other things.
+fn calls_component(source: &str, piece: &Piece) -> bool {
+    piece.tokens.windows(2).any(|pair| pair[0].of(source) == "<" && pair[1].kind == TokenKind::Word)
+}
+
+/// Whether pieces stand on lines on which there is no text, no expression and no other part.
+fn is_whole_lines(source: &str, pieces: &[Piece], first: usize, last: usize) -> bool {
+    let is_plain = |piece: &Piece| piece.kind != PieceKind::Variable || starts_component(source, piece);
+    let look = |piece: &Piece| match piece.kind {
+        _ if piece.control => Line::Shared,
+        PieceKind::Variable if !starts_component(source, piece) => Line::Shared,
+        _ => Line::GoesOn,
+    };
+    !pieces[first].control
+        && !pieces[last].control
+        && is_plain(&pieces[first])
+        && line_is_free(source, pieces, first, last, &look)
+}
+
+/// Whether a variable is nothing but a component, with filters perhaps.
+fn starts_component(source: &str, piece: &Piece) -> bool {
+    matches!(&piece.tokens[..], [less, name, ..] if less.of(source) == "<" && name.kind == TokenKind::Word)
 }
 
 /// Whether an expression is written for several lines: it has a filter for them, or a newline of its own.
@@ -124,25 +181,35 @@ fn writes_lines(source: &str, piece: &Piece) -> bool {
     })
 }
 
+/// What a neighbour says of a line.
+enum Line {
+    Ends,
+    GoesOn,
+    Shared,
+}
+
 /// Whether an expression shares its line with nothing but white space, comments and conditions.
 fn has_own_line(source: &str, pieces: &[Piece], index: usize) -> bool {
-    /// What a neighbour says of the line.
-    enum Line {
-        Ends,
-        GoesOn,
-        Shared,
-    }
-    let look = |piece: &Piece, ends: &dyn Fn(&str) -> Option<bool>| match piece.kind {
+    let look = |piece: &Piece| match piece.kind {
         // The author joins lines.
         _ if piece.control => Line::Shared,
-        PieceKind::Text => match ends(&source[piece.range.clone()]) {
+        PieceKind::Text | PieceKind::Comment => Line::GoesOn,
+        PieceKind::Block if ["if", "elif", "else", "endif"].contains(&piece.keyword(source)) => Line::GoesOn,
+        PieceKind::Block | PieceKind::Variable => Line::Shared,
+    };
+    !pieces[index].control && line_is_free(source, pieces, index, index, &look)
+}
+
+/// Whether the line before the piece `first` and the one behind the piece `last` hold nothing else, as far as `look` says
+/// that a tag is nothing.
+fn line_is_free(source: &str, pieces: &[Piece], first: usize, last: usize, look: &dyn Fn(&Piece) -> Line) -> bool {
+    let look = |piece: &Piece, ends: &dyn Fn(&str) -> Option<bool>| match piece.kind {
+        PieceKind::Text if !piece.control => match ends(&source[piece.range.clone()]) {
             Some(true) => Line::Ends,
             Some(false) => Line::Shared,
             None => Line::GoesOn,
         },
-        PieceKind::Comment => Line::GoesOn,
-        PieceKind::Block if ["if", "elif", "else", "endif"].contains(&piece.keyword(source)) => Line::GoesOn,
-        PieceKind::Block | PieceKind::Variable => Line::Shared,
+        _ => look(piece),
     };
     let is_blank = |text: &str| text.trim_matches([' ', '\t', '\r']).is_empty();
     // Whether the line is blank up to its end; none where it does not end within the text.
@@ -169,9 +236,7 @@ fn has_own_line(source: &str, pieces: &[Piece], index: usize) -> bool {
         }
         true
     };
-    !pieces[index].control
-        && ends(&mut pieces[..index].iter().rev(), &before)
-        && ends(&mut pieces[index + 1..].iter(), &after)
+    ends(&mut pieces[..first].iter().rev(), &before) && ends(&mut pieces[last + 1..].iter(), &after)
 }
 
 impl Parsed {

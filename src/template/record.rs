@@ -41,6 +41,8 @@ pub(super) struct Render {
     pub(super) failure: Option<Failure>,
     /// Whether what is printed may have several lines.
     pub(super) prints_lines: bool,
+    /// How many includes and components in the middle of a line are under way: nothing in them has a line of its own.
+    pub(super) within_line: u32,
     /// The bytes of all values that were printed.
     pub(super) printed: u64,
     /// The expression that is printed, in a render that is to find one: the number of its source, and where it stands.
@@ -113,6 +115,7 @@ pub(super) fn during<T>(
         names: Names::default(),
         failure: None,
         prints_lines: false,
+        within_line: 0,
         printed: 0,
         printing: None,
         deadline: Instant::now() + timeout,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::edit::Edit;
 use super::filter::PRESENT;
 use super::function::TICK;
-use super::print::{LINES, ONE_LINE, of_lines};
+use super::print::{LINE_AGAIN, LINES, ONE_LINE, WITHIN_LINE, of_lines, within_lines};
 use super::scan::{Piece, PieceKind, Token, TokenKind};
 use crate::config::Delimiters;
 
@@ -33,6 +33,14 @@ pub(super) fn edits(
     included: &HashMap<usize, String>,
 ) -> Vec<Edit> {
     let mut edits = Vec::new();
+    let (open, close) = (&delimiters.variable.0, &delimiters.variable.1);
+    for (first, last) in within_lines(source, pieces) {
+        // The calls take the places of the tags for the white space around them.
+        let minus = |is_ruled: bool| if is_ruled { "-" } else { "" };
+        let (before, behind) = (minus(pieces[first].control_start(source)), minus(pieces[last].control_end));
+        edits.push(Edit::insert(pieces[first].range.start, format!("{open}{before} {WITHIN_LINE}() {close}")));
+        edits.push(Edit::insert(pieces[last].range.end, format!("{open} {LINE_AGAIN}() {behind}{close}")));
+    }
     let of_lines = of_lines(source, pieces);
     for (index, piece) in pieces.iter().enumerate() {
         if let Some((token, _)) = inclusion(source, piece)
@@ -41,14 +49,13 @@ pub(super) fn edits(
             edits.push(Edit { range: token.range.clone(), text: format!("\"{name}\"") });
         }
         if of_lines.contains(&index) {
-            let call = |name: &str| format!("{} {name}() {}", delimiters.variable.0, delimiters.variable.1);
+            let call = |name: &str| format!("{open} {name}() {close}");
             edits.push(Edit::insert(piece.range.start, call(LINES)));
             edits.push(Edit::insert(piece.range.end, call(ONE_LINE)));
         }
         if piece.keyword(source) == "for" {
             // The call takes the place of the tag for the white space that follows it.
             let minus = if piece.control_end { "-" } else { "" };
-            let (open, close) = (&delimiters.variable.0, &delimiters.variable.1);
             edits.push(Edit::insert(piece.range.end, format!("{open} {TICK}() {minus}{close}")));
         }
         for (index, token) in piece.tokens.iter().enumerate() {

@@ -73,6 +73,11 @@ impl Piece {
         }
     }
 
+    /// Whether the opening delimiter is the one with the `-`. Every delimiter has two bytes.
+    pub(super) fn control_start(&self, source: &str) -> bool {
+        self.control && source.get(self.range.start + 2..).is_some_and(|rest| rest.starts_with('-'))
+    }
+
     fn new(kind: PieceKind, range: Range<usize>) -> Self {
         Self { kind, range, tokens: Vec::new(), control: false, control_end: false }
     }

@@ -30,6 +30,52 @@ fn a_newline_in_a_value_begins_no_line_of_a_file() {
 }
 
 #[test]
+fn what_goes_into_the_middle_of_a_line_has_no_line_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = "{{ key(path=\"v\") }}";
+    for (part, source, is_refused) in [
+        (whole, "server {% include \"part\" %};", true),
+        (whole, "server {% if true %}{% include \"part\" %}{% endif %}", true),
+        (whole, "server {%- include \"part\" -%} ;", true),
+        (whole, "a\n{%- include \"part\" %}\nb", true),
+        ("{% if true %}\n{{ key(path=\"v\") }}\n{% endif %}\n", "server {% include \"part\" %};", true),
+        ("{% include \"inner\" %}", "server {% include \"part\" %};", true),
+        ("{% component c() %}\n{{ key(path=\"v\") }}\n{% endcomponent %}", "{# part #}server {{ <c /> }};", true),
+        ("{% component c(v: string) %}\n{{ v }}\n{% endcomponent %}", "server {{ <c v={key(path=\"v\")} /> }};", true),
+        ("{% component c() %}\n{{ key(path=\"v\") }}\n{% endcomponent %}", "server {% <c> %}{% </c> %};", true),
+        (
+            "server {% block b %}x{% endblock %};",
+            "{% extends \"part\" %}{% block b %}\n{{ key(path=\"v\") }}\n{% endblock %}",
+            true,
+        ),
+        (whole, "a\n  {% include \"part\" %}\nb", false),
+        (whole, "{% for i in [1] %}{% include \"part\" %}{% endfor %}\n", false),
+        (whole, "server {% include \"part\" %};\n{% include \"part\" %}", true),
+        ("x", "server {% include \"part\" %};\n{{ key(path=\"v\") }}", false),
+        ("{% component c() %}\n{{ key(path=\"v\") }}\n{% endcomponent %}", "a\n{{ <c /> }}\n", false),
+        (
+            "{% block b %}\nx\n{% endblock %}\n",
+            "{% extends \"part\" %}{% block b %}\n{{ key(path=\"v\") }}\n{% endblock %}",
+            false,
+        ),
+    ] {
+        write(folder.path(), "inner", whole);
+        write(folder.path(), "part", part);
+        let source = if part.contains("component") { format!("{part}\n{source}") } else { source.to_owned() };
+        let source = write(folder.path(), "out.tera", &source);
+        let bench = Bench::new().key("v", LISTENER);
+        let templates = bench.load(&[source]).unwrap_or_else(|errors| panic!("{part}: {}", errors[0]));
+        match templates.render(0, &bench.view()).output {
+            Ok(output) => assert!(!is_refused, "{part}: {}", String::from_utf8_lossy(&output)),
+            Err(error) => {
+                assert!(is_refused && error.message.contains("more than one line"), "{part}: {error}");
+                assert!(!error.to_string().contains("evil") && error.line > 0, "{error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_value_with_a_line_of_its_own_keeps_its_lines() {
     let certificate = "-----BEGIN CERTIFICATE-----\r\nMIIB\r\n\t-----END CERTIFICATE-----\r\n";
     for source in [
