@@ -171,8 +171,24 @@ fn row_34_state_folder_full_or_broken() {
     daemon.stop();
 }
 
-/// Puts a fault in force that forbids the replacement, counts the tries, and takes it back.
-fn forbidden(scene: &Scene, (errno, name): (Errno, &str), fault: impl FnOnce(&Path), relief: impl FnOnce(&Path)) {
+/// Tears the file, unless that is forbidden.
+fn tear(out: &Path) -> std::io::Result<()> {
+    fs::write(out.join("app.conf"), "torn")
+}
+
+/// Makes another file beside it, unless that is forbidden.
+fn make_another(out: &Path) -> std::io::Result<()> {
+    fs::write(out.join("another"), "torn")
+}
+
+/// Puts a fault in force that forbids the replacement, which `probe` shows, counts the tries, and takes it back.
+fn forbidden(
+    scene: &Scene,
+    (errno, name): (Errno, &str),
+    probe: fn(&Path) -> std::io::Result<()>,
+    fault: impl FnOnce(&Path),
+    relief: impl FnOnce(&Path),
+) {
     let out = scene.job.folder().path("out");
     let before = scene.shown().unwrap();
     let mut daemon = scene.start();
@@ -181,7 +197,7 @@ fn forbidden(scene: &Scene, (errno, name): (Errno, &str), fault: impl FnOnce(&Pa
     let traces = Folder::new();
     let strace = Strace::with(daemon.id(), traces.path("trace"), &["-e", "trace=openat,rename,renameat,renameat2"]);
     fault(&out);
-    let refused = fs::write(out.join("app.conf"), "torn").unwrap_err();
+    let refused = probe(&out).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(errno.raw_os_error()));
     scene.change(before + 1);
     let since = stays_broken(&mut daemon);
@@ -216,9 +232,10 @@ fn row_35_destination_read_only_or_immutable() {
     let file = |out: &Path| out.join("app.conf");
     let immutable = |path: &Path| flags(path, IFlags::IMMUTABLE);
     let free = |path: &Path| flags(path, IFlags::empty());
-    forbidden(&scene, (Errno::PERM, "EPERM"), |out| immutable(&file(out)), |out| free(&file(out)));
+    forbidden(&scene, (Errno::PERM, "EPERM"), tear, |out| immutable(&file(out)), |out| free(&file(out)));
+    forbidden(&scene, (Errno::PERM, "EPERM"), make_another, immutable, free);
     let shown = scene.job.folder().path("out").to_str().unwrap().to_owned();
     run("mount", &["--bind", &shown, &shown]);
     let mode = |mode: &str| _ = run("mount", &["-o", &format!("remount,bind,{mode}"), &shown]);
-    forbidden(&scene, (Errno::ROFS, "EROFS"), |_| mode("ro"), |_| mode("rw"));
+    forbidden(&scene, (Errno::ROFS, "EROFS"), tear, |_| mode("ro"), |_| mode("rw"));
 }

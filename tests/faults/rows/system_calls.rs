@@ -79,7 +79,7 @@ targets:
         let is_leftover = |name: &String| name.starts_with('.') || name.strip_suffix(".new").is_some();
         let [out, state] = ["out", "state"].map(|folder| self.job.folder().names(folder));
         let record = self.job.read("state/program.json").unwrap_or_default();
-        if out != ["a.conf", "b.conf"] || state.iter().any(is_leftover) || record.contains("unsettled") {
+        if out != ["a.conf", "b.conf"] || state.iter().any(is_leftover) || !record.contains("\"settled\":true") {
             return Err(format!("not settled: {out:?} {state:?} {record}"));
         }
         Ok(())
