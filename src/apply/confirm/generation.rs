@@ -152,7 +152,7 @@ impl Generations {
         let (staying, lost) = self.left_and_lost(look);
         // At the last look some may have been there that had not said yet that they are workers.
         let (then, lost_then) = match &self.last {
-            Some(last) => (last.at, self.left_and_lost(last).1),
+            Some(seen) => (seen.at, self.left_and_lost(seen).1),
             None => (self.since, 0),
         };
         let new_then = new.iter().filter(|worker| worker.started.after(ROUNDED) <= then).count();
