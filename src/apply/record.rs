@@ -155,6 +155,11 @@ impl Records {
         self.change(target, |known| known.standing.get_or_insert_default().begin())
     }
 
+    /// Notes that the process of `target` runs again what it ran `before` the reload that began last.
+    pub fn take_back(&self, target: &str, before: Process) {
+        self.change(target, |known| known.standing.get_or_insert_default().take_back(before));
+    }
+
     /// Notes that the process of `target` runs the files of these hashes, which are in place, and keeps them as the
     /// version to go back to.
     pub fn settle(&self, target: &str, hashes: &Hashes, live: &[Live<'_>]) {

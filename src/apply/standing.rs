@@ -104,6 +104,11 @@ impl Standing {
         std::mem::replace(&mut self.process, Process::Unknown)
     }
 
+    /// What had begun is taken back: the process runs what it ran `before`.
+    pub(super) fn take_back(&mut self, before: Process) {
+        self.process = before;
+    }
+
     /// The process runs these files, and they are in place.
     pub(super) fn confirm(&mut self, in_place: Keyed) {
         self.confirmed = Some(in_place);

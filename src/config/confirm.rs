@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use super::command;
 use super::field::Field;
-use super::model::{Command, Reload, Template};
+use super::model::{Command, Haproxy, Reload, Template};
 use super::placeholder::Scope;
 use super::problem::Complaint;
 use super::section::Section;
@@ -78,6 +78,12 @@ pub struct Http {
     pub timeout: Duration,
 }
 
+/// How long a process may take to run its new files where nothing else is said.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// The pause between two looks where nothing else is said.
+const INTERVAL: Duration = Duration::from_millis(50);
+
 /// How long one try of a probe may take where nothing else is said.
 const TRY: Duration = Duration::from_secs(2);
 
@@ -97,6 +103,25 @@ impl Confirm {
     }
 }
 
+/// Whether the process has been told when its reload returns.
+fn is_told_at_once(reload: Option<&Reload>) -> bool {
+    matches!(reload, Some(Reload::Signal { .. } | Reload::Haproxy(_)))
+}
+
+/// How a reload is confirmed that says by itself which process it is about; none for the others, which are believed.
+pub(super) fn implied(reload: &Reload) -> Option<Confirm> {
+    let Reload::Haproxy(Haproxy { master, pid_file, .. }) = reload else { return None };
+    Some(Confirm {
+        kind: Kind::Haproxy { socket: master.clone() },
+        within: WITHIN,
+        interval: INTERVAL,
+        pid_file: pid_file.clone(),
+        told_at_once: is_told_at_once(Some(reload)),
+        destinations: Vec::new(),
+        secret: false,
+    })
+}
+
 /// Reads `confirm`. What it needs to know of the files is filled in by [`Confirm::of`].
 pub(super) fn read(field: Field<'_>, of: &Of<'_>) -> Option<Confirm> {
     const KINDS: &[&str] = &["nginx", "haproxy", "http", "tcp", "command"];
@@ -106,8 +131,8 @@ pub(super) fn read(field: Field<'_>, of: &Of<'_>) -> Option<Confirm> {
         return field.misfit("a mapping", Some(hint.into()));
     }
     let mut section = field.section()?;
-    let within = section.or("within", Duration::from_secs(10), Field::nonzero_duration);
-    let interval = section.or("interval", Duration::from_millis(50), Field::nonzero_duration);
+    let within = section.or("within", WITHIN, Field::nonzero_duration);
+    let interval = section.or("interval", INTERVAL, Field::nonzero_duration);
     // What runs a program may be written in two ways.
     let shell = section.has("shell");
     let given: Vec<&str> =
@@ -126,7 +151,7 @@ pub(super) fn read(field: Field<'_>, of: &Of<'_>) -> Option<Confirm> {
         return field.complain(Complaint::new("it does not say what confirms").hint(hint));
     };
     let (kind, pid_file) = kind?;
-    let told_at_once = matches!(of.reload, Some(Reload::Signal { .. }));
+    let told_at_once = is_told_at_once(of.reload);
     let (destinations, secret) = (Vec::new(), false);
     Some(Confirm { kind, within: within?, interval: interval?, pid_file, told_at_once, destinations, secret })
 }
@@ -135,6 +160,11 @@ pub(super) fn read(field: Field<'_>, of: &Of<'_>) -> Option<Confirm> {
 fn kind(name: &str, section: &mut Section<'_>, of: &Of<'_>) -> Option<(Kind, Option<PathBuf>)> {
     let reload = match of.reload {
         Some(Reload::Signal { signal, pid_file }) => Some((*signal, pid_file.clone())),
+        Some(Reload::Haproxy(Haproxy { pid_file: Some(pid_file), .. })) => Some((Signal::SIGUSR2, pid_file.clone())),
+        _ => None,
+    };
+    let master = match of.reload {
+        Some(Reload::Haproxy(haproxy)) => haproxy.master.clone(),
         _ => None,
     };
     let pid_file = reload.as_ref().map(|(_, pid_file)| pid_file.clone());
@@ -152,7 +182,7 @@ fn kind(name: &str, section: &mut Section<'_>, of: &Of<'_>) -> Option<(Kind, Opt
             Some((Kind::Nginx { error_log: error_log? }, Some(named(field, pid_file?)?)))
         }
         "haproxy" => {
-            let socket = own.optional("socket", Field::path);
+            let socket = own.or("socket", master, |field| field.path().map(Some));
             let pid_file = own.or("pid_file", pid_file, |field| field.path().map(Some));
             takes(field, reload.as_ref(), &[Signal::SIGUSR2, Signal::SIGHUP])?;
             let (socket, pid_file) = (socket?, pid_file?);

@@ -163,7 +163,7 @@ fn warn_of_equal_reloads<'a, 'w: 'a>(written: impl Iterator<Item = &'a target::W
         let (Some(target), Some(field)) = (&written.target, written.reload) else { continue };
         let comparable = match &target.reload {
             Reload::None => false,
-            Reload::Signal { .. } | Reload::Systemd(_) => true,
+            Reload::Signal { .. } | Reload::Systemd(_) | Reload::Haproxy(_) => true,
             Reload::Command(command) => command::is_fixed(&command.program),
         };
         if !comparable {

@@ -44,8 +44,9 @@ pub use control::{ControlPlace, find_control};
 pub use job::{Job, from_job};
 pub use load::load;
 pub use model::{
-    Action, Check, Command, Config, Control, ControlSocket, Delimiters, Drift, Gather, Guard, Limits, LogConfig,
-    LogFormat, NamedRegistry, Owner, Placeholder, Program, Reload, Target, Template, TemplateSource, Unit, Wait, When,
+    Action, Check, Command, Config, Control, ControlSocket, Delimiters, Drift, Gather, Guard, Haproxy, Limits,
+    LogConfig, LogFormat, NamedRegistry, Owner, Placeholder, Program, Reload, Target, Template, TemplateSource, Unit,
+    Wait, When,
 };
 pub use options::LoadOptions;
 pub use problem::{Problem, describe, describe_as};

@@ -231,6 +231,8 @@ pub enum Reload {
     },
     /// A unit of systemd.
     Systemd(Unit),
+    /// A HAProxy, by its runtime socket where that is enough.
+    Haproxy(Haproxy),
     /// A program that exits 0.
     Command(Command),
 }
@@ -247,6 +249,19 @@ pub struct Unit {
     /// Whether it belongs to our own user's manager, and not to the system's.
     pub user: bool,
     /// How long the job may take.
+    pub timeout: Duration,
+}
+
+/// A HAProxy that takes changes of its servers while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Haproxy {
+    /// Its `stats socket`, with `level admin`, absolute.
+    pub socket: PathBuf,
+    /// The socket of the master's command line (`haproxy -S`), absolute.
+    pub master: Option<PathBuf>,
+    /// The file that holds the pid of the master, absolute. There is this, or the socket of the master.
+    pub pid_file: Option<PathBuf>,
+    /// How long it may take to bring a change to it. Default 5 s.
     pub timeout: Duration,
 }
 

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::str::FromStr;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::command::{self, TIMEOUT};
 use super::field::Field;
-use super::model::{Action, Reload, Unit};
+use super::model::{Action, Haproxy, Reload, Unit};
 use super::placeholder::Scope;
 use super::problem::Complaint;
 
@@ -32,6 +33,14 @@ pub(super) fn read(field: Field<'_>, scope: Scope<'_>) -> Option<Reload> {
         }
         return systemd(unit).map(Reload::Systemd);
     }
+    if let Some(own) = section.field("haproxy") {
+        for other in ["signal", "pid_file", "command", "shell", "timeout"] {
+            if section.has(other) {
+                section.problem(other, format!("`haproxy` and `{other}` exclude each other"), None);
+            }
+        }
+        return haproxy(own).map(Reload::Haproxy);
+    }
     let signal = section.field("signal");
     let pid_file = section.field("pid_file");
     if let Some(signal) = signal {
@@ -49,9 +58,24 @@ pub(super) fn read(field: Field<'_>, scope: Scope<'_>) -> Option<Reload> {
     }
     let command = command::command(&mut section, scope);
     if pid_file.is_none() && !section.has("command") && !section.has("shell") {
-        section.problem("signal", "`signal`, `systemd`, `command` or `shell` is missing", None);
+        section.problem("signal", "`signal`, `systemd`, `haproxy`, `command` or `shell` is missing", None);
     }
     command.map(Reload::Command)
+}
+
+/// Reads `haproxy`.
+fn haproxy(field: Field<'_>) -> Option<Haproxy> {
+    let mut section = field.section()?;
+    let socket = section.required("socket").and_then(Field::path);
+    let master = section.optional("master", Field::path);
+    let pid_file = section.optional("pid_file", Field::path);
+    let timeout = section.or("timeout", Duration::from_secs(5), Field::nonzero_duration);
+    if !section.has("master") && !section.has("pid_file") {
+        let hint = "give it `master`, the socket of `haproxy -S`, or the `pid_file` of its master";
+        section.problem("master", "nothing says how haproxy is reloaded where that is needed", Some(hint.into()));
+        return None;
+    }
+    Some(Haproxy { socket: socket?, master: master?, pid_file: pid_file?, timeout: timeout? })
 }
 
 /// Reads `systemd`.

@@ -76,13 +76,14 @@ pub(super) fn read<'a>(name: &str, section: &mut Section<'a>, additions: &mut [S
     let target = || {
         let (min, max) = wait?;
         let templates: Vec<Template> = templates.into_iter().collect::<Option<_>>()?;
+        let reload = reload?;
         Some(Target {
             name: name.into(),
-            confirm: confirm?.map(|confirm| confirm.of(&templates)),
+            confirm: confirm?.or_else(|| confirm::implied(&reload)).map(|confirm| confirm.of(&templates)),
             templates,
             check: check?,
             verify: verify?,
-            reload: reload?,
+            reload,
             wait: Wait { min, max, gather: gather? },
             reload_interval: reload_interval?,
             splay: splay?,

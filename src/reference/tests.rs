@@ -241,13 +241,14 @@ fn every_reload_is_shown_and_can_be_configured() {
             Reload::None => "none",
             Reload::Signal { .. } => "signal",
             Reload::Systemd(_) => "systemd",
+            Reload::Haproxy(_) => "haproxy",
             Reload::Command(command) => match command.program {
                 Program::Arguments(_) => "command",
                 Program::Shell { .. } => "shell",
             },
         });
     }
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["command", "none", "shell", "signal", "systemd"]);
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["command", "haproxy", "none", "shell", "signal", "systemd"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! One apply: render, stage, check, commit, verify, reload, confirm, or the way back; with what is owed carried from one to
 //! the next.
 
+mod ahead;
 mod earlier;
 
 use std::collections::BTreeSet;
@@ -13,15 +14,18 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::ahead::Ahead;
+pub use self::ahead::Way;
 pub use self::earlier::Recalled;
 use super::files::{Files, Reached};
 use super::render::{Complete, Render, RenderFailure, Renderer, Waiting};
 use super::state::{Cause, Commit, Journal};
 use super::turn::{Turns, Work};
 use crate::apply::reload::Outcome;
+use crate::apply::reload::haproxy::Runtime;
 use crate::apply::{
-    ApplyError, Drifted, ErrorKind, GoBackError, Hashes, Inspection, Process, Provisional, Records, Told, Wrong, tell,
-    verify,
+    ApplyError, Drifted, ErrorKind, GoBackError, Hashes, Inspection, Process, Provisional, Records, Staged, Told,
+    Wrong, tell, verify,
 };
 use crate::config::Target;
 use crate::guard::Guard;
@@ -161,6 +165,13 @@ pub struct Applier {
     is_going_back: bool,
     /// Why the newest files are not in place, when that is because they were refused.
     refusal: Option<Refusal>,
+    /// What the process was brought ahead of its files, from then until these are in place and it was looked whether it runs
+    /// them.
+    ahead: Option<Ahead>,
+    /// Why the next reload is one, where the process could have been told while it runs.
+    by_reload: Option<String>,
+    /// The runtime side of a HAProxy.
+    runtime: Runtime,
     /// Looks whether the files in place are still what was put there.
     inspection: Inspection,
     /// Stands in for the process.
@@ -254,6 +265,9 @@ impl Applier {
             journal: Journal::default(),
             is_going_back: false,
             refusal: None,
+            ahead: None,
+            by_reload: None,
+            runtime: Runtime::default(),
             inspection: Inspection::default(),
             #[cfg(test)]
             played: None,
@@ -534,7 +548,15 @@ impl Applier {
         if let Some(played) = &self.played {
             return Ok((played().await, before));
         }
-        Ok((tell(self.target(), Some(at), &self.context).await, before))
+        if self.runs_ahead().await {
+            return Ok((Told::Taken, before));
+        }
+        self.note_reload();
+        let told = tell(self.target(), Some(at), &self.context).await;
+        if told == Told::Taken {
+            self.runtime.reloaded();
+        }
+        Ok((told, before))
     }
 
     async fn settled(&mut self, hashes: Hashes) -> Result<(), Failure> {
@@ -562,12 +584,15 @@ impl Applier {
             }
         }
         if let Reached::Unchecked(staged) = reached {
-            let checked = tokio::select! {
-                checked = staged.check(self.target(), &self.context, self.files.reloads()) => checked?,
-                () = stop.cancelled() => return Ok(Written::Stopped),
-            };
-            let stopped = stop.clone();
-            reached = self.on_thread(move |files| files.commit(checked, &stopped)).await??;
+            if stop.is_cancelled() {
+                return Ok(Written::Stopped);
+            }
+            self.go_ahead(&bytes).await?;
+            let committed = self.check_and_commit(staged, stop).await;
+            if !matches!(committed, Ok(Reached::Committed(_) | Reached::Unverified(_))) {
+                self.turn_back().await?;
+            }
+            reached = committed?;
         }
         if let Reached::Unverified(provisional) = reached {
             reached = self.verify(provisional).await?;
@@ -607,6 +632,20 @@ impl Applier {
         }
     }
 
+    /// Checks what is staged, and puts it in place.
+    async fn check_and_commit(&self, staged: Staged, stop: &CancellationToken) -> Result<Reached, Failure> {
+        let checked = if self.files.no_check {
+            staged.skip_check()
+        } else {
+            tokio::select! {
+                checked = staged.check(self.target(), &self.context, self.files.reloads()) => checked?,
+                () = stop.cancelled() => return Ok(Reached::Stopped),
+            }
+        };
+        let stopped = stop.clone();
+        self.on_thread(move |files| files.commit(checked, &stopped)).await?
+    }
+
     /// Asks `verify` about files that are in place for now, and lets them stay or takes them back.
     async fn verify(&mut self, provisional: Provisional) -> Result<Reached, Failure> {
         let Err(error) = verify(self.target(), &self.context, self.files.reloads()).await else {
@@ -616,8 +655,13 @@ impl Applier {
         let undone = self.on_thread(move |_| provisional.undo()).await?;
         let is_refused = error.kind() == ErrorKind::Refused;
         let failure = match undone {
-            Ok(()) => Failure::TakenBack(error),
+            Ok(()) => {
+                self.turn_back().await?;
+                Failure::TakenBack(error)
+            }
             Err(why) => {
+                // The process is told of the earlier files once they are back.
+                self.ahead = None;
                 self.on_thread(|files| files.records.go_back(&files.target.name)).await?;
                 self.is_going_back = true;
                 Failure::NotTakenBack(error, why)

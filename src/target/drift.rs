@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rand::Rng as _;
 use tracing::{error, info, warn};
 
+use crate::apply::reload::haproxy::Running;
 use crate::apply::{Drifted, Wrong};
 use crate::config::{Drift, Target};
 use crate::log::{Line, Repeats, listed};
@@ -16,6 +17,8 @@ pub(super) struct DriftWatch {
     interval: Duration,
     due: Instant,
     repeats: Repeats,
+    /// What the log was told of the process.
+    process: Repeats,
     /// What is wrong with the files now, for people.
     found: Vec<String>,
 }
@@ -24,7 +27,7 @@ impl DriftWatch {
     pub(super) fn new(target: &Target) -> Self {
         let (policy, interval) = (target.drift, target.drift_interval);
         let due = Instant::now() + pause(interval);
-        Self { policy, interval, due, repeats: Repeats::default(), found: Vec::new() }
+        Self { policy, interval, due, repeats: Repeats::default(), process: Repeats::default(), found: Vec::new() }
     }
 
     /// When it is looked next; none where nobody wants to know.
@@ -68,6 +71,31 @@ impl DriftWatch {
         }
         self.policy == Drift::Repair && is_fit
     }
+
+    /// It was looked what the process runs. Whether that is to be put right.
+    pub(super) fn ran(&mut self, found: &Result<Running, String>, name: &str, now: Instant) -> bool {
+        let wrong = match found {
+            Ok(Running { wrong: 0, .. }) => {
+                if self.process.recovered(now).is_some() {
+                    info!(target = name, "haproxy runs what its files say again");
+                }
+                return false;
+            }
+            Ok(running) => format!("haproxy runs {}", servers(running.wrong)),
+            Err(reason) => format!("it cannot be looked at what haproxy runs: {reason}"),
+        };
+        let repairs = self.policy == Drift::Repair && found.is_ok();
+        if self.process.failed(now, &wrong) != Line::Silent {
+            warn!(target = name, "{wrong}{}", if repairs { ", which is put right" } else { "" });
+        }
+        self.found = vec![wrong];
+        repairs
+    }
+}
+
+fn servers(wrong: usize) -> String {
+    let plural = if wrong == 1 { "" } else { "s" };
+    format!("{wrong} server{plural} otherwise than its files say")
 }
 
 /// Up to a tenth shorter, so that the targets of a machine do not look all at once.
@@ -81,7 +109,14 @@ mod tests {
 
     fn watch(policy: Drift) -> DriftWatch {
         let (now, interval) = (Instant::now(), Duration::from_secs(30));
-        DriftWatch { policy, interval, due: now, repeats: Repeats::default(), found: Vec::new() }
+        DriftWatch {
+            policy,
+            interval,
+            due: now,
+            repeats: Repeats::default(),
+            process: Repeats::default(),
+            found: Vec::new(),
+        }
     }
 
     fn drifted(wrong: Wrong) -> [Drifted; 1] {

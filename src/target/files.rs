@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::applier::Failure;
 use crate::apply::{
     self, Checked, Committed, GoBackError, Hashes, Judgement, Live, Owed, Places, Process, Provisional, Records, Staged,
 };
-use crate::config::{Reload, Target};
+use crate::config::{Reload, Target, Template};
 
 /// The files of one target.
 #[derive(Clone)]
@@ -44,6 +45,13 @@ pub(super) enum Reached {
     RefusedByVerify,
     /// A stop was asked for, and nothing was touched.
     Stopped,
+}
+
+/// Files that are in place, and that the process runs.
+pub(super) struct InForce {
+    pub(super) hashes: Hashes,
+    /// What they hold, in the order of the templates.
+    pub(super) bytes: Vec<Bytes>,
 }
 
 impl Files {
@@ -105,6 +113,10 @@ impl Files {
         if staged.is_unchanged() {
             return Ok(Reached::InPlace(hashes, staged.places()));
         }
+        // What goes to the process first, goes there before the files are in place.
+        if matches!(self.target.reload, Reload::Haproxy(_)) {
+            return Ok(Reached::Unchecked(staged));
+        }
         if self.no_check {
             return self.commit(staged.skip_check(), stop);
         }
@@ -126,6 +138,16 @@ impl Files {
         } else {
             Reached::Committed(checked.commit()?)
         })
+    }
+
+    /// The files in place with their hashes, where the process is known to run exactly these.
+    pub(super) fn that_run(&self) -> Option<InForce> {
+        let read =
+            |template: &Template| Some((template.dest.clone(), Bytes::from(std::fs::read(&template.dest).ok()?)));
+        let files: Vec<_> = self.target.templates.iter().map(read).collect::<Option<_>>()?;
+        let hashes = files.iter().map(|(path, bytes)| (path.clone(), format!("{:x}", Sha256::digest(bytes)))).collect();
+        let is_settled = self.records.owed(&self.target.name, &hashes, false) == Owed::Settled;
+        is_settled.then(|| InForce { hashes, bytes: files.into_iter().map(|(_, bytes)| bytes).collect() })
     }
 
     /// What a commit replaces.

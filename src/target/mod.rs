@@ -14,7 +14,7 @@ mod task;
 mod tests;
 mod turn;
 
-pub use applier::{Applied, Applier, Attempt, Failure, Legacy, Options, Recalled, Retry};
+pub use applier::{Applied, Applier, Attempt, Failure, Legacy, Options, Recalled, Retry, Way};
 pub use desk::{Desk, Done, Order, OrderTask};
 pub use render::{Complete, Render, RenderFailure, Renderer, Waiting};
 pub use schedule::Schedule;

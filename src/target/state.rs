@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use super::applier::Way;
 use crate::guard::Held;
 use crate::registry::Asked;
 use crate::store::ReaderId;
@@ -69,6 +70,10 @@ pub struct Journal {
     pub taken: Option<SystemTime>,
     /// What `revision` was then.
     pub taken_revision: Option<u64>,
+    /// How it was told last, where there are two ways.
+    pub way: Option<Way>,
+    /// How many servers are not wanted any more, and wait for their last sessions to end.
+    pub leaving: usize,
     /// When the last confirmed files were last put back in place of others that were refused.
     pub restored: Option<SystemTime>,
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use self::recall::Recall;
-use super::applier::{Applied, Applier, Attempt, Failure, Retry};
+use super::applier::{Applied, Applier, Attempt, Failure, Retry, Way};
 use super::desk::{Desk, Done, Order, OrderTask};
 use super::drift::DriftWatch;
 use super::render::Waiting;
@@ -141,7 +141,8 @@ impl Task {
             }
             let hold = self.applier.guard().and_then(|guard| guard.due());
             let due = [self.due(), self.drift.due()].into_iter().flatten().filter(|_| !self.paused).min();
-            let due = [due, self.say_waiting, self.say_paused, hold];
+            let leaving = self.applier.leaving_due().filter(|_| !self.paused);
+            let due = [due, self.say_waiting, self.say_paused, hold, leaving];
             let due = due.into_iter().flatten().min();
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -187,6 +188,26 @@ impl Task {
             self.write_waiting();
         } else if !self.paused && self.drift.due().is_some_and(|at| at <= now) {
             self.look_for_drift(now).await;
+        } else if !self.paused && self.applier.leaving_due().is_some_and(|at| at <= now) {
+            // What else is found is for the next look of that kind.
+            let _ = self.applier.look_at_process().await;
+            self.stay();
+        }
+    }
+
+    /// Looks whether the process runs what its files say, and has it do so where that is wanted.
+    async fn look_at_process(&mut self, now: Instant) {
+        let Some(found) = self.applier.look_at_process().await else { return self.stay() };
+        let name = self.applier.target().name.clone();
+        if !self.drift.ran(&found, &name, now) {
+            return self.stay();
+        }
+        self.begin();
+        let outcome = self.applier.put_process_right().await;
+        self.drift.written();
+        match outcome {
+            Some(outcome) => self.note_reload(&outcome),
+            None => self.stay(),
         }
     }
 
@@ -198,7 +219,7 @@ impl Task {
         };
         let name = self.applier.target().name.clone();
         if !self.drift.looked(&drifted, &name, now) {
-            return self.stay();
+            return if drifted.is_empty() { self.look_at_process(now).await } else { self.stay() };
         }
         self.begin();
         let repaired = self.applier.repair(&drifted).await;
@@ -324,13 +345,19 @@ impl Task {
     fn note_reload(&mut self, outcome: &Outcome) {
         let at = Instant::now();
         let reloads = self.applier.target().reload != Reload::None;
-        if reloads && !matches!(outcome, Outcome::NotRunning(_)) {
+        let at_runtime = match &self.applier.journal().way {
+            Some(Way::Runtime(count)) => Some(*count),
+            Some(Way::Reload(_)) | None => None,
+        };
+        if reloads && at_runtime.is_none() && !matches!(outcome, Outcome::NotRunning(_)) {
             self.schedule.reloaded(at);
         }
         let (reason, pause) = match outcome {
             Outcome::Taken => {
                 let after = self.reload.succeeded().map(|lasted| format!(", which was owed for {}", rounded(lasted)));
-                if reloads {
+                if let Some(count) = at_runtime {
+                    info!(target = self.name(), servers = count, "changed without a reload");
+                } else if reloads {
                     info!(target = self.name(), "reloaded{}", after.unwrap_or_default());
                 }
                 return self.note_settled();

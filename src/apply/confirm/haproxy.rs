@@ -10,13 +10,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::Verdict;
 use super::generation::Habits;
 use super::master::{GONE, Program, Role};
+use crate::apply::reload::haproxy::socket::{ask, is_closed};
 use crate::config::Confirm;
 use crate::process::BootTime;
 use crate::process::signal::{SignalError, find, started_after};
@@ -28,12 +27,6 @@ pub(super) const HAPROXY: Program = Program {
     signals: &[Signal::SIGUSR2, Signal::SIGHUP],
     role,
 };
-
-/// The longest answer that is read.
-const LIMIT: u64 = 1 << 20;
-
-/// What one question may take. The master answers at once, or is loading.
-const ANSWER: Duration = Duration::from_secs(2);
 
 /// How long it is waited for the socket where nothing tells whether there is a process.
 const OPENING: Duration = Duration::from_millis(500);
@@ -59,17 +52,8 @@ pub(super) struct Processes {
 impl Processes {
     /// Asks the master.
     pub(super) async fn ask(socket: &Path) -> io::Result<Self> {
-        let answer = async {
-            let mut stream = UnixStream::connect(socket).await?;
-            stream.write_all(b"show proc\n").await?;
-            // It answers what it was asked, and closes.
-            stream.shutdown().await?;
-            let mut answer = Vec::new();
-            stream.take(LIMIT).read_to_end(&mut answer).await?;
-            io::Result::Ok(answer)
-        };
-        let answer = timeout(ANSWER, answer).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
-        Self::parse(&String::from_utf8_lossy(&answer)).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        let answer = ask(socket, "show proc").await?;
+        Self::parse(&answer).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     /// One process a line: pid, type, reloads, uptime; older versions have one more number before the reloads.
@@ -234,11 +218,6 @@ fn over(
         // It may be slow, and nobody has refused anything.
         Err(error) => Verdict::Unseen(format!("cannot ask the master of haproxy on `{socket}`: {error}")),
     }
-}
-
-/// Whether nobody listens. A master listens anew each time that it has loaded its files, so this may pass.
-fn is_closed(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 /// Whether there is surely no process any more.

@@ -1,6 +1,7 @@
 //! Reload: how a process takes its new files. One kind, one file; the list of kinds is the match in [`reload`].
 
 mod command;
+pub mod haproxy;
 mod signal;
 mod systemd;
 
@@ -27,6 +28,7 @@ pub async fn reload(target: &Target, committed: Option<BootTime>, context: &Cont
         Reload::None => Outcome::Taken,
         Reload::Signal { signal, pid_file } => signal::reload(*signal, pid_file, committed),
         Reload::Systemd(unit) => systemd::reload(unit, committed, context).await,
+        Reload::Haproxy(haproxy) => haproxy::reload(target, haproxy, committed).await,
         Reload::Command(command) => command::reload(target, command, context).await,
     }
 }

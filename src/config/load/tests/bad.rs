@@ -166,7 +166,7 @@ fn bad_targets_have_their_problem() {
         ("verify: nginx -t", "4:13: `verify` takes a list of arguments or a mapping, found `nginx -t`"),
         ("verify: [nginx, '{wrapper}']", "4:21: `{wrapper}` stands for nothing: there is no `wrapper`"),
         ("reload: nginx -s reload", "4:13: `reload` takes `none` or a mapping, found `nginx -s reload`"),
-        ("reload: {}", "4:13: `signal`, `systemd`, `command` or `shell` is missing"),
+        ("reload: {}", "4:13: `signal`, `systemd`, `haproxy`, `command` or `shell` is missing"),
         ("reload: {signal: HUP}", "4:13: `pid_file` is missing"),
         ("reload: {pid_file: a}", "4:24: `pid_file` goes with `signal`"),
         ("reload: {signal: HUB, pid_file: a}", "4:22: `signal` takes the name of a signal, found `HUB`"),

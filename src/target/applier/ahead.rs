@@ -1,0 +1,177 @@
+//! What goes to the process ahead of its files: a change that it takes while it runs (`reload: {haproxy: ...}`).
+//!
+//! The record says *unsettled* before the first command, as before a reload. So whatever comes between the socket and the
+//! end of the commit, a crash too, leaves a reload owed, which makes the process true to its files again.
+
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use tracing::{info, warn};
+
+use super::{Applier, Failure, InPlace};
+use crate::apply::Process;
+use crate::apply::reload::Outcome;
+use crate::apply::reload::haproxy::{Change, Running};
+use crate::config::{Haproxy, Reload};
+use crate::process::BootTime;
+use crate::target::files::{Files, InForce};
+
+/// A change that was brought to the process before its files were in place.
+pub(super) struct Ahead {
+    change: Change,
+    /// The files that it ran until then.
+    old: InForce,
+    /// What the record said of it until then.
+    before: Process,
+    /// How many servers are others now; why the process may have taken only some of it.
+    taken: Result<usize, String>,
+}
+
+/// How the process was told last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// While it ran: so many servers are others since.
+    Runtime(usize),
+    /// By a reload; for this reason, where it could have been told while it ran.
+    Reload(Option<String>),
+}
+
+impl Applier {
+    /// The HAProxy that takes changes while it runs, where the target is one.
+    fn haproxy(&self) -> Option<Haproxy> {
+        match &self.target().reload {
+            Reload::Haproxy(haproxy) => Some(haproxy.clone()),
+            _ => None,
+        }
+    }
+
+    /// Brings the process what is new in these files, where it can take that while it runs. Where it cannot, a reload comes
+    /// after the commit, and it is noted why.
+    pub(super) async fn go_ahead(&mut self, rendered: &[Bytes]) -> Result<(), Failure> {
+        let Some(haproxy) = self.haproxy().filter(|_| !self.no_reload) else { return Ok(()) };
+        self.by_reload = None;
+        let in_force = self.on_thread(|files| files.that_run()).await?;
+        let Some(old) = in_force.filter(|_| !self.owed && !self.is_going_back) else {
+            self.by_reload = Some("it is not known to run the files that were in place".to_owned());
+            return Ok(());
+        };
+        let paths = self.target().templates.iter().map(|template| template.dest.as_path());
+        let files = paths.zip(&old.bytes).zip(rendered).map(|((path, old), new)| (path, &**old, &**new));
+        let change = match Change::between(files) {
+            Ok(change) => change,
+            Err(reason) => {
+                self.by_reload = Some(reason);
+                return Ok(());
+            }
+        };
+        let before = self.on_thread(Files::begin).await?;
+        let taken = self.runtime.carry_out(&haproxy, &change).await;
+        self.by_reload = taken.as_ref().err().cloned();
+        self.ahead = Some(Ahead { change, old, before, taken });
+        Ok(())
+    }
+
+    /// Takes back what was brought to the process: its files do not come into place. What it may still run of it is owed.
+    pub(super) async fn turn_back(&mut self) -> Result<(), Failure> {
+        let (Some(Ahead { change, old, before, .. }), Some(haproxy)) = (self.ahead.take(), self.haproxy()) else {
+            return Ok(());
+        };
+        let back = change.reversed();
+        let taken = match self.runtime.carry_out(&haproxy, &back).await {
+            Ok(_) => self.runtime.confirm(&haproxy, &back).await,
+            Err(reason) => Err(reason),
+        };
+        match taken {
+            Ok(()) => {
+                info!(target = &*self.target().name, "haproxy runs its servers of before again");
+                self.on_thread(move |files| files.records.take_back(&files.target.name, before)).await
+            }
+            Err(reason) => {
+                warn!(target = &*self.target().name, "haproxy may run servers of files that are refused: {reason}");
+                let InForce { hashes, bytes } = old;
+                let (at, bytes) = (BootTime::now(), Some(bytes));
+                self.committed = Some(InPlace { hashes, at, is_verified: true, is_earlier: false, bytes });
+                self.owed = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// A reload comes. Where the process could have been told while it runs, it is said once why it was not.
+    pub(super) fn note_reload(&mut self) {
+        if self.haproxy().is_none() {
+            return;
+        }
+        let reason = self.by_reload.take();
+        if let Some(reason) = &reason {
+            info!(target = &*self.target().name, "haproxy is reloaded: {reason}");
+        }
+        if reason.is_some() || !matches!(self.journal.way, Some(Way::Reload(_))) {
+            self.journal.way = Some(Way::Reload(reason));
+        }
+    }
+
+    /// Whether the process runs what was brought to it ahead of its files, which are in place by now. Otherwise a reload is to
+    /// come.
+    pub(super) async fn runs_ahead(&mut self) -> bool {
+        let (Some(ahead), Some(haproxy)) = (self.ahead.take(), self.haproxy()) else { return false };
+        let runs = match ahead.taken {
+            Ok(count) => self.runtime.confirm(&haproxy, &ahead.change).await.map(|()| count),
+            Err(reason) => Err(reason),
+        };
+        match runs {
+            Ok(count) => {
+                self.journal.way = Some(Way::Runtime(count));
+                true
+            }
+            Err(reason) => {
+                self.by_reload = Some(reason);
+                false
+            }
+        }
+    }
+}
+
+impl Applier {
+    /// Looks whether the process runs what its files say, where that can be told; nothing where it is about to be told anyway,
+    /// or where the files are not what was put there. Servers whose last session has ended are deleted.
+    pub async fn look_at_process(&mut self) -> Option<Result<Running, String>> {
+        let Some((haproxy, files)) = self.settled_haproxy().await else {
+            self.runtime.postpone();
+            return None;
+        };
+        let found = self.runtime.look(&haproxy, &files).await;
+        self.journal.leaving = found.as_ref().map_or(0, |running| running.leftover);
+        Some(found)
+    }
+
+    /// Makes the process run what its files say: while it runs, or by a reload where that does not help.
+    pub async fn put_process_right(&mut self) -> Option<Outcome> {
+        let (haproxy, files) = self.settled_haproxy().await?;
+        self.journal.told = Some(SystemTime::now());
+        match self.runtime.put_right(&haproxy, &files).await {
+            Ok(count) => {
+                self.journal.way = Some(Way::Runtime(count));
+                Some(Outcome::Taken)
+            }
+            Err(reason) => {
+                self.by_reload = Some(reason);
+                self.owed = true;
+                Some(self.pay().await)
+            }
+        }
+    }
+
+    /// When the process is to be looked at because of servers that wait for their last sessions to end.
+    pub fn leaving_due(&self) -> Option<Instant> {
+        self.runtime.due()
+    }
+
+    /// The HAProxy and its files, where it has taken them and they are what was put there.
+    async fn settled_haproxy(&mut self) -> Option<(Haproxy, Vec<Bytes>)> {
+        let haproxy = self.haproxy().filter(|_| !self.owes())?;
+        let put = self.committed.as_ref()?.hashes.clone();
+        let in_force = self.on_thread(|files| files.that_run()).await.ok()??;
+        (in_force.hashes == put).then_some((haproxy, in_force.bytes))
+    }
+}
