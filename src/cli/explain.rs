@@ -24,7 +24,7 @@ pub(super) async fn run(common: &Common, options: &Explain) -> Exit {
 }
 
 fn text(explanation: &Explanation) -> String {
-    let Explanation { target, files, rendered, commit, told, taken, restored, queries } = explanation;
+    let Explanation { target, files, rendered, commit, told, taken, restored, way, leaving, queries } = explanation;
     let mut text = target_lines(target);
     if let Some(reason) = target.reason.as_deref().filter(|reason| reason.contains('\n')) {
         let _ = writeln!(text, "  {}", reason.trim_end().replace('\n', "\n  "));
@@ -42,6 +42,17 @@ fn text(explanation: &Explanation) -> String {
         if let Some(time) = time {
             let _ = writeln!(text, "last {what}: {}", moment(time));
         }
+    }
+    match way.as_ref().map(|way| (way.by.as_str(), way.servers, way.reason.as_deref())) {
+        Some(("runtime", servers, _)) => {
+            let _ =
+                writeln!(text, "last told without a reload: servers that are others since: {}", servers.unwrap_or(0));
+        }
+        Some((_, _, Some(reason))) => _ = writeln!(text, "last told by a reload: {reason}"),
+        _ => {}
+    }
+    if *leaving > 0 {
+        let _ = writeln!(text, "servers that wait for their last sessions to end: {leaving}");
     }
     match commit {
         Some(commit) => text.push_str(&commit_lines(commit)),

@@ -9,7 +9,7 @@ use crate::guard::{Held, Reason};
 use crate::registry::Asked;
 use crate::registry::driver::Standing;
 use crate::store::Reading;
-use crate::target::{Cause, Commit, Phase, State};
+use crate::target::{Cause, Commit, Phase, State, Way};
 
 /// A target that is at work for so long is not well, though it was before: its newest files do not serve yet.
 const LONG: Duration = Duration::from_secs(10);
@@ -145,8 +145,18 @@ pub(super) fn explanation(roster: &Roster, posted: &Posted) -> report::Explanati
         told: state.journal.told.map(time),
         taken: state.journal.taken.map(time),
         restored: state.journal.restored.map(time),
+        way: state.journal.way.as_ref().map(way),
+        leaving: state.journal.leaving,
         queries: readings.into_iter().map(query).collect(),
     }
+}
+
+fn way(way: &Way) -> report::Way {
+    let (by, servers, reason) = match way {
+        Way::Runtime(servers) => ("runtime", Some(*servers), None),
+        Way::Reload(reason) => ("reload", None, reason.clone()),
+    };
+    report::Way { by: by.to_owned(), servers, reason }
 }
 
 fn commit(commit: &Commit) -> report::Commit {

@@ -142,8 +142,25 @@ pub struct Explanation {
     pub taken: Option<String>,
     /// When the last confirmed files were last put back in place of others that were refused.
     pub restored: Option<String>,
+    /// How it was told last, where that can be done while the process runs; none before it was told.
+    #[serde(default)]
+    pub way: Option<Way>,
+    /// How many servers are not wanted any more, and wait for their last sessions to end.
+    #[serde(default)]
+    pub leaving: usize,
     /// What its templates ask.
     pub queries: Vec<Query>,
+}
+
+/// How a process was told that takes some changes while it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Way {
+    /// `runtime` or `reload`.
+    pub by: String,
+    /// How many servers are others since, at `runtime`.
+    pub servers: Option<usize>,
+    /// Why it was a `reload`, as far as there was a choice.
+    pub reason: Option<String>,
 }
 
 /// Files that were replaced.

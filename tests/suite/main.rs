@@ -28,6 +28,8 @@ mod etcd_kind;
 mod fault_table;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod guards;
+#[cfg(all(feature = "consul", feature = "etcd"))]
+mod haproxy_runtime;
 mod hostile;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod last_known_good;

@@ -1,7 +1,7 @@
 //! What a proxy sends requests to: a small HTTP server that keeps its connections open.
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -31,8 +31,17 @@ struct Shared {
 impl Backend {
     /// On a port of its own.
     pub fn start(name: &str) -> Self {
+        Self::start_on(name, [127, 0, 0, 1])
+    }
+
+    /// On every address of the machine, so that each of the loopback's is a server of its own.
+    pub fn start_everywhere(name: &str) -> Self {
+        Self::start_on(name, [0, 0, 0, 0])
+    }
+
+    fn start_on(name: &str, address: [u8; 4]) -> Self {
         let port = port::free();
-        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let listener = TcpListener::bind((IpAddr::from(address), port)).unwrap();
         let shared = Arc::new(Shared::default());
         let accept = {
             let (name, shared) = (name.to_owned(), Arc::clone(&shared));

@@ -1,14 +1,14 @@
 //! The examples, each with the programs that it is about, on its files as they stand: only addresses are given, through
 //! the variables that the example reads.
 
-mod backend;
+pub(crate) mod backend;
 mod container;
 mod haproxy_consul;
 mod nginx_consul;
 mod nginx_etcd;
 mod swap;
 mod systemd;
-mod traffic;
+pub(crate) mod traffic;
 mod two_registries;
 
 use std::process::Command;

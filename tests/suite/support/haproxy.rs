@@ -1,5 +1,6 @@
 //! Real HAProxy, in a folder of its own.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
@@ -55,11 +56,31 @@ impl Haproxy {
 
 /// Whether the master answers on its socket.
 fn master_answers(socket: &Path) -> io::Result<()> {
+    let answer = ask(socket, "show proc")?;
+    if answer.contains("master") { Ok(()) } else { Err(io::Error::other(answer)) }
+}
+
+/// What comes back when a socket of HAProxy is told a line.
+pub fn ask(socket: &Path, line: &str) -> io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    stream.write_all(b"show proc\n")?;
+    writeln!(stream, "{line}")?;
     stream.shutdown(Shutdown::Write)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    if answer.contains("master") { Ok(()) } else { Err(io::Error::other(answer)) }
+    Ok(answer)
+}
+
+/// What HAProxy says of the servers of a section: by name the address with its port, the weight and the administrative state.
+pub fn servers(socket: &Path, section: &str) -> BTreeMap<String, String> {
+    let table = ask(socket, &format!("show servers state {section}")).unwrap();
+    let rows = table.lines().skip(2).map(|row| row.split(' ').collect::<Vec<_>>()).filter(|row| row.len() > 18);
+    rows.map(|row| (row[3].to_owned(), format!("{}:{} {} {}", row[4], row[18], row[7], row[6]))).collect()
+}
+
+/// The pid of the worker, and how many seconds it runs.
+pub fn worker(socket: &Path) -> (u32, u64) {
+    let info = ask(socket, "show info").unwrap();
+    let number = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap();
+    (u32::try_from(number("Pid:")).unwrap(), number("Uptime_sec:"))
 }

@@ -1,0 +1,120 @@
+//! What is refused, interrupted, or changed by somebody else.
+
+use super::{MASTER, RELOADED, WITHOUT, Web, server, wait_for_logged};
+use crate::support::haproxy::Haproxy;
+use crate::support::{SOON, poll_until};
+
+/// A check that takes a while, for which HAProxy is ahead of its file, and refuses one address.
+const SLOW_CHECK: &str = "    check: {shell: \"sleep 1; ! grep -q 127.0.0.66 {staged}\"}\n";
+
+#[test]
+fn what_the_check_refuses_is_taken_back() {
+    let a = server("a", "127.0.0.1", 1001);
+    let web = Web::start(&format!("{MASTER}{SLOW_CHECK}"), &[a.clone()]);
+    let mut daemon = web.follow();
+    let (worker, file) = (web.worker(), web.job.read("haproxy.cfg"));
+    let refused = [server("a", "127.0.0.5", 1005), server("bad", "127.0.0.66", 1066)];
+    web.set(&refused, "");
+    web.wait_for(&refused);
+    assert_eq!(web.job.read("haproxy.cfg"), file, "the socket goes first");
+    daemon.wait_for_log("runs its servers of before again");
+    daemon.wait_for_log("not applied");
+    web.wait_for(&[a.clone()]);
+    assert_eq!((web.job.read("haproxy.cfg"), web.worker()), (file, worker));
+    // All is as if it had not been: the next change goes the short way too.
+    let next = [a, server("b", "127.0.0.2", 1002)];
+    web.set(&next, "");
+    daemon.wait_for_log(WITHOUT);
+    web.wait_for(&next);
+    assert_eq!(web.worker(), worker);
+    daemon.stop();
+}
+
+#[test]
+fn a_crash_between_socket_and_file_leaves_a_reload_owed() {
+    for is_reverted in [false, true] {
+        let (a, b) = (server("a", "127.0.0.1", 1001), server("b", "127.0.0.2", 1002));
+        let web = Web::start(&format!("{MASTER}{SLOW_CHECK}"), &[a.clone()]);
+        let daemon = web.follow();
+        let (worker, file) = (web.worker(), web.job.read("haproxy.cfg"));
+        let both = [a.clone(), b];
+        web.set(&both, "");
+        web.wait_for(&both);
+        daemon.kill();
+        assert_eq!(web.job.read("haproxy.cfg"), file);
+        let wanted = if is_reverted { vec![a] } else { both.to_vec() };
+        web.set(&wanted, "");
+        let mut daemon = web.job.start(&["run"]);
+        daemon.wait_for_log(RELOADED);
+        web.wait_for(&wanted);
+        assert_ne!(web.worker(), worker, "nobody knows what it ran");
+        daemon.stop();
+    }
+}
+
+#[test]
+fn what_somebody_else_does_to_servers_is_put_right_but_for_draining() {
+    let (a, b) = (server("a", "127.0.0.1", 1001), server("b", "127.0.0.2", 1002));
+    let web = Web::start(&format!("{MASTER}    drift_interval: 200ms\n"), &[a.clone(), b]);
+    let mut daemon = web.follow();
+    let worker = web.worker();
+    web.tell("set server app/b state drain");
+    for (round, line) in [
+        "set server app/a weight 77",
+        "set server app/a addr 127.0.0.7 port 1007",
+        "set server app/a state maint",
+        "set server app/a state maint;del server app/a",
+        "add server app/x 127.0.0.3:1003;enable server app/x",
+        "disable health app/a",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        web.tell(line);
+        wait_for_logged(&daemon, WITHOUT, round + 1);
+        poll_until(SOON, || {
+            let servers = web.servers();
+            let is_right = servers.len() == 2 && servers["a"] == "127.0.0.1:1001 1 0";
+            if is_right { Ok(()) } else { Err(format!("{line}: {servers:?}")) }
+        });
+    }
+    daemon.wait_for_log("1 server otherwise than its files say, which is put right");
+    assert_eq!(web.servers()["b"], "127.0.0.2:1002 1 8", "whether it drains is not ours to say");
+    assert_eq!(web.worker(), worker);
+    daemon.stop();
+}
+
+#[test]
+fn servers_that_differ_are_only_told_of_where_that_is_wanted() {
+    let web = Web::start(
+        &format!("{MASTER}    drift_interval: 200ms\n    drift: report\n"),
+        &[server("a", "127.0.0.1", 1001)],
+    );
+    let mut daemon = web.follow();
+    web.tell("set server app/a weight 77");
+    daemon.wait_for_log("haproxy runs 1 server otherwise than its files say");
+    let status: serde_json::Value = serde_json::from_str(&web.job.run(&["status", "--json"]).stdout).unwrap();
+    assert_eq!(
+        (status["well"].as_bool(), status["targets"][0]["drifted"].as_array().map(Vec::len)),
+        (Some(false), Some(1))
+    );
+    assert_eq!(web.servers()["a"], "127.0.0.1:1001 77 0");
+    web.tell("set server app/a weight 1");
+    daemon.wait_for_log("haproxy runs what its files say again");
+    daemon.stop();
+}
+
+#[test]
+fn a_haproxy_that_is_gone_reads_what_is_new_when_it_comes() {
+    let (a, b) = (server("a", "127.0.0.1", 1001), server("b", "127.0.0.2", 1002));
+    let mut web = Web::start(MASTER, &[a.clone()]);
+    let mut daemon = web.follow();
+    web.haproxy = None;
+    let both = [a, b];
+    web.set(&both, "");
+    daemon.wait_for_log("not running, the reload is owed");
+    web.haproxy = Some(Haproxy::start(web.job.folder().root(), web.port));
+    daemon.wait_for_log(RELOADED);
+    web.wait_for(&both);
+    daemon.stop();
+}
