@@ -2,7 +2,7 @@
 //!
 //! Each takes any bytes, must not panic, and asserts what holds whatever they are. Built for tests and `cargo fuzz` alone.
 
-use crate::{config, registry, template};
+use crate::{apply, config, registry, template};
 
 /// A parser of foreign bytes.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "consul", run: registry::consul::fuzzing::replies },
     Target { name: "file", run: registry::file::fuzzing::documents },
     Target { name: "configuration", run: config::fuzzing::document },
+    Target { name: "haproxy", run: apply::reload::haproxy::fuzzing::files },
     Target { name: "lines", run: template::fuzzing::source },
 ];
 

@@ -33,6 +33,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("check", "`check`"),
     ("reload", "`reload`"),
     ("systemd", "`systemd`"),
+    ("reload haproxy", "`haproxy` as a reload"),
     ("guard", "`guard`"),
     ("confirm", "`confirm`"),
     ("nginx", "`nginx`"),
@@ -89,7 +90,13 @@ fn every_key_that_is_read_is_explained_and_no_other() {
             configuration_of(&with(kind, ""));
         }
     });
+    // Two sections have one key.
+    let reload = Section::asked(|| drop(configuration_of(&with("reload haproxy", ""))));
     for (section, heading) in SECTIONS {
+        let (asked, section) = match section.strip_prefix("reload ") {
+            Some(kind) => (&reload, kind),
+            None => (&asked, *section),
+        };
         let read: BTreeSet<&str> = asked.iter().filter(|(of, _)| of == section).map(|(_, key)| key.as_str()).collect();
         let explained = terms(CONFIGURATION, heading, "key");
         assert!(!read.is_empty(), "the example has no `{section}`");
@@ -123,10 +130,10 @@ fn with(section: &str, line: &str) -> String {
         _ => format!("command: [c], {}", own("confirm")),
     };
     let base = if line.starts_with("registries:") || line.starts_with("targets:") { "" } else { own("") };
-    let reload = if section == "systemd" {
-        format!("systemd: {{unit: a, {line}}}")
-    } else {
-        format!("command: [b], {}", own("reload"))
+    let reload = match section {
+        "systemd" => format!("systemd: {{unit: a, {line}}}"),
+        "reload haproxy" => format!("haproxy: {{socket: /s, pid_file: /p, {line}}}"),
+        _ => format!("command: [b], {}", own("reload")),
     };
     format!(
         "{base}\n{nested}\nregistries: {{main: {{{registry}}}}}\ntargets:\n  web:\n    {}\n    templates: \

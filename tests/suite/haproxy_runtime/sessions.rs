@@ -3,9 +3,9 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use super::{MASTER, WITHOUT, Web, server};
+use super::{MASTER, WITHOUT, Web, server, wait_for_logged};
 use crate::scenarios::backend::Backend;
-use crate::support::http;
+use crate::support::{SOON, http, poll_until};
 
 #[test]
 fn a_server_that_is_removed_ends_its_sessions_and_is_then_deleted() {
@@ -13,10 +13,13 @@ fn a_server_that_is_removed_ends_its_sessions_and_is_then_deleted() {
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = held.local_addr().unwrap().port();
     let other = Backend::start("other");
-    let web = Web::start(MASTER, &[server("old", "127.0.0.1", port)]);
-    let mut daemon = web.follow();
+    let new = [server("new", "127.0.0.1", other.port())];
+    let web = Web::start(MASTER, &new);
+    let daemon = web.follow();
     let worker = web.worker();
-    web.tell("disable health app/old");
+    let old = [server("old", "127.0.0.1", port)];
+    web.set(&old, "");
+    web.wait_for(&old);
     let mut client = TcpStream::connect(("127.0.0.1", web.port)).unwrap();
     client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
     let mut serving = loop {
@@ -27,22 +30,24 @@ fn a_server_that_is_removed_ends_its_sessions_and_is_then_deleted() {
             break stream;
         }
     };
-    let new = [server("new", "127.0.0.1", other.port())];
     web.set(&new, "");
-    daemon.wait_for_log(WITHOUT);
+    wait_for_logged(&daemon, WITHOUT, 2);
     assert_eq!(web.servers().len(), 2, "it has a session");
     assert!(web.servers()["old"].ends_with(" 1"), "and takes no other");
     for _ in 0..5 {
         assert_eq!(http::get(web.port, "/").unwrap().1, "other");
     }
-    let explained = web.explained();
-    assert!(explained["target"]["well"] == true && explained["leaving"] == 1, "{explained}");
+    poll_until(SOON, || {
+        let explained = web.explained();
+        let says_so = explained["target"]["well"] == true && explained["leaving"] == 1;
+        if says_so { Ok(()) } else { Err(explained.to_string()) }
+    });
     // It comes back, as it was, and goes again: it is the same server.
     let both = [server("new", "127.0.0.1", other.port()), server("old", "127.0.0.1", port)];
     web.set(&both, "");
     web.wait_for(&both);
     web.set(&new, "");
-    super::wait_for_logged(&daemon, WITHOUT, 3);
+    wait_for_logged(&daemon, WITHOUT, 4);
     assert_eq!(web.worker(), worker);
     serving.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold").unwrap();
     let mut answer = String::new();

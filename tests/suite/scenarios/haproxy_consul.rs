@@ -67,7 +67,9 @@ fn instances_in_every_state_are_what_haproxy_expects() {
     assert_eq!(http::get(front, "/").unwrap().0, 503);
     assert_eq!(http::get(front, "/health").unwrap().0, 200);
 
-    let daemon = scene.start();
+    let mut daemon = scene.start();
+    // It was not there when its file was written first.
+    daemon.wait_for_log("INFO reloaded");
     for backend in &backends {
         let mut instance = instance(backend.name(), backend.port(), &json!({}));
         instance["Check"] = json!({"CheckID": backend.name(), "Name": "alive", "TTL": "1h", "Status": "passing"});
@@ -125,6 +127,8 @@ fn instances_in_every_state_are_what_haproxy_expects() {
     client.deregister("warned");
     scene.wait_for_servers(FILE, &[heaviest, usual(drained), usual(broken)]);
     assert!(haproxy.pid_file().is_file());
+    daemon.wait_for_log("changed without a reload");
+    assert_eq!((daemon.logged("INFO reloaded").len(), daemon.logged("haproxy is reloaded").len()), (1, 0));
     daemon.stop();
 }
 

@@ -15,6 +15,8 @@
 //! takes it back, and puts right what somebody else did.
 
 mod difference;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod options;
 mod plan;
 mod runtime;
