@@ -4,14 +4,15 @@
 //! cargo bench --bench change_to_file
 //! ```
 //!
-//! takes about eight minutes, most of it pauses between changes; `-- change burst` runs only these parts, `-- consul`
-//! those on Consul, in three minutes; `--samples N` takes other than 200 samples, `--raw FILE` keeps the raw samples
-//! elsewhere than in the target folder.
+//! takes about twelve minutes, most of it pauses between changes; `-- change burst` runs only these parts, `-- consul`
+//! those on Consul, in three minutes, `-- haproxy` those on HAProxy, in four; `--samples N` takes other than 200 samples,
+//! `--raw FILE` keeps the raw samples elsewhere than in the target folder.
 //!
 //! The [floor] is a process of its own that watches etcd with the same gRPC library and writes the same bytes in the
 //! same way (temporary file, fsync, rename, fsync of the folder), without a template, a check or a record. Both follow
 //! keys of the same server at the same time, and changes of the one and the other alternate, so that what disturbs
-//! the machine disturbs both. [On Consul](consul) it sends one blocking query again and again.
+//! the machine disturbs both. [On Consul](consul) it sends one blocking query again and again. [On HAProxy](haproxy) there is
+//! no floor: the same change by a reload stands in its place.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -28,6 +29,7 @@ mod burst;
 mod change;
 mod consul;
 mod floor;
+mod haproxy;
 mod machine;
 mod many;
 mod memory;
@@ -61,6 +63,7 @@ const PARTS: &[(&str, Measure)] = &[
     ("once", once::measure),
     ("burst", burst::measure),
     ("consul", consul::measure),
+    ("haproxy", haproxy::measure),
 ];
 
 fn main() {

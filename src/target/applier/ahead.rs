@@ -50,7 +50,7 @@ impl Applier {
     pub(super) async fn go_ahead(&mut self, rendered: &[Bytes]) -> Result<(), Failure> {
         let Some(haproxy) = self.haproxy().filter(|_| !self.no_reload) else { return Ok(()) };
         self.by_reload = None;
-        let in_force = self.on_thread(|files| files.that_run()).await?;
+        let in_force = self.on_thread(Files::that_run).await?;
         let Some(old) = in_force.filter(|_| !self.owed && !self.is_going_back) else {
             self.by_reload = Some("it is not known to run the files that were in place".to_owned());
             return Ok(());
@@ -171,7 +171,7 @@ impl Applier {
     async fn settled_haproxy(&mut self) -> Option<(Haproxy, Vec<Bytes>)> {
         let haproxy = self.haproxy().filter(|_| !self.owes())?;
         let put = self.committed.as_ref()?.hashes.clone();
-        let in_force = self.on_thread(|files| files.that_run()).await.ok()??;
+        let in_force = self.on_thread(Files::that_run).await.ok()??;
         (in_force.hashes == put).then_some((haproxy, in_force.bytes))
     }
 }

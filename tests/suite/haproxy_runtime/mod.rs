@@ -159,7 +159,7 @@ const RELOADED: &str = "INFO reloaded";
 fn servers_that_come_go_move_and_rest_cause_no_reload() {
     for reload in [MASTER, SIGNAL] {
         let (a, b) = (server("a", "127.0.0.1", 1001), server("b", "127.0.0.2", 1002));
-        let web = Web::start(&format!("{reload}{CHECK}"), &[a.clone()]);
+        let web = Web::start(&format!("{reload}{CHECK}"), std::slice::from_ref(&a));
         let daemon = web.follow();
         let worker = web.worker();
         let moved = ("a".to_owned(), "127.0.0.9".to_owned(), 1009, 7, false);

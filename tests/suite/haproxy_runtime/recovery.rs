@@ -10,7 +10,7 @@ const SLOW_CHECK: &str = "    check: {shell: \"sleep 1; ! grep -q 127.0.0.66 {st
 #[test]
 fn what_the_check_refuses_is_taken_back() {
     let a = server("a", "127.0.0.1", 1001);
-    let web = Web::start(&format!("{MASTER}{SLOW_CHECK}"), &[a.clone()]);
+    let web = Web::start(&format!("{MASTER}{SLOW_CHECK}"), std::slice::from_ref(&a));
     let mut daemon = web.follow();
     let (worker, file) = (web.worker(), web.job.read("haproxy.cfg"));
     let refused = [server("a", "127.0.0.5", 1005), server("bad", "127.0.0.66", 1066)];
@@ -19,7 +19,7 @@ fn what_the_check_refuses_is_taken_back() {
     assert_eq!(web.job.read("haproxy.cfg"), file, "the socket goes first");
     daemon.wait_for_log("runs its servers of before again");
     daemon.wait_for_log("not applied");
-    web.wait_for(&[a.clone()]);
+    web.wait_for(std::slice::from_ref(&a));
     assert_eq!((web.job.read("haproxy.cfg"), web.worker()), (file, worker));
     // All is as if it had not been: the next change goes the short way too.
     let next = [a, server("b", "127.0.0.2", 1002)];
@@ -34,7 +34,7 @@ fn what_the_check_refuses_is_taken_back() {
 fn a_crash_between_socket_and_file_leaves_a_reload_owed() {
     for is_reverted in [false, true] {
         let (a, b) = (server("a", "127.0.0.1", 1001), server("b", "127.0.0.2", 1002));
-        let web = Web::start(&format!("{MASTER}{SLOW_CHECK}"), &[a.clone()]);
+        let web = Web::start(&format!("{MASTER}{SLOW_CHECK}"), std::slice::from_ref(&a));
         let daemon = web.follow();
         let (worker, file) = (web.worker(), web.job.read("haproxy.cfg"));
         let both = [a.clone(), b];
@@ -107,7 +107,7 @@ fn servers_that_differ_are_only_told_of_where_that_is_wanted() {
 #[test]
 fn a_haproxy_that_is_gone_reads_what_is_new_when_it_comes() {
     let (a, b) = (server("a", "127.0.0.1", 1001), server("b", "127.0.0.2", 1002));
-    let mut web = Web::start(MASTER, &[a.clone()]);
+    let mut web = Web::start(MASTER, std::slice::from_ref(&a));
     let mut daemon = web.follow();
     web.haproxy = None;
     let both = [a, b];

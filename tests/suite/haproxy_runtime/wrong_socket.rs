@@ -11,7 +11,10 @@ use super::{RELOADED, Web, server};
 #[track_caller]
 fn is_reloaded(name: &str, prepare: impl FnOnce(&Web), reason: &str) {
     let (a, b) = (server("a", "127.0.0.1", 1001), server("b", "127.0.0.2", 1002));
-    let web = Web::start(&format!("    reload: {{haproxy: {{socket: {name}, master: master.sock}}}}\n"), &[a.clone()]);
+    let web = Web::start(
+        &format!("    reload: {{haproxy: {{socket: {name}, master: master.sock}}}}\n"),
+        std::slice::from_ref(&a),
+    );
     prepare(&web);
     let mut daemon = web.follow();
     let worker = web.worker();

@@ -73,7 +73,9 @@ pub(super) fn plan<'a>(
         match row {
             Some(row) if !is_new(name) || is_alike() => {
                 let line = place.changes(row, server, known);
-                plan.wanted.extend((!line.is_empty()).then(|| Step { line, adds: false }));
+                if !line.is_empty() {
+                    plan.wanted.push(Step { line, adds: false });
+                }
             }
             Some(_) => {
                 let line = format!("{};{}", place.removal(), place.addition(section, server, known)?);
@@ -111,22 +113,20 @@ impl Place<'_> {
     /// A server that is added takes nothing, and is not checked, until it is told so.
     fn addition(&self, section: &Section, server: &Server, known: &Known) -> Result<String, Unplanned> {
         let (address, words) = addable(server).ok_or(Unplanned)?;
-        let mut line = format!("add server {self} {address} weight {}", known.weight);
-        for word in words {
-            line.push(' ');
-            line.push_str(word.as_str());
-        }
+        let words: Vec<&str> = words.iter().map(Word::as_str).collect();
+        let first = format!("add server {self} {address} weight {} {}", known.weight, words.join(" "));
+        let mut commands = vec![first.trim_end().to_owned()];
         if known.is_checked() {
-            line.push_str(&format!(";enable health {self}"));
+            commands.push(format!("enable health {self}"));
         }
         if section.has_dynamic_cookies {
             // It is on already; only this gives the new server a cookie (2.6), before the first request comes to it.
-            line.push_str(&format!(";enable dynamic-cookie backend {}", self.section));
+            commands.push(format!("enable dynamic-cookie backend {}", self.section));
         }
         if !known.disabled {
-            line.push_str(&format!(";enable server {self}"));
+            commands.push(format!("enable server {self}"));
         }
-        Ok(line)
+        Ok(commands.join(";"))
     }
 
     /// From now on nobody new; and gone, where nobody is there.

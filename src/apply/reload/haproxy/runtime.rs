@@ -50,6 +50,7 @@ impl Change {
     }
 
     /// The way back.
+    #[must_use]
     pub fn reversed(self) -> Self {
         let sections = self.0.sections.into_iter().map(|(old, new)| (new, old)).collect();
         Self(Difference { sections })
@@ -191,9 +192,12 @@ pub(super) async fn table(haproxy: &Haproxy, sections: &[&Section]) -> Result<Ta
     let line = name.map_or_else(|| "show servers state".to_owned(), |name| format!("show servers state {name}"));
     let answer = ask(&haproxy.socket, &line).await.map_err(|error| why(&haproxy.socket, &error))?;
     let socket = haproxy.socket.display();
-    Table::parse(&answer).ok_or_else(|| match is_denied(&answer) {
-        true => denied(haproxy),
-        false => format!("what listens on `{socket}` does not say how the servers of haproxy are"),
+    Table::parse(&answer).ok_or_else(|| {
+        if is_denied(&answer) {
+            denied(haproxy)
+        } else {
+            format!("what listens on `{socket}` does not say how the servers of haproxy are")
+        }
     })
 }
 

@@ -93,7 +93,7 @@ pub(super) struct File<'a> {
     /// All other lines, each with its number, from 1, and its end.
     pub(super) others: Vec<(usize, &'a str)>,
     /// Where the state of servers is read from at a start, as `global` says.
-    pub(super) state_file: Option<PathBuf>,
+    pub(super) server_states: Option<PathBuf>,
 }
 
 /// Why a file cannot be understood, and in which line.
@@ -169,7 +169,7 @@ pub(super) fn read(text: &[u8]) -> Result<File<'_>, Unreadable> {
     reader.end(place);
     let Reader { mut file, state_base, state_file, loads_state, .. } = reader;
     let state_file = state_file.map(|path| state_base.unwrap_or_default().join(path));
-    file.state_file = state_file.filter(|path| loads_state && path.is_absolute());
+    file.server_states = state_file.filter(|path| loads_state && path.is_absolute());
     let mut names: Vec<&str> = file.sections.iter().map(|section| section.name.as_str()).collect();
     names.sort_unstable();
     if names.windows(2).any(|pair| pair[0] == pair[1]) {
@@ -256,7 +256,7 @@ impl Settings {
             || first == "mode" && !matches!(second, "http" | "tcp");
         match first {
             _ if is_obstacle => {
-                self.obstacle = Some((number, "with this line its servers cannot be changed while it runs"))
+                self.obstacle = Some((number, "with this line its servers cannot be changed while it runs"));
             }
             "balance" => self.balance = Some((number, second.to_owned())),
             "cookie" => self.has_dynamic_cookies = split.any(|word| word == "dynamic"),
@@ -328,7 +328,7 @@ backend c from base
     #[test]
     fn servers_have_what_their_defaults_and_sections_say() {
         let file = read(FILE.as_bytes()).unwrap();
-        assert_eq!(file.state_file, Some("/var/lib/haproxy/state".into()));
+        assert_eq!(file.server_states, Some("/var/lib/haproxy/state".into()));
         let names: Vec<_> = file.sections.iter().map(|section| (&*section.name, section.servers.len())).collect();
         assert_eq!(names, [("a", 3), ("b", 1), ("c", 1)]);
         let [a, b, c] = &file.sections[..] else { panic!() };

@@ -22,7 +22,7 @@ pub(super) async fn save(target: &Target, haproxy: &Haproxy) {
     let read = move || destinations.iter().filter_map(|path| fs::read(path).ok()).collect::<Vec<_>>();
     let Ok(files) = tokio::task::spawn_blocking(read).await else { return };
     let files: Vec<_> = files.iter().filter_map(|file| sections::read(file).ok()).collect();
-    let Some(path) = files.iter().find_map(|file| file.state_file.clone()) else { return };
+    let Some(path) = files.iter().find_map(|file| file.server_states.clone()) else { return };
     let sections: Vec<Section> = files.into_iter().flat_map(|file| file.sections).collect();
     let state = match table(haproxy, &[]).await {
         Ok(table) => handed_on(&table, &sections),
@@ -77,6 +77,7 @@ fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     };
     replace().or_else(|_| {
         let _ = fs::remove_file(&new);
+        #[expect(clippy::disallowed_methods, reason = "the same")]
         fs::write(path, text)
     })
 }
