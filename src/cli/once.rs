@@ -14,7 +14,7 @@ use crate::config::Reload;
 use crate::exit::Exit;
 use crate::registries::Registries;
 use crate::store::{Reader, Store};
-use crate::target::{Applier, Attempt, Failure, Options, RETRY_JITTER};
+use crate::target::{Applier, Attempt, Failure, Options, RETRY_JITTER, Way};
 
 pub(super) async fn run(common: &Common, options: &Once) -> Exit {
     let variables = load::variables();
@@ -120,8 +120,10 @@ impl Job<'_> {
             let reason = match reload {
                 None => return Exit::Done,
                 Some(Outcome::Taken) => {
-                    if self.applier.target().reload != Reload::None {
-                        info!(target = name, "reloaded");
+                    match self.applier.journal().way {
+                        Some(Way::Runtime(servers)) => info!(target = name, servers, "changed without a reload"),
+                        _ if self.applier.target().reload == Reload::None => {}
+                        _ => info!(target = name, "reloaded"),
                     }
                     return if is_refused { Exit::Failed } else { Exit::Done };
                 }

@@ -57,16 +57,19 @@ impl Applier {
         };
         let paths = self.target().templates.iter().map(|template| template.dest.as_path());
         let files = paths.zip(&old.bytes).zip(rendered).map(|((path, old), new)| (path, &**old, &**new));
-        let change = match Change::between(files) {
-            Ok(change) => change,
+        let prepared = match Change::between(files) {
+            Ok(change) => self.runtime.prepare(&haproxy, &change).await.map(|prepared| (change, prepared)),
+            Err(reason) => Err(reason),
+        };
+        let (change, prepared) = match prepared {
+            Ok(prepared) => prepared,
             Err(reason) => {
                 self.by_reload = Some(reason);
                 return Ok(());
             }
         };
         let before = self.on_thread(Files::begin).await?;
-        let taken = self.runtime.carry_out(&haproxy, &change).await;
-        self.by_reload = taken.as_ref().err().cloned();
+        let taken = self.runtime.carry_out(&haproxy, &prepared).await;
         self.ahead = Some(Ahead { change, old, before, taken });
         Ok(())
     }
@@ -77,11 +80,7 @@ impl Applier {
             return Ok(());
         };
         let back = change.reversed();
-        let taken = match self.runtime.carry_out(&haproxy, &back).await {
-            Ok(_) => self.runtime.confirm(&haproxy, &back).await,
-            Err(reason) => Err(reason),
-        };
-        match taken {
+        match self.bring_back(&haproxy, &back).await {
             Ok(()) => {
                 info!(target = &*self.target().name, "haproxy runs its servers of before again");
                 self.on_thread(move |files| files.records.take_back(&files.target.name, before)).await
@@ -109,6 +108,12 @@ impl Applier {
         if reason.is_some() || !matches!(self.journal.way, Some(Way::Reload(_))) {
             self.journal.way = Some(Way::Reload(reason));
         }
+    }
+
+    async fn bring_back(&mut self, haproxy: &Haproxy, back: &Change) -> Result<(), String> {
+        let prepared = self.runtime.prepare(haproxy, back).await?;
+        self.runtime.carry_out(haproxy, &prepared).await?;
+        self.runtime.confirm(haproxy, back).await
     }
 
     /// Whether the process runs what was brought to it ahead of its files, which are in place by now. Otherwise a reload is to

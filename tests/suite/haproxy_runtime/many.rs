@@ -54,7 +54,6 @@ fn changes_under_requests_cause_no_reload_and_fail_none() {
     }
     let took = started.elapsed();
     let seen = traffic.stop();
-    web.wait_for(&servers);
     let after = worker(&web.socket());
     println!(
         "{changes} changes with {count} servers in {took:.1?}, of which HAProxy was up for {} s and more: {} requests, {} \
@@ -64,6 +63,7 @@ fn changes_under_requests_cause_no_reload_and_fail_none() {
         seen.failures.len(),
         seen.sent_again
     );
+    web.wait_for(&servers);
     assert_eq!(seen.failures, [""; 0]);
     assert!(seen.total() > changes, "{seen:?}");
     assert_eq!(after.0, before.0, "another process is a reload");

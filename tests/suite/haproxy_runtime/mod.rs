@@ -134,11 +134,18 @@ impl Web {
             (name.clone(), format!("{address}:{port} {weight} {}", u8::from(*critical)))
         };
         let wanted: BTreeMap<_, _> = wanted.iter().map(row).collect();
+        // What was `disabled` in the file when HAProxy began says so besides.
+        let plain = |row: String| row.strip_suffix(" 5").map(|start| format!("{start} 1")).unwrap_or(row);
         poll_until(SOON, || {
-            // What was `disabled` in the file when HAProxy began says so besides.
-            let found: BTreeMap<_, _> =
-                self.servers().into_iter().map(|(name, row)| (name, row.replace(" 5", " 1"))).collect();
-            if found == wanted { Ok(()) } else { Err(format!("haproxy should run {wanted:?}, but runs {found:?}")) }
+            let found: BTreeMap<_, _> = self.servers().into_iter().map(|(name, row)| (name, plain(row))).collect();
+            let wrong = |one: &BTreeMap<String, String>, other: &BTreeMap<String, String>| {
+                let wrong = one.iter().filter(|(name, row)| other.get(*name) != Some(row)).take(5);
+                wrong.map(|(name, row)| format!("{name} {row}")).collect::<Vec<_>>()
+            };
+            match (wrong(&wanted, &found), wrong(&found, &wanted)) {
+                (wanted, found) if wanted.is_empty() && found.is_empty() => Ok(()),
+                (wanted, found) => Err(format!("haproxy should run {wanted:?} ..., but runs {found:?} ...")),
+            }
         });
     }
 }

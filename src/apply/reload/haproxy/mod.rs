@@ -28,7 +28,7 @@ mod word;
 
 use nix::sys::signal::Signal;
 
-pub use self::runtime::{Change, Running, Runtime};
+pub use self::runtime::{Change, Prepared, Running, Runtime};
 use super::{Outcome, signal};
 use crate::config::{Haproxy, Target};
 use crate::process::BootTime;

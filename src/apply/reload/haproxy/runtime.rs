@@ -25,6 +25,10 @@ const ADDED: &str = "New server registered.";
 #[derive(Debug, Clone)]
 pub struct Change(Difference);
 
+/// What is to be said to a HAProxy for a change.
+#[derive(Debug)]
+pub struct Prepared(Vec<Plan>);
+
 /// The runtime side of a HAProxy: it remembers which servers wait for their last sessions to end.
 #[derive(Debug, Default)]
 pub struct Runtime {
@@ -58,9 +62,27 @@ impl Change {
 }
 
 impl Runtime {
-    /// Brings a change to HAProxy. How many servers are others now; or why it may have taken only some of the change.
-    pub async fn carry_out(&mut self, haproxy: &Haproxy, change: &Change) -> Result<usize, String> {
-        within(haproxy, self.change(haproxy, change)).await
+    /// Finds out what is to be said to HAProxy for a change. Nothing is said yet.
+    pub async fn prepare(&mut self, haproxy: &Haproxy, change: &Change) -> Result<Prepared, String> {
+        let sections: Vec<&Section> = change.0.sections.iter().map(|(_, new)| new).collect();
+        let table = within(haproxy, table(haproxy, &sections)).await?;
+        let plan = |(old, new): &(Section, Section)| self.plan(new, &table, |name| !old.servers.contains_key(name));
+        let plans: Result<_, Unplanned> = change.0.sections.iter().map(plan).collect();
+        let plans = plans.map_err(|Unplanned| NOT_ADDABLE.to_owned())?;
+        for (old, new) in &change.0.sections {
+            for (name, server) in old.servers.iter().filter(|(name, _)| !new.servers.contains_key(*name)) {
+                if let Some(known) = server.options.known() {
+                    self.removed.insert((old.name.clone(), name.clone()), known.clone());
+                }
+            }
+        }
+        Ok(Prepared(plans))
+    }
+
+    /// Says it. How many servers are others now; or why HAProxy may have taken only some of the change.
+    pub async fn carry_out(&mut self, haproxy: &Haproxy, prepared: &Prepared) -> Result<usize, String> {
+        within(haproxy, take(haproxy, prepared.0.iter().flat_map(Plan::steps).collect())).await?;
+        Ok(prepared.0.iter().map(Plan::size).sum())
     }
 
     /// Looks whether HAProxy runs what a change has made; why not, where it does not.
@@ -80,7 +102,7 @@ impl Runtime {
         let found = within(haproxy, async {
             let (plans, running) = self.look_at(haproxy, &sections).await?;
             for plan in plans.iter().flatten() {
-                take(haproxy, &plan.leftover).await?;
+                take(haproxy, plan.leftover.iter().collect()).await?;
             }
             Ok(running)
         })
@@ -104,7 +126,7 @@ impl Runtime {
             let (plans, before) = self.look_at(haproxy, &sections).await?;
             for plan in plans {
                 let plan = plan.map_err(|Unplanned| NOT_ADDABLE.to_owned())?;
-                take(haproxy, plan.steps()).await?;
+                take(haproxy, plan.steps().collect()).await?;
             }
             match self.look_at(haproxy, &sections).await?.1.wrong {
                 0 => Ok(before.wrong),
@@ -122,24 +144,6 @@ impl Runtime {
     /// HAProxy was loaded anew: what waited for its sessions is gone with the old process.
     pub fn reloaded(&mut self) {
         *self = Self::default();
-    }
-
-    async fn change(&mut self, haproxy: &Haproxy, change: &Change) -> Result<usize, String> {
-        let sections: Vec<&Section> = change.0.sections.iter().map(|(_, new)| new).collect();
-        let table = table(haproxy, &sections).await?;
-        let mut size = 0;
-        for (old, new) in &change.0.sections {
-            let is_new = |name: &str| !old.servers.contains_key(name);
-            let plan = self.plan(new, &table, is_new).map_err(|Unplanned| NOT_ADDABLE.to_owned())?;
-            size += plan.size();
-            for (name, server) in old.servers.iter().filter(|(name, _)| !new.servers.contains_key(*name)) {
-                if let Some(known) = server.options.known() {
-                    self.removed.insert((old.name.clone(), name.clone()), known.clone());
-                }
-            }
-            take(haproxy, plan.steps()).await?;
-        }
-        Ok(size)
     }
 
     /// What makes each of these sections true, and how far HAProxy is from them.
@@ -202,7 +206,7 @@ pub(super) async fn table(haproxy: &Haproxy, sections: &[&Section]) -> Result<Ta
 }
 
 /// Says to HAProxy what these steps say, one after the other.
-async fn take(haproxy: &Haproxy, steps: impl IntoIterator<Item = &Step>) -> Result<(), String> {
+async fn take(haproxy: &Haproxy, steps: Vec<&Step>) -> Result<(), String> {
     for step in steps {
         let answer = ask(&haproxy.socket, &step.line).await.map_err(|error| why(&haproxy.socket, &error))?;
         if is_denied(&answer) {

@@ -117,7 +117,8 @@ enum Place {
     /// Before the first section, or in one without servers.
     Elsewhere,
     Global,
-    Defaults(Settings),
+    /// With its name.
+    Defaults(Option<String>, Settings),
     Servers(Settings, Section),
 }
 
@@ -157,9 +158,11 @@ pub(super) fn read(text: &[u8]) -> Result<File<'_>, Unreadable> {
             Place::Elsewhere => {}
             Place::Global => reader.global(content),
             Place::Servers(settings, section) if is_server => section.add(number, content, settings),
-            Place::Defaults(settings) | Place::Servers(settings, _) => {
+            Place::Defaults(_, settings) | Place::Servers(settings, _) => {
                 settings.take(number, content);
-                reader.loads_state |= content.starts_with("load-server-state-from-file") && content.ends_with("global");
+                let mut words = content.split_whitespace();
+                reader.loads_state |=
+                    words.next() == Some("load-server-state-from-file") && words.next() == Some("global");
             }
         }
         if !is_server {
@@ -206,7 +209,7 @@ impl Reader<'_> {
             if inherited.is_none() && from.is_some() {
                 settings.obstacle = Some((number, "its `defaults` are not in this file"));
             }
-            return Place::Defaults(settings);
+            return Place::Defaults(name.filter(|name| name != "from"), settings);
         }
         if inherited.is_none() {
             settings.obstacle = Some((number, "its `defaults` are not in this file"));
@@ -218,11 +221,7 @@ impl Reader<'_> {
     fn end(&mut self, place: Place) {
         match place {
             Place::Elsewhere | Place::Global => {}
-            Place::Defaults(settings) => {
-                let header = self.file.others.iter().rev().find(|(_, line)| line.trim().starts_with("defaults"));
-                let name = header.and_then(|(_, line)| words(line)?.into_iter().nth(1)).filter(|name| name != "from");
-                self.defaults.push((name, settings));
-            }
+            Place::Defaults(name, settings) => self.defaults.push((name, settings)),
             Place::Servers(settings, mut section) => {
                 let is_dynamic = |(_, algorithm): &(usize, String)| {
                     DYNAMIC.contains(&algorithm.split('(').next().unwrap_or_default())
