@@ -168,6 +168,8 @@ pub struct Applier {
     /// What the process was brought ahead of its files, from then until these are in place and it was looked whether it runs
     /// them.
     ahead: Option<Ahead>,
+    /// What was brought to the process last, and taken back.
+    turned_back: Option<Vec<Bytes>>,
     /// Why the next reload is one, where the process could have been told while it runs.
     by_reload: Option<String>,
     /// The runtime side of a HAProxy.
@@ -266,6 +268,7 @@ impl Applier {
             is_going_back: false,
             refusal: None,
             ahead: None,
+            turned_back: None,
             by_reload: None,
             runtime: Runtime::default(),
             inspection: Inspection::default(),
@@ -587,8 +590,7 @@ impl Applier {
             if stop.is_cancelled() {
                 return Ok(Written::Stopped);
             }
-            self.go_ahead(&bytes).await?;
-            let committed = self.check_and_commit(staged, stop).await;
+            let committed = self.check_and_commit(staged, &bytes, stop).await;
             if !matches!(committed, Ok(Reached::Committed(_) | Reached::Unverified(_))) {
                 self.turn_back().await?;
             }
@@ -632,8 +634,17 @@ impl Applier {
         }
     }
 
-    /// Checks what is staged, and puts it in place.
-    async fn check_and_commit(&self, staged: Staged, stop: &CancellationToken) -> Result<Reached, Failure> {
+    /// Checks what is staged, and puts it in place. What the process takes while it runs goes there first.
+    async fn check_and_commit(
+        &mut self,
+        staged: Staged,
+        rendered: &[Bytes],
+        stop: &CancellationToken,
+    ) -> Result<Reached, Failure> {
+        let was_turned_back = self.was_turned_back(rendered);
+        if !was_turned_back {
+            self.go_ahead(rendered).await?;
+        }
         let checked = if self.files.no_check {
             staged.skip_check()
         } else {
@@ -642,6 +653,9 @@ impl Applier {
                 () = stop.cancelled() => return Ok(Reached::Stopped),
             }
         };
+        if was_turned_back {
+            self.go_ahead(rendered).await?;
+        }
         let stopped = stop.clone();
         self.on_thread(move |files| files.commit(checked, &stopped)).await?
     }

@@ -21,6 +21,8 @@ pub(super) struct Ahead {
     change: Change,
     /// The files that it ran until then.
     old: InForce,
+    /// What its files are to hold.
+    new: Vec<Bytes>,
     /// What the record said of it until then.
     before: Process,
     /// How many servers are others now; why the process may have taken only some of it.
@@ -55,9 +57,12 @@ impl Applier {
             self.by_reload = Some("it is not known to run the files that were in place".to_owned());
             return Ok(());
         };
-        let paths = self.target().templates.iter().map(|template| template.dest.as_path());
-        let files = paths.zip(&old.bytes).zip(rendered).map(|((path, old), new)| (path, &**old, &**new));
-        let prepared = match Change::between(files) {
+        let (was, new) = (old.bytes.clone(), rendered.to_vec());
+        let between = move |files: &Files| {
+            let paths = files.target.templates.iter().map(|template| template.dest.as_path());
+            Change::between(paths.zip(&was).zip(&new).map(|((path, old), new)| (path, &**old, &**new)))
+        };
+        let prepared = match self.on_thread(between).await? {
             Ok(change) => self.runtime.prepare(&haproxy, &change).await.map(|prepared| (change, prepared)),
             Err(reason) => Err(reason),
         };
@@ -70,15 +75,22 @@ impl Applier {
         };
         let before = self.on_thread(Files::begin).await?;
         let taken = self.runtime.carry_out(&haproxy, &prepared).await;
-        self.ahead = Some(Ahead { change, old, before, taken });
+        self.ahead = Some(Ahead { change, old, new: rendered.to_vec(), before, taken });
         Ok(())
+    }
+
+    /// Whether this was brought to the process before, and taken back. It goes there once more only when its check has agreed:
+    /// a check that cannot be run would have servers come and go with each try.
+    pub(super) fn was_turned_back(&self, rendered: &[Bytes]) -> bool {
+        self.turned_back.as_deref() == Some(rendered)
     }
 
     /// Takes back what was brought to the process: its files do not come into place. What it may still run of it is owed.
     pub(super) async fn turn_back(&mut self) -> Result<(), Failure> {
-        let (Some(Ahead { change, old, before, .. }), Some(haproxy)) = (self.ahead.take(), self.haproxy()) else {
+        let (Some(Ahead { change, old, new, before, .. }), Some(haproxy)) = (self.ahead.take(), self.haproxy()) else {
             return Ok(());
         };
+        self.turned_back = Some(new);
         let back = change.reversed();
         match self.bring_back(&haproxy, &back).await {
             Ok(()) => {
@@ -120,6 +132,7 @@ impl Applier {
     /// come.
     pub(super) async fn runs_ahead(&mut self) -> bool {
         let (Some(ahead), Some(haproxy)) = (self.ahead.take(), self.haproxy()) else { return false };
+        self.turned_back = None;
         let runs = match ahead.taken {
             Ok(count) => self.runtime.confirm(&haproxy, &ahead.change).await.map(|()| count),
             Err(reason) => Err(reason),

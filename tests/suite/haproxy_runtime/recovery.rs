@@ -31,6 +31,25 @@ fn what_the_check_refuses_is_taken_back() {
 }
 
 #[test]
+fn while_a_check_cannot_be_run_servers_do_not_come_and_go() {
+    let (a, b) = (server("a", "127.0.0.1", 1001), server("b", "127.0.0.2", 1002));
+    let check = "    check: {shell: \"echo {staged} >> tries; [ -e there ] || exit 127\"}\n";
+    let web = Web::start(&format!("{MASTER}{check}"), std::slice::from_ref(&a));
+    let mut daemon = web.follow();
+    let worker = web.worker();
+    let both = [a.clone(), b];
+    web.set(&both, "");
+    web.job.wait_for_lines("tries", 4);
+    assert_eq!(daemon.logged("runs its servers of before again").len(), 1, "{:#?}", daemon.log());
+    web.wait_for(std::slice::from_ref(&a));
+    web.job.write("there", "");
+    daemon.wait_for_log(WITHOUT);
+    web.wait_for(&both);
+    assert_eq!(web.worker(), worker);
+    daemon.stop();
+}
+
+#[test]
 fn a_crash_between_socket_and_file_leaves_a_reload_owed() {
     for is_reverted in [false, true] {
         let (a, b) = (server("a", "127.0.0.1", 1001), server("b", "127.0.0.2", 1002));

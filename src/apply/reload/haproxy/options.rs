@@ -178,9 +178,9 @@ impl Known {
         self.others.contains_key("check")
     }
 
-    /// Whether its weight is what is written, and not what an agent says.
-    pub(super) fn keeps_weight(&self) -> bool {
-        !self.others.contains_key("agent-check")
+    /// Whether its weight, and whether it rests, is for an agent on it to say.
+    pub(super) fn has_agent(&self) -> bool {
+        self.others.contains_key("agent-check")
     }
 
     /// The words that `add server` takes after an address; none where it does not take all that counts.

@@ -142,7 +142,7 @@ impl Place<'_> {
         {
             commands.push(format!("set server {self} addr {address} port {port}"));
         }
-        if known.keeps_weight() && row.weight != known.weight {
+        if !known.has_agent() && row.weight != known.weight {
             commands.push(format!("set server {self} weight {}", known.weight));
         }
         if known.is_checked() && !known.disabled && !row.is_checked() {
@@ -150,7 +150,7 @@ impl Place<'_> {
         }
         match (row.is_in_maintenance(), known.disabled) {
             (false, true) => commands.push(format!("set server {self} state maint")),
-            (true, false) => commands.push(format!("set server {self} state ready")),
+            (true, false) if !known.has_agent() => commands.push(format!("set server {self} state ready")),
             _ => {}
         }
         commands.join(";")

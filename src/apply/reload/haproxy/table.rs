@@ -38,7 +38,7 @@ pub(super) struct Row {
     pub(super) weight: u16,
     admin: u32,
     checks: u32,
-    cells: Vec<String>,
+    line: String,
 }
 
 impl Table {
@@ -71,39 +71,48 @@ impl Table {
 
     /// As HAProxy writes and reads it.
     pub(super) fn write(&self) -> String {
-        let rows = self.rows.iter().map(|row| format!("{}\n", row.cells.join(" ")));
-        std::iter::once(self.head.clone()).chain(rows).collect()
+        let mut text = self.head.clone();
+        for row in &self.rows {
+            text.push_str(&row.line);
+            text.push('\n');
+        }
+        text
     }
 
     /// The same for a process that starts with this address and weight for the server: only what somebody else has made of
     /// it is left, its health and whether it drains. HAProxy would take the weight, where that of its file is the same as
     /// before, and the port over what its file says.
     pub(super) fn set(&self, row: &Row, address: Option<(IpAddr, u16)>, weight: u16) -> Row {
-        let mut row = row.clone();
         let [_, _, host, port, admin, user_weight, file_weight, _] = self.columns;
+        let mut cells: Vec<String> = row.line.split_whitespace().map(str::to_owned).collect();
+        let mut put = |column: usize, text: String| {
+            if let Some(cell) = cells.get_mut(column) {
+                *cell = text;
+            }
+        };
         if let Some((address, number)) = address {
-            row.put(host, address.to_string());
-            row.put(port, number.to_string());
+            put(host, address.to_string());
+            put(port, number.to_string());
         }
-        row.put(user_weight, weight.to_string());
-        row.put(file_weight, weight.to_string());
-        row.put(admin, (row.admin & DRAIN).to_string());
-        row
+        put(user_weight, weight.to_string());
+        put(file_weight, weight.to_string());
+        put(admin, (row.admin & DRAIN).to_string());
+        Row { line: cells.join(" "), ..row.clone() }
     }
 }
 
 impl Row {
     fn parse(line: &str, columns: [usize; 8]) -> Option<Self> {
-        let cells: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        let [section, name, host, port, admin, weight, _, checks] = columns.map(|column| cells.get(column).cloned());
+        let cells: Vec<&str> = line.split_whitespace().collect();
+        let [section, name, host, port, admin, weight, _, checks] = columns.map(|column| cells.get(column).copied());
         Some(Self {
-            section: section?,
-            name: name?,
+            section: section?.to_owned(),
+            name: name?.to_owned(),
             address: (host?.parse().ok(), port?.parse().ok()?),
             weight: weight?.parse().ok()?,
             admin: admin?.parse().ok()?,
             checks: checks?.parse().ok()?,
-            cells,
+            line: line.trim().to_owned(),
         })
     }
 
@@ -125,12 +134,6 @@ impl Row {
     /// Whether its health is checked now, or would be if it were not in maintenance.
     pub(super) fn is_checked(&self) -> bool {
         self.checks & CHECKED != 0
-    }
-
-    fn put(&mut self, column: usize, text: String) {
-        if let Some(cell) = self.cells.get_mut(column) {
-            *cell = text;
-        }
     }
 }
 
@@ -168,7 +171,7 @@ pub(super) mod tests {
     fn what_its_file_says_is_not_taken_over_a_start() {
         let table = table(ROWS);
         let row = table.set(&table.rows[3], Some(("10.0.0.1".parse().unwrap(), 81)), 7);
-        assert_eq!(row.cells.join(" "), "4 c 1 s1 10.0.0.1 2 8 7 7 0 6 3 4 6 0 0 0 - 81 - 0 0 - - 0");
+        assert_eq!(row.line, "4 c 1 s1 10.0.0.1 2 8 7 7 0 6 3 4 6 0 0 0 - 81 - 0 0 - - 0");
     }
 
     #[test]

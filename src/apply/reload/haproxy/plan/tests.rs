@@ -76,7 +76,7 @@ fn only_what_differs_of_a_server_is_changed() {
     assert_eq!(changed("10.0.0.1:80 disabled", 0, 1, 6), "set server a/x state maint");
     assert_eq!(changed("10.0.0.1:80", 1, 1, 6), "set server a/x state ready");
     assert_eq!(changed("10.0.0.1:80", 1, 1, 10), "enable health a/x;set server a/x state ready");
-    assert_eq!(changed("10.0.0.1:80 agent-check", 0, 99, 6), "", "the weight is what the agent says");
+    assert_eq!(changed("10.0.0.1:80 agent-check", 1, 99, 6), "", "that is what the agent says");
     assert_eq!(changed("name.example:80", 0, 1, 6), "", "what a name means is for haproxy to say");
 }
 
