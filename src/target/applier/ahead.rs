@@ -101,7 +101,8 @@ impl Applier {
                 warn!(target = &*self.target().name, "haproxy may run servers of files that are refused: {reason}");
                 let InForce { hashes, bytes } = old;
                 let (at, bytes) = (BootTime::now(), Some(bytes));
-                self.committed = Some(InPlace { hashes, at, is_verified: true, is_earlier: false, bytes });
+                self.committed =
+                    Some(InPlace { hashes, at, is_verified: true, is_earlier: false, asks_record: false, bytes });
                 self.owed = true;
                 Ok(())
             }
