@@ -63,6 +63,16 @@ impl Strain {
     }
 }
 
+/// What the unit that comes with liveconf sets: the C library keeps freed memory for each of its arenas, and so for most
+/// threads, unless it is told to have one.
+pub(crate) fn environment_of_the_unit() -> Vec<(&'static str, &'static str)> {
+    const UNIT: &str = include_str!("../../examples/systemd/liveconf.service");
+    let lines = UNIT.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('='));
+    let variables: Vec<_> = lines.collect();
+    assert!(variables.iter().any(|(name, _)| *name == "MALLOC_ARENA_MAX"), "{variables:?}");
+    variables
+}
+
 /// The most memory that the program had at any time, in bytes.
 pub(crate) fn most_memory(daemon: &Daemon) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();

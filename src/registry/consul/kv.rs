@@ -1,11 +1,12 @@
 //! What the KV part of the API answers.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
-use serde::de::Error;
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer as _};
 
 use crate::registry::keyspace::Keyspace;
 use crate::registry::{Names, Path, Text, limit};
@@ -31,30 +32,61 @@ impl Pair<'_> {
     }
 }
 
+/// Gives the pairs of a reply one by one: all of them at once would be as much again as the reply.
+struct Pairs<F>(F);
+
+impl<'de, F: FnMut(Pair<'de>) -> Result<(), serde_json::Error>> Visitor<'de> for Pairs<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of keys")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut pairs: A) -> Result<(), A::Error> {
+        while let Some(pair) = pairs.next_element()? {
+            (self.0)(pair).map_err(A::Error::custom)?;
+        }
+        Ok(())
+    }
+}
+
+fn each_pair<'a>(
+    body: &'a [u8],
+    take: impl FnMut(Pair<'a>) -> Result<(), serde_json::Error>,
+) -> Result<(), serde_json::Error> {
+    let mut reply = serde_json::Deserializer::from_slice(body);
+    reply.deserialize_seq(Pairs(take))?;
+    reply.end()
+}
+
 /// The value of a key; none when it is not there.
 pub(super) fn value(body: &[u8], key: &str) -> Result<Option<Text>, serde_json::Error> {
-    let pairs: Vec<Pair<'_>> = serde_json::from_slice(body)?;
-    pairs.iter().find(|pair| pair.key == key).map(Pair::text).transpose()
+    let mut value = None;
+    each_pair(body, |pair| {
+        if pair.key == key && value.is_none() {
+            value = Some(pair.text()?);
+        }
+        Ok(())
+    })?;
+    Ok(value)
 }
 
 /// The keys of a reply, by their paths below `prefix`. Folder markers are no keys; keys that no path names are left
 /// out.
 pub(super) fn below(body: &[u8], prefix: &Path, left_out: &mut Vec<String>) -> Result<Keyspace, serde_json::Error> {
-    let pairs: Vec<Pair<'_>> = serde_json::from_slice(body)?;
     let mut keys = Keyspace::default();
-    for pair in &pairs {
-        let Some(name) = prefix.relative(&pair.key) else { continue };
+    each_pair(body, |pair| {
+        let Some(name) = prefix.relative(&pair.key) else { return Ok(()) };
         if name.ends_with('/') && pair.value.is_none() {
-            continue;
+            return Ok(());
         }
         match Path::parse(name) {
-            Ok(path) if path.as_str() == name => {
-                keys.insert(&path, pair.text()?);
-            }
+            Ok(path) if path.as_str() == name => drop(keys.insert(&path, pair.text()?)),
             _ => left_out
                 .push(format!("key `{}`: no path names it", limit::shortened(&pair.key.escape_debug().to_string()))),
         }
-    }
+        Ok(())
+    })?;
     Ok(keys)
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::begin;
 use super::scene_at;
 use crate::pace;
-use crate::strain::{Strain, most_memory};
+use crate::strain::{Strain, environment_of_the_unit, most_memory};
 use crate::support::etcd::Etcd;
 use crate::support::etcd_client::put;
 use crate::support::liveconf::{Job, start};
@@ -167,16 +167,6 @@ targets:
     assert!(reloads <= began.elapsed().as_secs() + 2, "{reloads} reloads");
     assert!(took <= MEMORY + 6 * held, "{took} bytes for {held}");
     daemon.stop();
-}
-
-/// What the unit that comes with liveconf sets: the C library keeps freed memory for each of its arenas, and so for most
-/// threads, unless it is told to have one.
-fn environment_of_the_unit() -> Vec<(&'static str, &'static str)> {
-    const UNIT: &str = include_str!("../../../../examples/systemd/liveconf.service");
-    let lines = UNIT.lines().filter_map(|line| line.strip_prefix("Environment=")?.split_once('='));
-    let variables: Vec<_> = lines.collect();
-    assert!(variables.iter().any(|(name, _)| *name == "MALLOC_ARENA_MAX"), "{variables:?}");
-    variables
 }
 
 /// Keys are written hundreds of times a second, as often as one client can: they are shown again and again meanwhile, with at most one reload a second, and 3 s
