@@ -119,8 +119,10 @@ impl Folder {
         self.prepare()?;
         let kept: BTreeSet<PathBuf> = registries.iter().map(|registry| self.file(registry)).collect();
         for entry in fs::read_dir(&self.path)? {
-            let file = entry?.path();
-            if !kept.contains(&file) {
+            let entry = entry?;
+            let file = entry.path();
+            // A folder is none of ours: we make none.
+            if !kept.contains(&file) && !entry.file_type()?.is_dir() {
                 fs::remove_file(&file)?;
                 tracing::info!(file = %file.display(), "removed saved answers that are not remembered any more");
             }

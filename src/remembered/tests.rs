@@ -93,6 +93,18 @@ fn what_targets_accepted_is_known_to_the_next_life() {
 }
 
 #[test]
+fn a_folder_that_somebody_made_beside_the_answers_is_in_nobodys_way() {
+    let lives = Lives::new();
+    let a = asked("main", "a");
+    let life = lives.begin(&["web"]);
+    note(&life, "web", &[(&a, "1")]);
+    life.save();
+    std::fs::create_dir(lives.folder.path().join("answers/old")).unwrap();
+    let life = lives.begin(&["web"]);
+    assert_eq!(earlier(&life, "web", &a), Some(value("1")));
+}
+
+#[test]
 fn an_answer_that_is_held_back_replaces_none_that_was_accepted() {
     let lives = Lives::new();
     let a = asked("main", "a");
