@@ -19,9 +19,9 @@ fn address(number: u32) -> String {
 fn changes_under_requests_cause_no_reload_and_fail_none() {
     let is_full = std::env::var("LIVECONF_HAPROXY").is_ok_and(|run| run == "full");
     let (count, changes) = if is_full { (1000, 500) } else { (100, 30) };
-    let seed: u64 = rand::random();
-    println!("seed {seed}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let first: u64 = rand::random();
+    println!("seed {first}");
+    let mut random = StdRng::seed_from_u64(first);
     let backend = Backend::start_everywhere("here");
     let mut next = count;
     let new = |next: &mut u32| {

@@ -18,7 +18,7 @@ pub(crate) fn files(bytes: &[u8]) {
             assert!(!step.line.contains(['\n', '\r', '\\', '<', '"', '\'']), "{:?}", step.line);
             assert!(
                 step.line.split(';').all(|command| command.contains(" server ")
-                    || command.contains("/")
+                    || command.contains('/')
                     || command.starts_with("enable dynamic-cookie backend ")),
                 "{:?}",
                 step.line
