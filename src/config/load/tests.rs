@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use super::*;
 use crate::config::{
-    Command, Gather, Guard, LogFormat, Placeholder, Program, Reload, TemplateSource, Wait, When, describe,
+    Command, ConfirmKind, Gather, Guard, LogFormat, Placeholder, Program, Reload, TemplateSource, Wait, When, describe,
 };
 use crate::registry::{Feed, Outage, Query, Registry, Watch};
 
@@ -266,6 +266,22 @@ fn a_full_configuration_is_read() {
     assert_eq!((plain.wait.min, plain.wait.max), (Duration::ZERO, Duration::ZERO));
     assert_eq!(plain.reload, Reload::None);
     assert!(plain.check.is_none());
+}
+
+#[test]
+fn a_haproxy_that_takes_changes_while_it_runs_is_confirmed_by_its_own_master() {
+    let confirmed = |reload: &str, more: &str| {
+        let (_, config) = good(&target(&format!("    reload: {{haproxy: {{socket: /s, {reload}}}}}\n{more}")));
+        let confirm = config.targets[0].confirm.clone().unwrap();
+        let ConfirmKind::Haproxy { socket } = confirm.kind else { panic!("{confirm:?}") };
+        (socket, confirm.pid_file, confirm.told_at_once, confirm.within, confirm.destinations.len())
+    };
+    let within = Duration::from_secs(10);
+    assert_eq!(confirmed("master: /m", ""), (Some("/m".into()), None, true, within, 1));
+    assert_eq!(confirmed("pid_file: /p", ""), (None, Some("/p".into()), true, within, 1));
+    let own = "    confirm: {haproxy: {}, within: 3s}\n";
+    let own = confirmed("master: /m, pid_file: /p", own);
+    assert_eq!(own, (Some("/m".into()), Some("/p".into()), true, Duration::from_secs(3), 1));
 }
 
 #[test]

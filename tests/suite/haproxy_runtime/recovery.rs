@@ -1,6 +1,6 @@
 //! What is refused, interrupted, or changed by somebody else.
 
-use super::{MASTER, RELOADED, WITHOUT, Web, server, wait_for_logged};
+use super::{MASTER, RELOADED, SIGNAL, WITHOUT, Web, server, wait_for_logged};
 use crate::support::haproxy::Haproxy;
 use crate::support::{SOON, poll_until};
 
@@ -22,6 +22,27 @@ fn what_the_check_refuses_is_taken_back() {
     web.wait_for(std::slice::from_ref(&a));
     assert_eq!((web.job.read("haproxy.cfg"), web.worker()), (file, worker));
     // All is as if it had not been: the next change goes the short way too.
+    let next = [a, server("b", "127.0.0.2", 1002)];
+    web.set(&next, "");
+    daemon.wait_for_log(WITHOUT);
+    web.wait_for(&next);
+    assert_eq!(web.worker(), worker);
+    daemon.stop();
+}
+
+#[test]
+fn what_verify_refuses_is_taken_back() {
+    let a = server("a", "127.0.0.1", 1001);
+    let verify = "    verify: {shell: \"sleep 1; ! grep -q 127.0.0.66 {dest}\"}\n";
+    let web = Web::start(&format!("{SIGNAL}{verify}"), std::slice::from_ref(&a));
+    let mut daemon = web.follow();
+    let (worker, file) = (web.worker(), web.job.read("haproxy.cfg"));
+    let refused = [server("bad", "127.0.0.66", 1066)];
+    web.set(&refused, "");
+    web.wait_for(&refused);
+    daemon.wait_for_log("the files from before are back");
+    web.wait_for(std::slice::from_ref(&a));
+    assert_eq!((web.job.read("haproxy.cfg"), web.worker()), (file, worker));
     let next = [a, server("b", "127.0.0.2", 1002)];
     web.set(&next, "");
     daemon.wait_for_log(WITHOUT);
