@@ -1,7 +1,12 @@
 //! Text that must never be shown, files that hold it, and the memory that it is in.
 
+use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// The variable that names the folder of the credentials that systemd gave us
+/// (<https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html#Credentials>).
+pub const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
 /// A password or a token: it has neither `Debug` with its content nor `Display`, so it cannot reach a log,
 /// an error or a status by accident. [`Secret::reveal`] is the one way to its text.
@@ -40,6 +45,20 @@ pub async fn open_to_all(files: Vec<PathBuf>) -> Vec<PathBuf> {
     open
 }
 
+/// Why a file with a secret cannot be read; of a credential that systemd was to give us, also what to do.
+pub fn read_failure(file: &Path, error: &io::Error) -> String {
+    let credentials = std::env::var_os(CREDENTIALS_DIRECTORY).filter(|_| error.kind() == io::ErrorKind::NotFound);
+    match credentials.and_then(|credentials| advice(file, Path::new(&credentials))) {
+        Some(advice) => format!("{error}; {advice}"),
+        None => error.to_string(),
+    }
+}
+
+fn advice(file: &Path, credentials: &Path) -> Option<String> {
+    let name = file.strip_prefix(credentials).ok()?.display();
+    Some(format!("the unit gives no credential of this name: add `LoadCredential={name}:FILE`, and restart it"))
+}
+
 /// Keeps the memory of this process from everybody but root: no core dump is written, and another process of the same user
 /// can neither trace it nor read its memory or its environment. Its children are as any other: the kernel undoes it when
 /// they execute their program.
@@ -53,6 +72,14 @@ mod tests {
     use std::fs::{File, Permissions};
 
     use super::*;
+
+    #[test]
+    fn a_credential_that_is_missing_is_told_by_its_name() {
+        let credentials = Path::new("/run/credentials/liveconf.service");
+        let hint = advice(&credentials.join("consul-token"), credentials).unwrap();
+        assert!(hint.contains("`LoadCredential=consul-token:FILE`"), "{hint}");
+        assert_eq!(advice(Path::new("/etc/liveconf/token"), credentials), None);
+    }
 
     #[test]
     fn hidden_memory_is_not_dumped() {

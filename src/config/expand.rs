@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::problem::Complaint;
+use crate::secret::CREDENTIALS_DIRECTORY;
 
 /// `text` with `${VAR}` and `${VAR:-default}` replaced from `environment` and `$$` by `$`; every other `$` is text.
 /// As in a shell, `:-` also stands in for a variable that is empty.
@@ -49,9 +50,13 @@ fn value<'a>(reference: &'a str, environment: &'a BTreeMap<String, String>) -> R
     match default {
         Some(default) => Ok(set.filter(|value| !value.is_empty()).unwrap_or(default)),
         None => set.ok_or_else(|| {
-            Complaint::new(format!("the variable `{name}` is not set")).hint(format!(
-                "set it, give a default (`${{{name}:-value}}`), or write `$${{{name}}}` for the text itself"
-            ))
+            Complaint::new(format!("the variable `{name}` is not set")).hint(if name == CREDENTIALS_DIRECTORY {
+                "systemd sets it for a unit that is given credentials: add `LoadCredential=NAME:FILE`; where you run \
+                 liveconf by hand, set it to a folder that holds them"
+                    .to_owned()
+            } else {
+                format!("set it, give a default (`${{{name}:-value}}`), or write `$${{{name}}}` for the text itself")
+            })
         }),
     }
 }
@@ -59,6 +64,13 @@ fn value<'a>(reference: &'a str, environment: &'a BTreeMap<String, String>) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_credentials_the_hint_says_where_they_come_from() {
+        let complaint = expand("${CREDENTIALS_DIRECTORY}/consul-token", &BTreeMap::new()).unwrap_err();
+        assert_eq!(&*complaint.message, "the variable `CREDENTIALS_DIRECTORY` is not set");
+        assert!(complaint.hint.unwrap().contains("`LoadCredential=NAME:FILE`"));
+    }
 
     #[test]
     fn variables_are_expanded() {

@@ -20,6 +20,7 @@ use tower::{BoxError, Layer, Service, ServiceExt};
 use super::address::Address;
 use super::config::{Clocks, Config};
 use super::failure::with_causes;
+use crate::secret::read_failure;
 
 /// Makes clients that open one connection each.
 pub(super) struct Connector {
@@ -192,5 +193,6 @@ fn certificates(key: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 fn unusable(key: &str, file: &Path, error: &dyn std::error::Error) -> String {
-    format!("`{key}` `{}` cannot be used: {}", file.display(), with_causes(error))
+    let absent = std::fs::metadata(file).err().map(|error| read_failure(file, &error));
+    format!("`{key}` `{}` cannot be used: {}", file.display(), absent.unwrap_or_else(|| with_causes(error)))
 }

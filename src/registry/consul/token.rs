@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use super::config::Config;
 use crate::file_watch::{FileWatch, POLL_INTERVAL};
 use crate::registry::Outage;
+use crate::secret::read_failure;
 
 /// The present token and the file that it comes from.
 #[derive(Debug)]
@@ -62,7 +63,7 @@ async fn read(file: &std::path::Path) -> Result<HeaderValue, String> {
     let shown = file.display();
     let text = tokio::fs::read_to_string(file)
         .await
-        .map_err(|error| format!("the token file `{shown}` cannot be read: {error}"))?;
+        .map_err(|error| format!("the token file `{shown}` cannot be read: {}", read_failure(file, &error)))?;
     header(text.trim()).map_err(|reason| format!("the token file `{shown}` {reason}"))
 }
 

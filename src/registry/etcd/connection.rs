@@ -21,7 +21,7 @@ use super::messages::{
     WatchRequest, WatchResponse,
 };
 use crate::config::Limits;
-use crate::secret::Secret;
+use crate::secret::{Secret, read_failure};
 
 /// The largest message that is taken at least: tonic's default of 4 MiB.
 const LEAST_MESSAGE: usize = 4 << 20;
@@ -387,9 +387,9 @@ async fn tls(config: &Config) -> Result<ClientTlsConfig, Failure> {
 }
 
 async fn read_file(key: &str, path: &Path) -> Result<Vec<u8>, Failure> {
-    tokio::fs::read(path)
-        .await
-        .map_err(|error| Failure::Lost(format!("cannot read `{key}` `{}`: {error}", path.display())))
+    tokio::fs::read(path).await.map_err(|error| {
+        Failure::Lost(format!("cannot read `{key}` `{}`: {}", path.display(), read_failure(path, &error)))
+    })
 }
 
 #[cfg(test)]
