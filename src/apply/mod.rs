@@ -26,6 +26,7 @@ pub mod confirm;
 mod destination;
 mod drift;
 mod error;
+mod http;
 mod metadata;
 mod missing;
 mod placeholder;

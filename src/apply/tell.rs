@@ -2,7 +2,7 @@
 
 use super::confirm::{Before, Verdict};
 use super::reload::{Outcome, reload};
-use crate::config::Target;
+use crate::config::{Reload, Target};
 use crate::process::{BootTime, Context};
 
 /// What became of a process that was told to take its files (SEMANTICS 7).
@@ -37,8 +37,9 @@ pub async fn tell(target: &Target, committed: Option<BootTime>, context: &Contex
         },
         Outcome::NotRunning(reason) => Told::NotRunning(reason),
         Outcome::Failed(reason) => Told::Failed(reason),
-        // A command says so before its process has taken anything.
-        Outcome::Rejected(reason) => Told::Refused { reason, took: false },
+        // A command says so before its process has taken anything. A program that answers so itself may have begun, as
+        // Prometheus does, which hands the files to one of its parts after the other.
+        Outcome::Rejected(reason) => Told::Refused { reason, took: matches!(target.reload, Reload::Http(_)) },
     }
 }
 

@@ -1,21 +1,18 @@
 //! `confirm: {KIND: ..., within}`: how it is seen that a process runs the new files.
 
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hyper::Uri;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::Method;
 use nix::sys::signal::Signal;
 
 use super::command;
 use super::field::Field;
+use super::http::{self, HttpRequest, Statuses};
 use super::model::{Command, Haproxy, Reload, Template};
 use super::placeholder::Scope;
 use super::problem::Complaint;
 use super::section::Section;
-use super::units;
-use crate::secret::Secret;
 
 /// How it is seen that a process runs the files that it was told to take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,16 +63,12 @@ pub enum Kind {
 /// A request and what has to come back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
-    /// What is asked for; `http`, with a host.
-    pub url: Uri,
+    /// The request, each time that it is tried. Default 2 s.
+    pub request: HttpRequest,
     /// The status codes that confirm. Default 200 to 299.
-    pub status: Vec<RangeInclusive<u16>>,
+    pub status: Statuses,
     /// A text that the body has to hold.
     pub body: Option<String>,
-    /// Sent with the request. A value may be a token.
-    pub headers: Vec<(String, Secret)>,
-    /// How long one try may take.
-    pub timeout: Duration,
 }
 
 /// How long a process may take to run its new files where nothing else is said.
@@ -105,7 +98,7 @@ impl Confirm {
 
 /// Whether the process has been told when its reload returns.
 fn is_told_at_once(reload: Option<&Reload>) -> bool {
-    matches!(reload, Some(Reload::Signal { .. } | Reload::Haproxy(_)))
+    matches!(reload, Some(Reload::Signal { .. } | Reload::Haproxy(_) | Reload::Http(_)))
 }
 
 /// How a reload is confirmed that says by itself which process it is about; none for the others, which are believed.
@@ -220,74 +213,10 @@ fn named(field: Field<'_>, pid_file: Option<PathBuf>) -> Option<PathBuf> {
 }
 
 fn http(section: &mut Section<'_>) -> Option<Http> {
-    let url = section.required("url").and_then(url);
-    let status = section.or("status", vec![200..=299], statuses);
+    let request = http::request(section, Some(Method::GET), TRY);
+    let status = section.or("status", vec![200..=299], http::statuses);
     let body = section.optional("body", Field::text);
-    let headers = section.or("headers", Vec::new(), headers);
-    let timeout = section.or("timeout", TRY, Field::nonzero_duration);
-    Some(Http { url: url?, status: status?, body: body?, headers: headers?, timeout: timeout? })
-}
-
-fn url(field: Field<'_>) -> Option<Uri> {
-    let expected = "an address such as `http://127.0.0.1:8080/health`";
-    let text = field.expanded(expected)?;
-    if text.starts_with("https:") {
-        let hint = "write `command: [curl, -fsS, ...]`, which also knows whom to trust";
-        return field.complain(Complaint::new("`https` is not supported here").hint(hint));
-    }
-    match text.parse::<Uri>() {
-        Ok(url) if url.scheme_str() != Some("http") || url.host().is_none_or(str::is_empty) => {
-            field.misfit(expected, None)
-        }
-        Ok(url) if url.authority().is_some_and(|authority| authority.as_str().contains('@')) => {
-            let hint = "write the header that it becomes under `headers`";
-            field.complain(Complaint::new("a user and a password in the address are not sent").hint(hint))
-        }
-        Ok(url) => Some(url),
-        Err(_) => field.misfit(expected, None),
-    }
-}
-
-/// `200`, `200-299`, or a list of such.
-fn statuses(field: Field<'_>) -> Option<Vec<RangeInclusive<u16>>> {
-    let code = |text: &str| {
-        let code = units::integer(text).ok().and_then(|code| u16::try_from(code).ok());
-        code.filter(|code| (100..=599).contains(code)).ok_or(None)
-    };
-    let read = |text: &str| match text.split_once('-') {
-        Some((first, last)) => {
-            let (first, last) = (code(first.trim())?, code(last.trim())?);
-            if first <= last { Ok(first..=last) } else { Err(Some("the first is the lower one".into())) }
-        }
-        None => code(text).map(|code| code..=code),
-    };
-    let expected = "a status such as `200`, a range such as `200-299`, or a list of these";
-    if !field.is_list() {
-        return Some(vec![field.measure(expected, read)?]);
-    }
-    let items = field.items()?;
-    if items.is_empty() {
-        return field.misfit(expected, None);
-    }
-    // Every item is read before any is missed, so that each complains.
-    let statuses: Vec<_> = items.into_iter().map(|item| item.measure(expected, read)).collect();
-    statuses.into_iter().collect()
-}
-
-fn headers(field: Field<'_>) -> Option<Vec<(String, Secret)>> {
-    let read = |(key, value): (Field<'_>, Field<'_>)| {
-        let name = value.key;
-        if HeaderName::from_bytes(name.as_bytes()).is_err() {
-            return key.complain(Complaint::new("this is not the name of a header"));
-        }
-        let text = value.text()?;
-        if HeaderValue::from_str(&text).is_err() {
-            return value.complain(Complaint::new(format!("header `{name}` cannot hold this")));
-        }
-        Some((name.to_owned(), Secret::new(text)))
-    };
-    let headers: Vec<_> = field.entries()?.into_iter().map(read).collect();
-    headers.into_iter().collect()
+    Some(Http { request: request?, status: status?, body: body? })
 }
 
 fn address(field: Field<'_>) -> Option<String> {

@@ -8,6 +8,7 @@ use super::command;
 use super::control;
 use super::document::{Document, Reading};
 use super::field::Field;
+use super::http::BodyFile;
 use super::model::{Config, Control, Limits, LogConfig, Reload, Target};
 use super::options::LoadOptions;
 use super::problem::Complaint;
@@ -164,6 +165,7 @@ fn warn_of_equal_reloads<'a, 'w: 'a>(written: impl Iterator<Item = &'a target::W
         let comparable = match &target.reload {
             Reload::None => false,
             Reload::Signal { .. } | Reload::Systemd(_) | Reload::Haproxy(_) => true,
+            Reload::Http(http) => !matches!(http.body_file, Some(BodyFile::Dest(_))),
             Reload::Command(command) => command::is_fixed(&command.program),
         };
         if !comparable {

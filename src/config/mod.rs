@@ -19,6 +19,7 @@ mod control;
 mod decode;
 mod document;
 mod guard;
+mod http;
 mod job;
 mod load;
 mod locate;
@@ -41,6 +42,7 @@ pub(crate) mod fuzzing;
 
 pub use confirm::{Confirm, Http, Kind as ConfirmKind};
 pub use control::{ControlPlace, find_control};
+pub use http::{BodyFile, Header, HttpReload, HttpRequest, Statuses};
 pub use job::{Job, from_job};
 pub use load::load;
 pub use model::{

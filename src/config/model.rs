@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::confirm::Confirm;
+use super::http::HttpReload;
 use super::problem::Problem;
 use crate::registry::{Path, Registry};
 
@@ -233,6 +234,8 @@ pub enum Reload {
     Systemd(Unit),
     /// A HAProxy, by its runtime socket where that is enough.
     Haproxy(Haproxy),
+    /// An HTTP request.
+    Http(HttpReload),
     /// A program that exits 0.
     Command(Command),
 }

@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::command::{self, TIMEOUT};
 use super::field::Field;
+use super::http;
 use super::model::{Action, Haproxy, Reload, Unit};
 use super::placeholder::Scope;
 use super::problem::Complaint;
@@ -20,13 +21,17 @@ pub(super) fn read(field: Field<'_>, scope: Scope<'_>) -> Option<Reload> {
             Some("none") => Some(Reload::None),
             _ => field.misfit(
                 "`none` or a mapping",
-                Some("write `{signal: HUP, pid_file: ...}`, `{systemd: {unit: ...}}` or `{command: [...]}`".into()),
+                Some(
+                    "write `{signal: HUP, pid_file: ...}`, `{systemd: {unit: ...}}`, `{http: {url: ...}}` or \
+                     `{command: [...]}`"
+                        .into(),
+                ),
             ),
         };
     }
     let mut section = field.section()?;
     if let Some(unit) = section.field("systemd") {
-        for other in ["signal", "pid_file", "command", "shell", "timeout"] {
+        for other in ["haproxy", "http", "signal", "pid_file", "command", "shell", "timeout"] {
             if section.has(other) {
                 section.problem(other, format!("`systemd` and `{other}` exclude each other"), None);
             }
@@ -34,12 +39,20 @@ pub(super) fn read(field: Field<'_>, scope: Scope<'_>) -> Option<Reload> {
         return systemd(unit).map(Reload::Systemd);
     }
     if let Some(own) = section.field("haproxy") {
-        for other in ["signal", "pid_file", "command", "shell", "timeout"] {
+        for other in ["http", "signal", "pid_file", "command", "shell", "timeout"] {
             if section.has(other) {
                 section.problem(other, format!("`haproxy` and `{other}` exclude each other"), None);
             }
         }
         return haproxy(own).map(Reload::Haproxy);
+    }
+    if let Some(request) = section.field("http") {
+        for other in ["signal", "pid_file", "command", "shell", "timeout"] {
+            if section.has(other) {
+                section.problem(other, format!("`http` and `{other}` exclude each other"), None);
+            }
+        }
+        return http::reload(request, scope).map(Reload::Http);
     }
     let signal = section.field("signal");
     let pid_file = section.field("pid_file");
@@ -58,7 +71,7 @@ pub(super) fn read(field: Field<'_>, scope: Scope<'_>) -> Option<Reload> {
     }
     let command = command::command(&mut section, scope);
     if pid_file.is_none() && !section.has("command") && !section.has("shell") {
-        section.problem("signal", "`signal`, `systemd`, `haproxy`, `command` or `shell` is missing", None);
+        section.problem("signal", "`signal`, `systemd`, `haproxy`, `http`, `command` or `shell` is missing", None);
     }
     command.map(Reload::Command)
 }

@@ -21,7 +21,7 @@ pub struct Output {
 
 impl Output {
     /// Adds what was read next.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         let (head, rest) = bytes.split_at(bytes.len().min(HALF - self.head.len()));
         self.head.extend_from_slice(head);
         self.tail.extend(rest);

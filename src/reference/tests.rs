@@ -34,6 +34,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("reload", "`reload`"),
     ("systemd", "`systemd`"),
     ("reload haproxy", "`haproxy` as a reload"),
+    ("reload http", "A reload by HTTP"),
     ("guard", "`guard`"),
     ("confirm", "`confirm`"),
     ("nginx", "`nginx`"),
@@ -91,7 +92,11 @@ fn every_key_that_is_read_is_explained_and_no_other() {
         }
     });
     // Two sections have one key.
-    let reload = Section::asked(|| drop(configuration_of(&with("reload haproxy", ""))));
+    let reload = Section::asked(|| {
+        for kind in ["reload haproxy", "reload http"] {
+            configuration_of(&with(kind, ""));
+        }
+    });
     for (section, heading) in SECTIONS {
         let (asked, section) = match section.strip_prefix("reload ") {
             Some(kind) => (&reload, kind),
@@ -133,6 +138,7 @@ fn with(section: &str, line: &str) -> String {
     let reload = match section {
         "systemd" => format!("systemd: {{unit: a, {line}}}"),
         "reload haproxy" => format!("haproxy: {{socket: /s, pid_file: /p, {line}}}"),
+        "reload http" => format!("http: {{url: 'http://a/', {line}}}"),
         _ => format!("command: [b], {}", own("reload")),
     };
     format!(
@@ -240,7 +246,8 @@ fn placeholders_become_what_is_shown() {
 fn every_reload_is_shown_and_can_be_configured() {
     let mut kinds = BTreeSet::new();
     for row in rows(CONFIGURATION).into_iter().filter(|row| row.heading == "`reload`" && row.table == "form") {
-        let form = row.code(0).replace("[...]", "[a]").replace("...", "a").replace("FILE", "/f");
+        let form = row.code(0).replace("[...]", "[a]").replace("url: ...", "url: 'http://a/'");
+        let form = form.replace("...", "a").replace("FILE", "/f");
         let config =
             configuration_of(&format!("targets: {{t: {{templates: [{{src: in, dest: /out}}], reload: {form}}}}}"));
         // A new kind has a row, and a line here.
@@ -249,13 +256,29 @@ fn every_reload_is_shown_and_can_be_configured() {
             Reload::Signal { .. } => "signal",
             Reload::Systemd(_) => "systemd",
             Reload::Haproxy(_) => "haproxy",
+            Reload::Http(_) => "http",
             Reload::Command(command) => match command.program {
                 Program::Arguments(_) => "command",
                 Program::Shell { .. } => "shell",
             },
         });
     }
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["command", "haproxy", "none", "shell", "signal", "systemd"]);
+    assert_eq!(
+        kinds.into_iter().collect::<Vec<_>>(),
+        ["command", "haproxy", "http", "none", "shell", "signal", "systemd"]
+    );
+}
+
+#[test]
+fn the_reloads_of_programs_are_read() {
+    let rows = rows(CONFIGURATION);
+    let shown: Vec<_> = rows.iter().filter(|row| row.heading == "A reload by HTTP" && row.table == "program").collect();
+    for row in &shown {
+        let target = format!("templates: [{{src: in, dest: /out}}], reload: {}", row.code(1));
+        let config = configuration_of(&format!("targets: {{t: {{{target}}}}}"));
+        assert!(matches!(config.targets[0].reload, Reload::Http(_)), "{row:?}");
+    }
+    assert_eq!(shown.len(), 3);
 }
 
 #[test]

@@ -37,6 +37,7 @@ mod life;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod limits;
 mod reload;
+mod reload_http;
 mod restore;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod scenarios;

@@ -1,14 +1,15 @@
 //! Probes, against servers that a test is itself.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::*;
-use crate::config::{Command, Http, Placeholder, Program};
+use crate::config::{Command, Header, Http, HttpRequest, Placeholder, Program};
 use crate::secret::Secret;
 
 fn confirm(kind: ConfirmKind) -> Confirm {
@@ -59,11 +60,15 @@ async fn server(answers: &'static [&'static str]) -> (String, Arc<AtomicUsize>, 
 
 fn http(address: &str) -> Http {
     Http {
-        url: format!("http://{address}/health?token=hunter2").parse().unwrap(),
+        request: HttpRequest {
+            url: format!("http://{address}/health?token=hunter2").parse().unwrap(),
+            method: hyper::Method::GET,
+            socket: None,
+            headers: vec![("X-Token".to_owned(), Header::Written(Secret::new("hunter2")))],
+            timeout: Duration::from_millis(100),
+        },
         status: vec![200..=299],
         body: None,
-        headers: vec![("X-Token".to_owned(), Secret::new("hunter2"))],
-        timeout: Duration::from_millis(100),
     }
 }
 
@@ -112,14 +117,18 @@ async fn an_http_probe_gives_up_on_what_hangs_or_is_no_http() {
 #[tokio::test]
 async fn a_tcp_probe_needs_a_listener() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let tcp = || ConfirmKind::Tcp { address: address.clone(), timeout: Duration::from_millis(100) };
-    assert_eq!(verdict(confirm(tcp())).await, Verdict::Confirmed);
-    drop(listener);
-    let refused = verdict(confirm(tcp())).await;
+    // Bound, so that nobody else listens there either.
+    let silent = TcpSocket::new_v4().unwrap();
+    silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let tcp = |address: SocketAddr| {
+        confirm(ConfirmKind::Tcp { address: address.to_string(), timeout: Duration::from_millis(100) })
+    };
+    assert_eq!(verdict(tcp(listener.local_addr().unwrap())).await, Verdict::Confirmed);
+    let silent_address = silent.local_addr().unwrap();
+    let refused = verdict(tcp(silent_address)).await;
     assert!(refusal(&refused).contains("takes no connection"), "{refused:?}");
     let folder = tempfile::tempdir().unwrap();
-    let gone = Confirm { pid_file: Some(folder.path().join("absent.pid")), ..confirm(tcp()) };
+    let gone = Confirm { pid_file: Some(folder.path().join("absent.pid")), ..tcp(silent_address) };
     let absent = verdict(gone).await;
     assert!(matches!(&absent, Verdict::NotRunning(why) if why.contains("no pid file")), "{absent:?}");
 }

@@ -23,7 +23,7 @@ use crate::config::{
 use crate::process::Context;
 
 /// A template for `dest`, with nothing set.
-fn template(dest: impl Into<PathBuf>) -> Template {
+pub(super) fn template(dest: impl Into<PathBuf>) -> Template {
     let dest = dest.into();
     Template {
         name: dest.file_name().unwrap().to_string_lossy().into_owned(),
@@ -43,7 +43,7 @@ fn template(dest: impl Into<PathBuf>) -> Template {
 }
 
 /// A target of these templates that reloads nothing.
-fn target(templates: impl Into<Vec<Template>>) -> Target {
+pub(super) fn target(templates: impl Into<Vec<Template>>) -> Target {
     Target {
         name: "web".into(),
         templates: templates.into(),
