@@ -18,10 +18,12 @@ use crate::config;
 use crate::control::{Control, Place, Posted, Roster};
 use crate::file_watch::{FileWatch, POLL_INTERVAL};
 use crate::guard::{Held, Memory};
+use crate::heartbeat::{Heart, Pulse};
 use crate::log::{self, Line, Repeats, rounded};
 use crate::plan::Plan;
 use crate::registries::Registries;
 use crate::remembered::Remembered;
+use crate::service_manager::ServiceManager;
 use crate::store::Store;
 use crate::target::{Desk, Options, Phase, Task};
 
@@ -40,6 +42,9 @@ const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
 /// What a task that is ended, by a second signal or at the end of the grace period, has for putting files back.
 const LAST_STEPS: Duration = Duration::from_secs(1);
+
+/// What a stop takes at most beside the grace period: for that, and for what is saved last.
+const STOPPED: Duration = Duration::from_secs(10);
 
 /// The pause after a defect of ours ended a target's task, before it is started again.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
@@ -70,6 +75,10 @@ pub struct Daemon {
     /// What there is to ask and to command.
     roster: watch::Sender<Arc<Roster>>,
     control: Option<Control>,
+    service_manager: ServiceManager,
+    /// Whether every loop makes progress, and whether the one of the daemon itself does.
+    heart: Heart,
+    pulse: Pulse,
     /// Tasks of targets that were replaced or removed and have not ended their transaction yet.
     ending: Vec<Running>,
     sources: FileWatch,
@@ -106,7 +115,8 @@ impl Daemon {
             Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
         let store = Store::new();
         let remembered = Remembered::open(&plan.config).await;
-        let registries = Registries::start(&plan.config.registries, &store).await;
+        let heart = Heart::default();
+        let registries = Registries::start(&plan.config.registries, &store, &heart).await;
         let mut sources = FileWatch::new(POLL_INTERVAL);
         sources.follow(plan.sources()).await;
         info!(
@@ -138,8 +148,11 @@ impl Daemon {
             targets: BTreeMap::new(),
             remembered,
             memories: BTreeMap::new(),
+            service_manager: ServiceManager::start(roster.subscribe(), heart.clone()),
             roster,
             control: None,
+            pulse: heart.pulse("daemon"),
+            heart,
             ending: Vec::new(),
             sources,
             wrong_templates: None,
@@ -152,7 +165,9 @@ impl Daemon {
         let config = &daemon.plan.config;
         let group = config.control.group.clone();
         let socket = config.control.socket.path(&config.state_dir);
-        daemon.control = socket.map(|path| Control::start(Place { path, group }, daemon.roster.subscribe()));
+        daemon.control = socket.map(|path| {
+            Control::start(Place { path, group }, daemon.roster.subscribe(), daemon.heart.pulse("control socket"))
+        });
         Ok(daemon)
     }
 
@@ -171,8 +186,12 @@ impl Daemon {
                     self.store.sweep(Instant::now());
                     continue;
                 }
+                () = self.pulse.asked() => continue,
                 () = self.signals.stop() => break,
             };
+            if reading.is_asked_for() {
+                self.service_manager.reloading();
+            }
             // What is read may lie on a file system that hangs, which must not make us deaf.
             let (reread, plan) = (self.reread.clone(), self.plan.clone());
             let read = async move {
@@ -186,22 +205,28 @@ impl Daemon {
                 .await
             };
             tokio::select! {
-                plan = read => match plan {
+                // Targets go on by the old plan however long it takes.
+                plan = self.pulse.attend(read) => match plan {
                     Ok(plan) => self.follow(reading, plan).await,
                     Err(_panicked) => error!("internal error: reading the configuration panicked; please report this"),
                 },
                 () = self.signals.stop() => break,
             }
+            if reading.is_asked_for() {
+                self.service_manager.reloaded();
+            }
         }
         let since = Instant::now();
         info!("stopping");
         self.change_roster(|roster| roster.stopping = true);
+        let within = self.plan.config.grace + STOPPED;
+        self.service_manager.stopping(within);
         let stopped = async {
             stop(self.targets.values_mut().chain(&mut self.ending), self.plan.config.grace).await;
             self.remembered.finish().await;
         };
         let is_urgent = tokio::select! {
-            () = stopped => false,
+            () = self.pulse.outside(within, stopped) => false,
             () = self.signals.stop_again(since) => true,
         };
         if is_urgent {
@@ -211,6 +236,7 @@ impl Daemon {
         if let Some(control) = self.control.take() {
             control.stop().await;
         }
+        self.service_manager.finish().await;
         for running in self.targets.values() {
             let (target, state) = (&*running.name, running.desk.state().borrow().clone());
             if running.desk.paused().is_some() {
@@ -337,8 +363,10 @@ impl Daemon {
             if !target.guard.is_off() {
                 self.memories.insert(target.name.clone(), memory.clone());
             }
+            let pulse = self.heart.pulse(format!("target `{}`", target.name));
+            let beating = pulse.clone();
             let new_task = move || {
-                let applier = plan.applier(index, &records, Options::default());
+                let applier = plan.applier(index, &records, Options::default()).beating(beating.clone());
                 let applier = applier.guarded_by(plan.guard(index, &memory)).remembering(recollection.clone());
                 Task::new(applier, store.reader(), shown.clone())
             };
@@ -346,7 +374,7 @@ impl Daemon {
             let task = tokio::spawn(async move {
                 let _end = end;
                 for before in before {
-                    before.cancelled().await;
+                    pulse.attend(before.cancelled()).await;
                 }
                 // Not before they have ended: it goes on with what they leave.
                 let mut task = new_task();

@@ -39,7 +39,8 @@
 //! | [`apply`] | stage, check, commit, verify, reload, confirm, and the way back; the only writer of destinations |
 //! | [`process`] | child processes and signals |
 //! | [`control`] | the socket that tells how everything stands, and takes commands |
-//! | [`backoff`], [`exit`], [`file_watch`], [`log`], [`protection`], [`secret`], [`yaml`] | single things that several of these use |
+//! | [`service_manager`] | what systemd is told: ready, reloading, stopping, how everything stands, that we live |
+//! | [`backoff`], [`exit`], [`file_watch`], [`heartbeat`], [`log`], [`protection`], [`secret`], [`yaml`] | single things that several of these use |
 //!
 //! # Who owns what
 //!
@@ -96,12 +97,14 @@ pub mod target;
 pub mod apply;
 pub mod process;
 pub mod control;
+pub mod service_manager;
 
 pub mod reference;
 
 pub mod backoff;
 pub mod exit;
 pub mod file_watch;
+pub mod heartbeat;
 pub mod log;
 pub mod protection;
 pub mod secret;

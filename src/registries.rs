@@ -8,6 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Limits;
 use crate::config::NamedRegistry;
+use crate::heartbeat::Heart;
 use crate::registry::driver::{self, Standing};
 use crate::registry::{Registry, local};
 use crate::store::Store;
@@ -17,6 +18,7 @@ use crate::template::LOCAL_FILES;
 #[derive(Debug)]
 pub struct Registries {
     store: Arc<Store>,
+    heart: Heart,
     running: HashMap<Arc<str>, Running>,
     _local_files: AbortOnDropHandle<()>,
 }
@@ -33,11 +35,12 @@ struct Running {
 pub type Configured = BTreeMap<Arc<str>, NamedRegistry>;
 
 impl Registries {
-    /// Starts a driver for each registry, and one for the files that templates read.
-    pub async fn start(configured: &Configured, store: &Arc<Store>) -> Self {
+    /// Starts a driver for each registry, and one for the files that templates read. They answer `heart`.
+    pub async fn start(configured: &Configured, store: &Arc<Store>, heart: &Heart) -> Self {
         let limits = configured.values().next().map(|registry| registry.limits).unwrap_or_default();
-        let (local_files, _) = drive(&LOCAL_FILES.into(), Arc::new(local::LocalFiles::default()), limits, store);
-        let mut registries = Self { store: store.clone(), running: HashMap::new(), _local_files: local_files };
+        let (local_files, _) = drive(&LOCAL_FILES.into(), Arc::new(local::LocalFiles::default()), limits, store, heart);
+        let (store, heart) = (store.clone(), heart.clone());
+        let mut registries = Self { store, heart, running: HashMap::new(), _local_files: local_files };
         registries.follow(configured).await;
         registries
     }
@@ -56,7 +59,8 @@ impl Registries {
         }
         for (name, registry) in configured {
             self.running.entry(name.clone()).or_insert_with(|| {
-                let (driver, standing) = drive(name, registry.registry.clone(), registry.limits, &self.store);
+                let (driver, standing) =
+                    drive(name, registry.registry.clone(), registry.limits, &self.store, &self.heart);
                 Running { kind: registry.kind, fingerprint: registry.fingerprint, standing, driver }
             });
         }
@@ -74,9 +78,13 @@ fn drive(
     registry: Arc<dyn Registry>,
     limits: Limits,
     store: &Arc<Store>,
+    heart: &Heart,
 ) -> (AbortOnDropHandle<()>, watch::Receiver<Standing>) {
     let (sender, standing) = watch::channel(Standing::Idle);
-    let driver = tokio::spawn(driver::drive(name.clone(), registry, limits, store.clone(), sender));
+    let pulse = heart.pulse(format!("registry `{name}`"));
+    let driver = driver::drive(name.clone(), registry, limits, store.clone(), sender);
+    // What it waits for is away at the worst; what it computes between two waits ends, or it is stuck.
+    let driver = tokio::spawn(async move { pulse.attend(driver).await });
     (AbortOnDropHandle::new(driver), standing)
 }
 
@@ -151,7 +159,7 @@ mod tests {
         let asked = |registry: &str| Asked { registry: registry.into(), query: Query::Key(Path::parse("k").unwrap()) };
         let (changes, stays) = (asked("changes"), asked("stays"));
         let store = Store::new();
-        let mut registries = Registries::start(&configured("one"), &store).await;
+        let mut registries = Registries::start(&configured("one"), &store, &Heart::default()).await;
         for text in ["two", "one"].into_iter().cycle().take(10) {
             let reader = store.reader();
             let ask = || reader.has_read(&reader.view(), [changes.clone(), stays.clone()].into());

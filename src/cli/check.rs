@@ -9,6 +9,7 @@ use super::ready::Patience;
 use super::{load, say, surroundings};
 use crate::daemon::count;
 use crate::exit::Exit;
+use crate::heartbeat::Heart;
 use crate::log::rounded;
 use crate::plan::Plan;
 use crate::registries::Registries;
@@ -37,7 +38,7 @@ pub(super) async fn run(common: &Common, options: &Check) -> Exit {
 /// Asks every registry something; whether all of them answered in time. Those that did not are named.
 async fn connect(plan: &Plan, timeout: Duration) -> bool {
     let store = Store::new();
-    let _registries = Registries::start(&plan.config.registries, &store).await;
+    let _registries = Registries::start(&plan.config.registries, &store, &Heart::default()).await;
     // Any answer will do, also that there is no such key.
     let probes: BTreeSet<Asked> = plan.config.registries.keys().map(probe).collect();
     let reader = store.reader();

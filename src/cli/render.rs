@@ -8,6 +8,7 @@ use super::args::{Common, Ready};
 use super::ready::{Patience, quoted};
 use super::{load, say};
 use crate::exit::Exit;
+use crate::heartbeat::Heart;
 use crate::plan::Plan;
 use crate::registries::Registries;
 use crate::store::{Reader, Store};
@@ -26,7 +27,7 @@ pub(super) async fn rendered(common: &Common, options: &Ready) -> Result<(Plan, 
     let mut plan = load::plan(common, &variables)?;
     load::only(&mut plan, &options.targets)?;
     let store = Store::new();
-    let _registries = Registries::start(&plan.config.registries, &store).await;
+    let _registries = Registries::start(&plan.config.registries, &store, &Heart::default()).await;
     let patience = Patience::new(options.timeout);
     let all = join_all(plan.targets.iter().map(|(target, templates)| {
         let mut renderer = Renderer::new(target.clone(), templates.clone(), plan.turns.clone());

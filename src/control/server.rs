@@ -18,6 +18,7 @@ use super::report::{self, Outcome};
 use super::request::{Refusal, RefusalKind, Reply, Request};
 use super::roster::{Posted, Roster};
 use super::socket::{Place, Socket};
+use crate::heartbeat::Pulse;
 use crate::registry::Asked;
 use crate::target::{Done, OrderTask};
 
@@ -42,8 +43,8 @@ pub struct Control(JoinHandle<()>);
 
 impl Control {
     /// Makes the socket and serves it. One that cannot be made is told in a warning and tried again now and then.
-    pub fn start(place: Place, roster: watch::Receiver<Arc<Roster>>) -> Self {
-        Self(tokio::spawn(serve(place, roster, LOOK)))
+    pub fn start(place: Place, roster: watch::Receiver<Arc<Roster>>, pulse: Pulse) -> Self {
+        Self(tokio::spawn(serve(place, roster, LOOK, pulse)))
     }
 
     /// Ends every connection and removes the socket.
@@ -55,7 +56,7 @@ impl Control {
 }
 
 /// Serves the socket for as long as the program runs, and looks that often whether there is one.
-async fn serve(place: Place, roster: watch::Receiver<Arc<Roster>>, look: Duration) {
+async fn serve(place: Place, roster: watch::Receiver<Arc<Roster>>, look: Duration, pulse: Pulse) {
     let mut is_told = false;
     loop {
         let at = place.clone();
@@ -70,7 +71,7 @@ async fn serve(place: Place, roster: watch::Receiver<Arc<Roster>>, look: Duratio
                 if std::mem::take(&mut is_told) {
                     info!(socket = %path, "the control socket is there now");
                 }
-                accept(&socket, listener, &roster, look).await;
+                accept(&socket, listener, &roster, look, &pulse).await;
                 continue;
             }
             Err(error) if !is_told => {
@@ -79,12 +80,18 @@ async fn serve(place: Place, roster: watch::Receiver<Arc<Roster>>, look: Duratio
             }
             Err(_) => {}
         }
-        tokio::time::sleep(look).await;
+        pulse.attend(tokio::time::sleep(look)).await;
     }
 }
 
 /// Takes connections until the file of the socket is gone.
-async fn accept(socket: &Socket, listener: UnixListener, roster: &watch::Receiver<Arc<Roster>>, look: Duration) {
+async fn accept(
+    socket: &Socket,
+    listener: UnixListener,
+    roster: &watch::Receiver<Arc<Roster>>,
+    look: Duration,
+    pulse: &Pulse,
+) {
     let own = rustix::process::geteuid().as_raw();
     let mut connections = Connections::default();
     let mut look = tokio::time::interval(look);
@@ -97,6 +104,7 @@ async fn accept(socket: &Socket, listener: UnixListener, roster: &watch::Receive
                     tokio::time::sleep(BREATH).await;
                 }
             },
+            () = pulse.asked() => {}
             _ = look.tick() => {
                 if !socket.is_there() {
                     return;
@@ -347,7 +355,7 @@ mod tests {
             store: Store::new(),
         }));
         let place = Place { path: path.to_owned(), group: None };
-        (roster, Control(tokio::spawn(serve(place, shown, Duration::from_millis(20)))))
+        (roster, Control(tokio::spawn(serve(place, shown, Duration::from_millis(20), Pulse::unheard("control")))))
     }
 
     /// Asks until there is an answer.

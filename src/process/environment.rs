@@ -22,6 +22,11 @@ const SEEN: &[&str] = &[
     "DBUS_SESSION_BUS_ADDRESS",
 ];
 
+/// Variables by which a service manager speaks to us alone. A command never sees them, whatever is allowed: it could say
+/// in our name that we are ready, or live.
+const OURS_ALONE: &[&str] =
+    &["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
+
 /// Where programs are looked for when we ourselves were started without `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -49,7 +54,8 @@ pub fn find_program(program: &str) -> Option<PathBuf> {
 
 fn is_seen(name: &OsStr, allowed: &[String]) -> bool {
     let Some(name) = name.to_str() else { return false };
-    SEEN.contains(&name) || name.starts_with("LC_") || allowed.iter().any(|allowed| allowed == name)
+    !OURS_ALONE.contains(&name)
+        && (SEEN.contains(&name) || name.starts_with("LC_") || allowed.iter().any(|allowed| allowed == name))
 }
 
 #[cfg(test)]
@@ -67,6 +73,8 @@ mod tests {
         let ours = ["PATH", "LC_ALL", "CONSUL_HTTP_TOKEN", "ETCDCTL_PASSWORD", "SITE", "HOME"];
         assert_eq!(names(&ours, &[]), ["PATH", "LC_ALL", "HOME"]);
         assert_eq!(names(&ours, &["SITE"]), ["PATH", "LC_ALL", "SITE", "HOME"]);
+        let ours = [&["PATH"], OURS_ALONE].concat();
+        assert_eq!(names(&ours, &["NOTIFY_SOCKET", "WATCHDOG_PID"]), ["PATH"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::config::{
     describe_as, load,
 };
 use crate::exit::Exit;
+use crate::heartbeat::Heart;
 use crate::plan::Plan;
 use crate::registries::Registries;
 use crate::store::Store;
@@ -387,7 +388,7 @@ async fn rendered(example: &Example) -> String {
     let plan = Plan::load(configuration(folder.path()), &BTreeMap::new());
     let plan = plan.unwrap_or_else(|errors| panic!("line {}: {}", example.line, errors[0]));
     let store = Store::new();
-    let _registries = Registries::start(&plan.config.registries, &store).await;
+    let _registries = Registries::start(&plan.config.registries, &store, &Heart::default()).await;
     let (target, templates) = plan.targets[0].clone();
     let (mut renderer, reader) = (Renderer::new(target, templates, plan.turns.clone()), store.reader());
     let output = async {

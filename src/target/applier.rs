@@ -3,6 +3,7 @@
 
 mod ahead;
 mod earlier;
+mod patience;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -29,6 +30,7 @@ use crate::apply::{
 };
 use crate::config::Target;
 use crate::guard::Guard;
+use crate::heartbeat::Pulse;
 use crate::process::{BootTime, Context};
 use crate::protection::Protection;
 use crate::remembered::Recollection;
@@ -156,6 +158,8 @@ pub struct Applier {
     no_reload: bool,
     /// None where nothing is remembered.
     recollection: Option<Recollection>,
+    /// Whether it makes progress.
+    pulse: Pulse,
     /// The files that the process is to run, once they were committed, found in place or put back.
     committed: Option<InPlace>,
     /// The process has not taken the committed files yet.
@@ -262,6 +266,7 @@ impl Applier {
             context,
             no_reload: options.no_reload,
             recollection: None,
+            pulse: Pulse::unheard("target"),
             committed: None,
             owed: false,
             journal: Journal::default(),
@@ -289,6 +294,18 @@ impl Applier {
     pub fn guarded_by(mut self, guard: Option<Guard>) -> Self {
         self.renderer.set_guard(guard);
         self
+    }
+
+    /// Shows by this pulse that it makes progress.
+    #[must_use]
+    pub fn beating(mut self, pulse: Pulse) -> Self {
+        self.pulse = pulse;
+        self
+    }
+
+    /// The pulse, for the loop that it works in.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// Has the answers remembered that the files show.
@@ -353,7 +370,8 @@ impl Applier {
     /// Renders the newest answers and does nothing with that, so that what the templates ask is followed. What it lacks,
     /// if it lacks something.
     pub async fn look(&mut self, reader: &Reader) -> Option<Waiting> {
-        match self.renderer.render(reader).await {
+        let limit = patience::render(self.target());
+        match self.pulse.outside(limit, self.renderer.render(reader)).await {
             Render::Waiting(waiting) => Some(waiting),
             Render::Complete(_) | Render::Failed(_) => None,
         }
@@ -361,7 +379,8 @@ impl Applier {
 
     /// Renders the newest answers and makes the files and the process true to them.
     pub async fn attempt(&mut self, reader: &Reader, stop: &CancellationToken) -> Attempt {
-        let complete = match self.renderer.render(reader).await {
+        let limit = patience::render(self.target());
+        let complete = match self.pulse.outside(limit, self.renderer.render(reader)).await {
             Render::Complete(complete) => complete,
             Render::Waiting(waiting) => return Attempt::Waiting(waiting),
             Render::Failed(failure) => return Attempt::Failed(failure.into()),
@@ -425,7 +444,7 @@ impl Applier {
             return Ok(Outcome::Failed("nothing was committed yet".to_owned()));
         };
         if !in_place.is_verified
-            && let Err(error) = verify(self.target(), &self.context, self.files.reloads()).await
+            && let Err(error) = self.ask_verify().await
         {
             if error.kind() != ErrorKind::Refused {
                 return Ok(Outcome::Failed(error.in_line()));
@@ -555,11 +574,17 @@ impl Applier {
             return Ok((Told::Taken, before));
         }
         self.note_reload();
-        let told = tell(self.target(), Some(at), &self.context).await;
+        let telling = tell(self.target(), Some(at), &self.context);
+        let told = self.pulse.outside(patience::tell(self.target()), telling).await;
         if told == Told::Taken {
             self.runtime.reloaded();
         }
         Ok((told, before))
+    }
+
+    async fn ask_verify(&self) -> Result<(), ApplyError> {
+        let verifying = verify(self.target(), &self.context, self.files.reloads());
+        self.pulse.outside(patience::verify(self.target()), verifying).await
     }
 
     async fn settled(&mut self, hashes: Hashes) -> Result<(), Failure> {
@@ -648,8 +673,9 @@ impl Applier {
         let checked = if self.files.no_check {
             staged.skip_check()
         } else {
+            let checking = staged.check(self.target(), &self.context, self.files.reloads());
             tokio::select! {
-                checked = staged.check(self.target(), &self.context, self.files.reloads()) => checked?,
+                checked = self.pulse.outside(patience::check(self.target()), checking) => checked?,
                 () = stop.cancelled() => return Ok(Reached::Stopped),
             }
         };
@@ -662,7 +688,7 @@ impl Applier {
 
     /// Asks `verify` about files that are in place for now, and lets them stay or takes them back.
     async fn verify(&mut self, provisional: Provisional) -> Result<Reached, Failure> {
-        let Err(error) = verify(self.target(), &self.context, self.files.reloads()).await else {
+        let Err(error) = self.ask_verify().await else {
             return Ok(Reached::Committed(self.on_thread(move |_| provisional.keep()).await?));
         };
         let refused = provisional.hashes().clone();
@@ -715,7 +741,9 @@ impl Applier {
         work: impl FnOnce(&Files) -> T + Send + 'static,
     ) -> Result<T, Failure> {
         let files = self.files.clone();
-        match self.turns.run(Duration::MAX, move || work(&files)).await {
+        let worked = self.turns.run(Duration::MAX, move || work(&files)).await;
+        self.pulse.beat();
+        match worked {
             Work::Done(done) => Ok(done),
             Work::Panicked | Work::Late(_) => Err(Failure::Panicked),
         }

@@ -22,6 +22,8 @@ pub struct State {
     /// The registries that have not answered yet, so that files which were missing show saved answers, and when the oldest
     /// of these were saved.
     pub earlier: BTreeMap<Arc<str>, SystemTime>,
+    /// Its process has files to start with: its own, or older ones that stay for now. Once it has, this remains so.
+    pub in_place: bool,
     /// When something is to be tried or applied next, unless the target is paused.
     pub due: Option<Instant>,
     /// Since when an apply or a reload is under way, if one is.
@@ -133,6 +135,7 @@ impl State {
             held: Vec::new(),
             earlier: BTreeMap::new(),
             drifted: Vec::new(),
+            in_place: false,
             due: None,
             busy: None,
             journal: Journal::default(),

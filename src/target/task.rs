@@ -139,6 +139,7 @@ impl Task {
             if stop.is_cancelled() {
                 return;
             }
+            self.look_for_files().await;
             let hold = self.applier.guard().and_then(|guard| guard.due());
             let due = [self.due(), self.drift.due()].into_iter().flatten().filter(|_| !self.paused).min();
             let leaving = self.applier.leaving_due().filter(|_| !self.paused);
@@ -146,6 +147,7 @@ impl Task {
             let due = due.into_iter().flatten().min();
             tokio::select! {
                 () = stop.cancelled() => return,
+                () = self.applier.pulse().asked() => continue,
                 changes = self.reader.changed() => {
                     if self.waiting.is_none() {
                         self.schedule.changed(changes, false);
@@ -157,6 +159,19 @@ impl Task {
                 () = until(due) => {}
             }
             self.act(Instant::now(), stop).await;
+        }
+    }
+
+    /// Finds out whether the process has files to start with. What is there is left for now where nothing came, and nothing
+    /// is saved, for as long as missing files wait for that.
+    async fn look_for_files(&self) {
+        let (is_known, waits) = {
+            let state = self.desk.state();
+            let state = state.borrow();
+            (state.in_place, matches!(state.phase, Phase::Waiting(_)))
+        };
+        if !is_known && (!waits || self.recall.is_tried()) && matches!(self.applier.lacks_a_file().await, Ok(false)) {
+            self.desk.lay_out(|state| state.in_place = true);
         }
     }
 

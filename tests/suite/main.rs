@@ -44,6 +44,7 @@ mod scenarios;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod secrets;
 mod servers;
+mod service_manager;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod several;
 #[cfg(all(feature = "consul", feature = "etcd"))]

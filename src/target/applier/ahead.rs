@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use bytes::Bytes;
 use tracing::{info, warn};
 
-use super::{Applier, Failure, InPlace};
+use super::{Applier, Failure, InPlace, patience};
 use crate::apply::Process;
 use crate::apply::reload::Outcome;
 use crate::apply::reload::haproxy::{Change, Running};
@@ -63,7 +63,11 @@ impl Applier {
             Change::between(paths.zip(&was).zip(&new).map(|((path, old), new)| (path, &**old, &**new)))
         };
         let prepared = match self.on_thread(between).await? {
-            Ok(change) => self.runtime.prepare(&haproxy, &change).await.map(|prepared| (change, prepared)),
+            Ok(change) => self
+                .pulse
+                .outside(patience::runtime(&haproxy), self.runtime.prepare(&haproxy, &change))
+                .await
+                .map(|prepared| (change, prepared)),
             Err(reason) => Err(reason),
         };
         let (change, prepared) = match prepared {
@@ -74,7 +78,7 @@ impl Applier {
             }
         };
         let before = self.on_thread(Files::begin).await?;
-        let taken = self.runtime.carry_out(&haproxy, &prepared).await;
+        let taken = self.pulse.outside(patience::runtime(&haproxy), self.runtime.carry_out(&haproxy, &prepared)).await;
         self.ahead = Some(Ahead { change, old, new: rendered.to_vec(), before, taken });
         Ok(())
     }
@@ -124,9 +128,9 @@ impl Applier {
     }
 
     async fn bring_back(&mut self, haproxy: &Haproxy, back: &Change) -> Result<(), String> {
-        let prepared = self.runtime.prepare(haproxy, back).await?;
-        self.runtime.carry_out(haproxy, &prepared).await?;
-        self.runtime.confirm(haproxy, back).await
+        let prepared = self.pulse.outside(patience::runtime(haproxy), self.runtime.prepare(haproxy, back)).await?;
+        self.pulse.outside(patience::runtime(haproxy), self.runtime.carry_out(haproxy, &prepared)).await?;
+        self.pulse.outside(patience::runtime(haproxy), self.runtime.confirm(haproxy, back)).await
     }
 
     /// Whether the process runs what was brought to it ahead of its files, which are in place by now. Otherwise a reload is to
@@ -135,7 +139,11 @@ impl Applier {
         let (Some(ahead), Some(haproxy)) = (self.ahead.take(), self.haproxy()) else { return false };
         self.turned_back = None;
         let runs = match ahead.taken {
-            Ok(count) => self.runtime.confirm(&haproxy, &ahead.change).await.map(|()| count),
+            Ok(count) => self
+                .pulse
+                .outside(patience::runtime(&haproxy), self.runtime.confirm(&haproxy, &ahead.change))
+                .await
+                .map(|()| count),
             Err(reason) => Err(reason),
         };
         match runs {
@@ -159,7 +167,7 @@ impl Applier {
             self.runtime.postpone();
             return None;
         };
-        let found = self.runtime.look(&haproxy, &files).await;
+        let found = self.pulse.outside(patience::runtime(&haproxy), self.runtime.look(&haproxy, &files)).await;
         self.journal.leaving = found.as_ref().map_or(0, |running| running.leftover);
         Some(found)
     }
@@ -168,7 +176,7 @@ impl Applier {
     pub async fn put_process_right(&mut self) -> Option<Outcome> {
         let (haproxy, files) = self.settled_haproxy().await?;
         self.journal.told = Some(SystemTime::now());
-        match self.runtime.put_right(&haproxy, &files).await {
+        match self.pulse.outside(patience::runtime(&haproxy), self.runtime.put_right(&haproxy, &files)).await {
             Ok(count) => {
                 self.journal.way = Some(Way::Runtime(count));
                 Some(Outcome::Taken)

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Applied, Applier, Attempt, Failure};
+use super::{Applied, Applier, Attempt, Failure, patience};
 use crate::apply::{beside_what_is_there, lacks_a_file};
 use crate::registry::Asked;
 use crate::remembered::Recollection;
@@ -29,18 +29,24 @@ pub enum Recalled {
 }
 
 impl Applier {
+    /// Whether there is nothing at one of the destinations.
+    pub async fn lacks_a_file(&self) -> Result<bool, Failure> {
+        self.on_thread(|files| lacks_a_file(&files.target)).await
+    }
+
     /// Puts the files that are missing in place, from saved answers where there are no others, and tells the process.
     /// Files that are there stay as they are.
     pub async fn recall(&mut self, reader: &Reader, stop: &CancellationToken) -> Recalled {
         let Some(earlier) = self.recollection.as_ref().and_then(Recollection::earlier) else {
             return Recalled::Needless;
         };
-        match self.on_thread(|files| lacks_a_file(&files.target)).await {
+        match self.lacks_a_file().await {
             Ok(true) => {}
             Ok(false) => return Recalled::Needless,
             Err(failure) => return Recalled::Failed(failure),
         }
-        let complete = match self.renderer.render_earlier(reader, &earlier).await {
+        let limit = patience::render(self.target());
+        let complete = match self.pulse.outside(limit, self.renderer.render_earlier(reader, &earlier)).await {
             Render::Complete(complete) => complete,
             Render::Waiting(waiting) => {
                 return waiting.missing.into_iter().next().map_or(Recalled::Needless, Recalled::Lacks);

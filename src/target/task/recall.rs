@@ -17,6 +17,8 @@ pub(super) struct Recall {
     after: Duration,
     /// Tries, the next of which is due at their time; none once there is nothing to make, or no need to.
     tries: Retries,
+    /// It was tried: what is missing yet has to wait for the registries.
+    is_tried: bool,
     /// The registries whose saved answers the files show, and when the oldest of these were saved.
     shown: BTreeMap<Arc<str>, SystemTime>,
 }
@@ -27,12 +29,17 @@ impl Recall {
         let mut tries = Retries::new(applier.target().retry);
         let after = applier.recollection().map(Recollection::after);
         tries.at = after.and_then(|after| Instant::now().checked_add(after));
-        Self { after: after.unwrap_or_default(), tries, shown }
+        Self { after: after.unwrap_or_default(), tries, is_tried: false, shown }
     }
 
     /// When missing files are made of saved answers, unless there are others by then.
     pub(super) fn due(&self) -> Option<Instant> {
         self.tries.at
+    }
+
+    /// Whether that was tried.
+    pub(super) fn is_tried(&self) -> bool {
+        self.is_tried
     }
 
     /// The registries whose saved answers the files show, and when the oldest of these were saved.
@@ -53,6 +60,7 @@ impl Task {
     /// Makes missing files of saved answers.
     pub(super) async fn recall(&mut self, stop: &CancellationToken) {
         self.recall.tries.at = None;
+        self.recall.is_tried = true;
         if self.waiting.is_none() {
             return;
         }

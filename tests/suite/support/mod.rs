@@ -19,6 +19,7 @@ pub mod haproxy;
 pub mod http;
 pub mod liveconf;
 pub mod nginx;
+pub mod notify;
 pub mod port;
 pub mod process;
 pub mod proxy;
