@@ -14,6 +14,7 @@ use crate::support::consul::Consul;
 use crate::support::folder::Folder;
 use crate::support::liveconf::{BINARY, example, run_to_end, start};
 use crate::support::nginx::Nginx;
+use crate::support::notify::Manager;
 use crate::support::port;
 use crate::support::process::{bound, find};
 
@@ -21,9 +22,23 @@ use super::backend::Backend;
 
 const CONFIG: &str = "/etc/liveconf/liveconf.yaml";
 
-/// What stands behind a key of the unit that is there once.
+/// The units: beside nginx, beside HAProxy, and for any program.
+const UNITS: [&str; 3] = [NGINX, "liveconf-haproxy.service", "liveconf@.service"];
+
+/// The one that most of this is about.
+const NGINX: &str = "liveconf.service";
+
+fn text_of(unit: &str) -> String {
+    fs::read_to_string(example("systemd").join(unit)).unwrap()
+}
+
+/// What stands behind a key of the unit beside nginx that is there once.
 fn setting(key: &str) -> String {
-    let unit = fs::read_to_string(example("systemd").join("liveconf.service")).unwrap();
+    setting_of(NGINX, key)
+}
+
+fn setting_of(unit: &str, key: &str) -> String {
+    let unit = text_of(unit);
     let mut found = unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     let value = found.next().unwrap_or_else(|| panic!("the unit has no `{key}`")).to_owned();
     assert_eq!(found.next(), None, "{key}");
@@ -31,46 +46,60 @@ fn setting(key: &str) -> String {
 }
 
 #[test]
-fn systemd_takes_the_unit() {
+fn systemd_takes_the_units() {
     assert_eq!(setting("ExecStart"), format!("/usr/bin/liveconf run --config {CONFIG}"));
+    for unit in UNITS {
+        assert_eq!(setting_of(unit, "Type"), "notify", "{unit}");
+        assert!(setting_of(unit, "WatchdogSec").ends_with('s'), "{unit}");
+    }
     // Only a machine with systemd can tell more.
     if !Path::new("/usr/bin/systemd-analyze").exists() {
         return;
     }
-    let unit = fs::read_to_string(example("systemd").join("liveconf.service")).unwrap();
     let folder = Folder::new();
-    folder.write("liveconf.service", unit.replace("/usr/bin/liveconf", BINARY));
-    let mut command = Command::new(find("systemd-analyze"));
-    let output = command.args(["verify", "--man=no"]).arg(folder.path("liveconf.service")).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{said}");
+    for unit in UNITS {
+        folder.write(unit, text_of(unit).replace("/usr/bin/liveconf", BINARY));
+    }
+    let drop_in = folder.path("liveconf.service.d");
+    fs::create_dir(&drop_in).unwrap();
+    fs::copy(example("systemd").join("credentials.conf"), drop_in.join("credentials.conf")).unwrap();
+    for unit in [NGINX, "liveconf-haproxy.service", "liveconf@squid.service"] {
+        let mut command = Command::new(find("systemd-analyze"));
+        let output = command.args(["verify", "--man=no"]).arg(folder.path(unit)).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{unit}: {said}");
+    }
 }
 
-/// How much of the machine the unit leaves open, as systemd counts it: from 0 to 10.
+/// How much of the machine the units leave open, as systemd counts it: from 0 to 10.
 #[test]
-fn the_unit_leaves_little_open() {
+fn the_units_leave_little_open() {
     const MOST: f64 = 2.0;
     if !Path::new("/usr/bin/systemd-analyze").exists() {
         return;
     }
-    let mut command = Command::new(find("systemd-analyze"));
-    command.args(["security", "--offline=yes", "--no-pager"]).arg(example("systemd").join("liveconf.service"));
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let overall = said.lines().find(|line| line.contains("Overall exposure level")).unwrap_or_else(|| panic!("{said}"));
-    let score = overall.split_whitespace().find_map(|word| word.parse::<f64>().ok()).unwrap();
-    assert!(score <= MOST, "{said}");
+    for unit in UNITS {
+        let mut command = Command::new(find("systemd-analyze"));
+        command.args(["security", "--offline=yes", "--no-pager"]).arg(example("systemd").join(unit));
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let overall = said.lines().find(|line| line.contains("Overall exposure level"));
+        let overall = overall.unwrap_or_else(|| panic!("{unit}: {said}"));
+        let score = overall.split_whitespace().find_map(|word| word.parse::<f64>().ok()).unwrap();
+        assert!(score <= MOST, "{unit}: {said}");
+    }
 }
 
-/// Every opening of the unit is there for something, and says for what.
+/// Every opening of a unit is there for something, and says for what.
 #[test]
-fn every_capability_of_the_unit_is_explained() {
-    let unit = fs::read_to_string(example("systemd").join("liveconf.service")).unwrap();
-    let granted = setting("CapabilityBoundingSet");
-    assert_eq!(granted, setting("AmbientCapabilities"));
-    for capability in granted.split(' ') {
-        let comment = format!("# {capability} ");
-        assert!(unit.lines().any(|line| line.starts_with(&comment)), "{capability} is not explained");
+fn every_capability_of_the_units_is_explained() {
+    for unit in UNITS {
+        let granted = setting_of(unit, "CapabilityBoundingSet");
+        assert_eq!(granted, setting_of(unit, "AmbientCapabilities"));
+        for capability in granted.split(' ') {
+            let comment = format!("# {capability} ");
+            assert!(text_of(unit).lines().any(|line| line.starts_with(&comment)), "{unit}: {capability}");
+        }
     }
 }
 
@@ -145,7 +174,7 @@ fn allowed_calls() -> BTreeSet<String> {
     };
     // Whatever the list, systemd allows those that every program needs.
     let mut allowed = resolve("@default");
-    let unit = fs::read_to_string(example("systemd").join("liveconf.service")).unwrap();
+    let unit = text_of(NGINX);
     for list in unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
         let (takes, list) = list.strip_prefix('~').map_or((true, list), |list| (false, list));
         for name in list.split(' ').flat_map(resolve) {
@@ -189,7 +218,10 @@ fn the_lines_of_the_unit_start_reload_and_stop_it() {
     command.env("NGINX_PID_FILE", folder.path("nginx.pid"));
     scene.job.write("conf.d/web-api.conf", "upstream backend { server 127.0.0.1:65535; }\n");
     let _nginx = Nginx::start(folder.root(), front);
+    let manager = Manager::at_path();
+    command.env("NOTIFY_SOCKET", manager.address());
     let mut daemon = start(command);
+    manager.wait_for(1, "READY=1");
     consul.client().register(&instance("blue", blue.port(), &json!({})));
     wait_for_answer(front, "/", 200, "blue");
     daemon.wait_for_log("reloaded");
@@ -204,6 +236,8 @@ fn the_lines_of_the_unit_start_reload_and_stop_it() {
     scene.job.write("liveconf.yaml", format!("{config}\n  motd:\n    templates: [{{content: hello, dest: motd}}]\n"));
     reload();
     scene.job.wait_for("motd", "hello");
+    manager.wait_for(1, "RELOADING=1");
+    manager.wait_for(2, "READY=1");
     scene.job.write("liveconf.yaml", "targets: 1\n");
     reload();
     daemon.wait_for_log("not loaded");
