@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::args::{Common, Status};
 use super::ask::{AT_ONCE, ask, lasted, mismatch, print, print_json, until};
-use crate::control::report::{self, Held, Registry, Saved, Target, Waiting};
+use crate::control::report::{self, Delayed, Held, Registry, Saved, Target, Waiting};
 use crate::control::{Reply, Request};
 use crate::exit::Exit;
 
@@ -62,6 +62,7 @@ pub(super) fn target_lines(target: &Target) -> String {
         away,
         refused,
         drifted,
+        delayed,
         ..
     } = target;
     let mut text = format!("target {name}: {state} for {}", lasted(since));
@@ -79,6 +80,10 @@ pub(super) fn target_lines(target: &Target) -> String {
     text.push('\n');
     if let Some(paused) = paused {
         let _ = writeln!(text, "  paused for {}: `liveconf resume {name}` goes on", lasted(paused));
+    }
+    if let Some(Delayed { reason, since, until: end, .. }) = delayed {
+        let end = end.as_deref().map(|end| format!("; goes on in {} at the latest", until(end))).unwrap_or_default();
+        let _ = writeln!(text, "  due for {}, and delayed: {reason}{end}", lasted(since));
     }
     for Held { registry, query, since, before, after, until: end, .. } in held.iter().take(MOST) {
         let before = before.map(|before| format!("{before} before, ")).unwrap_or_default();

@@ -41,6 +41,8 @@ pub enum Kind {
     Nginx {
         /// Where nginx writes why it refused, absolute, when that is known.
         error_log: Option<PathBuf>,
+        /// How many of its old workers may be left; none where that is not looked at.
+        old_workers: Option<OldWorkers>,
     },
     /// The workers of a HAProxy master.
     Haproxy {
@@ -59,6 +61,18 @@ pub enum Kind {
     /// A program that exits with 0.
     Command(Command),
 }
+
+/// How many old workers of nginx may still serve connections that they have when its files are changed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OldWorkers {
+    /// A reload that may leave more of them than this is delayed.
+    pub most: u64,
+    /// How long it is delayed at most; none for as long as it takes. Default 10 min.
+    pub max_hold: Option<Duration>,
+}
+
+/// How long a reload of nginx is delayed at most where nothing else is said.
+const MAX_HOLD: Duration = Duration::from_secs(600);
 
 /// A request and what has to come back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,8 +185,10 @@ fn kind(name: &str, section: &mut Section<'_>, of: &Of<'_>) -> Option<(Kind, Opt
         "nginx" => {
             let error_log = own.optional("error_log", Field::path);
             let pid_file = own.or("pid_file", pid_file, |field| field.path().map(Some));
+            let old_workers = old_workers(&mut own);
             takes(field, reload.as_ref(), &[Signal::SIGHUP])?;
-            Some((Kind::Nginx { error_log: error_log? }, Some(named(field, pid_file?)?)))
+            let kind = Kind::Nginx { error_log: error_log?, old_workers: old_workers? };
+            Some((kind, Some(named(field, pid_file?)?)))
         }
         "haproxy" => {
             let socket = own.or("socket", master, |field| field.path().map(Some));
@@ -189,6 +205,18 @@ fn kind(name: &str, section: &mut Section<'_>, of: &Of<'_>) -> Option<(Kind, Opt
             Some((Kind::Tcp { address: address?, timeout: timeout? }, pid_file))
         }
     }
+}
+
+#[expect(clippy::option_option, reason = "nothing comes back for a wrong value, and none where it is not given")]
+fn old_workers(section: &mut Section<'_>) -> Option<Option<OldWorkers>> {
+    let most = section.optional("max_old_workers", Field::integer);
+    let max_hold = section.or("max_hold", Some(MAX_HOLD), Field::duration_or_never);
+    if most == Some(None) && section.has("max_hold") {
+        let hint = "say how many old workers may be left, such as `max_old_workers: 16`";
+        section.problem("max_hold", "`max_hold` goes with `max_old_workers`", Some(hint.into()));
+    }
+    let (most, max_hold) = (most?, max_hold?);
+    Some(most.map(|most| OldWorkers { most, max_hold }))
 }
 
 /// A program that is told by another signal than those that it takes as a reload is never seen to reload.

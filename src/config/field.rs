@@ -87,6 +87,15 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// `never`, or a duration with its unit.
+    #[expect(clippy::option_option, reason = "nothing comes back for a wrong value, and `never` is a right one")]
+    pub(super) fn duration_or_never(self) -> Option<Option<Duration>> {
+        self.measure("`never` or a duration such as `10m`", |text| match text {
+            "never" => Ok(None),
+            text => units::duration(text).map(Some),
+        })
+    }
+
     /// A size in bytes with its unit.
     pub(super) fn size(self) -> Option<u64> {
         self.measure("a size such as `64KiB` or `8MB`", units::size)

@@ -1,11 +1,8 @@
 //! `guard: {max_drop, hold, empty_after, min_instances, prefixes}`.
 
-use std::time::Duration;
-
 use super::field::Field;
 use super::model::Guard;
 use super::problem::Complaint;
-use super::units;
 use crate::registry::Path;
 
 /// Reads the guard of a target.
@@ -14,7 +11,7 @@ pub(super) fn read(field: Field<'_>) -> Option<Guard> {
     let default = Guard::default();
     let max_drop = section.or("max_drop", default.max_drop, Field::percent);
     let hold = section.or("hold", default.hold, Field::duration);
-    let empty_after = section.or("empty_after", default.empty_after, empty_after);
+    let empty_after = section.or("empty_after", default.empty_after, Field::duration_or_never);
     let min_instances = section.or("min_instances", default.min_instances, Field::integer);
     let prefixes = section.or("prefixes", default.prefixes, prefixes);
     let guard = Guard {
@@ -33,15 +30,6 @@ pub(super) fn read(field: Field<'_>) -> Option<Guard> {
         }
     }
     Some(guard)
-}
-
-/// `never`, or a duration.
-#[expect(clippy::option_option, reason = "nothing comes back for a wrong value, and `never` is a right one")]
-fn empty_after(field: Field<'_>) -> Option<Option<Duration>> {
-    field.measure("`never` or a duration such as `10m`", |text| match text {
-        "never" => Ok(None),
-        text => units::duration(text).map(Some),
-    })
 }
 
 fn prefixes(field: Field<'_>) -> Option<Vec<Path>> {

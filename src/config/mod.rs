@@ -40,7 +40,7 @@ mod units;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 
-pub use confirm::{Confirm, Http, Kind as ConfirmKind};
+pub use confirm::{Confirm, Http, Kind as ConfirmKind, OldWorkers};
 pub use control::{ControlPlace, find_control};
 pub use http::{BodyFile, Header, HttpReload, HttpRequest, Statuses};
 pub use job::{Job, from_job};

@@ -9,7 +9,7 @@ use crate::guard::{Held, Reason};
 use crate::registry::Asked;
 use crate::registry::driver::Standing;
 use crate::store::Reading;
-use crate::target::{Cause, Commit, Phase, State, Way};
+use crate::target::{Cause, Commit, Delay, Delayed, Phase, State, Way};
 
 /// A target that is at work for so long is not well, though it was before: its newest files do not serve yet.
 const LONG: Duration = Duration::from_secs(10);
@@ -69,8 +69,11 @@ fn summary(roster: &Roster, posted: &Posted, state: &State) -> report::Target {
         Phase::Waiting(missing) => missing.iter().map(|asked| waiting(roster, asked)).collect(),
         _ => Vec::new(),
     };
-    let is_true =
-        state.held.is_empty() && readings.away.is_empty() && readings.refused == 0 && state.drifted.is_empty();
+    let is_true = state.held.is_empty()
+        && readings.away.is_empty()
+        && readings.refused == 0
+        && state.drifted.is_empty()
+        && state.delayed.is_none();
     report::Target {
         name: posted.name.to_string(),
         well: is_true
@@ -81,7 +84,7 @@ fn summary(roster: &Roster, posted: &Posted, state: &State) -> report::Target {
         since: time(state.since),
         revision: state.journal.revision,
         reason,
-        next: state.due.filter(|_| paused.is_none()).map(moment),
+        next: state.due.filter(|_| paused.is_none() && state.delayed.is_none()).map(moment),
         applying: state.busy.map(time),
         paused: paused.map(time),
         waiting_for,
@@ -91,7 +94,15 @@ fn summary(roster: &Roster, posted: &Posted, state: &State) -> report::Target {
         queries: readings.queries,
         refused: readings.refused,
         drifted: state.drifted.clone(),
+        delayed: state.delayed.as_ref().map(delayed),
     }
+}
+
+fn delayed(Delayed { by, since, until }: &Delayed) -> report::Delayed {
+    let name = match by {
+        Delay::OldWorkers { .. } => "old_workers",
+    };
+    report::Delayed { by: name.to_owned(), reason: by.to_string(), since: time(*since), until: until.map(moment) }
 }
 
 fn waiting(roster: &Roster, asked: &Asked) -> report::Waiting {

@@ -84,6 +84,22 @@ pub struct Target {
     /// What somebody else changed in its files and is not put back, a text each.
     #[serde(default)]
     pub drifted: Vec<String>,
+    /// What is due and has to wait, if something has.
+    #[serde(default)]
+    pub delayed: Option<Delayed>,
+}
+
+/// Something that is due and delayed, before its render.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delayed {
+    /// What it waits for: `old_workers`.
+    pub by: String,
+    /// The same for people.
+    pub reason: String,
+    /// Since when it is due.
+    pub since: String,
+    /// When it goes on whatever is; none for without limit.
+    pub until: Option<String>,
 }
 
 /// A query that is not answered.

@@ -4,6 +4,7 @@ mod applier;
 mod desk;
 mod drift;
 mod files;
+mod gate;
 #[cfg(test)]
 mod random;
 mod render;
@@ -18,6 +19,6 @@ pub use applier::{Applied, Applier, Attempt, Failure, Legacy, Options, Recalled,
 pub use desk::{Desk, Done, Order, OrderTask};
 pub use render::{Complete, Render, RenderFailure, Renderer, Waiting};
 pub use schedule::Schedule;
-pub use state::{Cause, Commit, Journal, Phase, State};
+pub use state::{Cause, Commit, Delay, Delayed, Journal, Phase, State};
 pub use task::{RETRY_JITTER, Task, waiting_for};
 pub use turn::{Turns, Work};

@@ -1,6 +1,7 @@
 //! What a target says of itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -34,6 +35,41 @@ pub struct State {
     pub reader: Option<ReaderId>,
     /// What somebody else made of its files, as far as that is not put right.
     pub drifted: Vec<String>,
+    /// What is due and has to wait, if something has.
+    pub delayed: Option<Delayed>,
+}
+
+/// Something is due that ends in a reload, and is delayed, before its render.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delayed {
+    /// What it waits for.
+    pub by: Delay,
+    /// Since when it is due.
+    pub since: SystemTime,
+    /// When it goes on whatever is; none for without limit.
+    pub until: Option<Instant>,
+}
+
+/// What an apply waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delay {
+    /// Old workers of nginx, of which there are as many, and only so many may be left by a reload.
+    OldWorkers {
+        /// How many there are.
+        old: usize,
+        /// How many there may be.
+        most: u64,
+    },
+}
+
+impl fmt::Display for Delay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OldWorkers { old, most } => {
+                write!(f, "{old} old workers of nginx serve connections, and a reload may leave more than {most}")
+            }
+        }
+    }
 }
 
 /// How far a target has come.
@@ -136,6 +172,7 @@ impl State {
             earlier: BTreeMap::new(),
             drifted: Vec::new(),
             in_place: false,
+            delayed: None,
             due: None,
             busy: None,
             journal: Journal::default(),

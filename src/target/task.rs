@@ -12,10 +12,12 @@ use self::recall::Recall;
 use super::applier::{Applied, Applier, Attempt, Failure, Retry, Way};
 use super::desk::{Desk, Done, Order, OrderTask};
 use super::drift::DriftWatch;
+use super::gate::Gate;
 use super::render::Waiting;
 use super::schedule::Schedule;
 use super::state::Phase;
 use crate::apply::reload::Outcome;
+use crate::apply::{Drifted, Wrong};
 use crate::backoff::Backoff;
 use crate::config::Reload;
 use crate::log::{Line, Repeats, listed, rounded};
@@ -60,6 +62,12 @@ pub struct Task {
     revision: u64,
     /// Saved answers for files that are missing.
     recall: Recall,
+    /// What is due and may end in a reload waits here.
+    gate: Gate,
+    /// The last reload found no process, which is looked for past the gate.
+    is_absent: bool,
+    /// What somebody else did to the files, which is to be put right, and when that was seen.
+    repair: Option<(Instant, Vec<Drifted>)>,
 }
 
 /// Something that failed, is tried again, and is written in the log now and then.
@@ -107,6 +115,9 @@ impl Task {
         Self {
             schedule: Schedule::new(target),
             drift: DriftWatch::new(target),
+            gate: Gate::new(target),
+            is_absent: false,
+            repair: None,
             apply: Retries::new((target.retry.0.min(LONGEST), target.retry.1.min(LONGEST))),
             reload: Retries::new(target.retry),
             desk,
@@ -132,7 +143,7 @@ impl Task {
         let reader = Some(self.reader.id());
         self.desk.lay_out(|state| state.reader = reader);
         if !stop.is_cancelled() {
-            self.apply(stop).await;
+            self.answered(stop).await;
         }
         loop {
             self.heed(stop).await;
@@ -141,7 +152,8 @@ impl Task {
             }
             self.look_for_files().await;
             let hold = self.applier.guard().and_then(|guard| guard.due());
-            let due = [self.due(), self.drift.due()].into_iter().flatten().filter(|_| !self.paused).min();
+            let gated = self.gated().filter(|_| !self.gate.is_closed());
+            let due = [gated, self.free(), self.drift.due()].into_iter().flatten().filter(|_| !self.paused).min();
             let leaving = self.applier.leaving_due().filter(|_| !self.paused);
             let due = [due, self.say_waiting, self.say_paused, hold, leaving];
             let due = due.into_iter().flatten().min();
@@ -156,6 +168,7 @@ impl Task {
                     }
                 }
                 () = self.desk.called() => {}
+                () = self.gate.changed() => {}
                 () = until(due) => {}
             }
             self.act(Instant::now(), stop).await;
@@ -181,20 +194,14 @@ impl Task {
             // What then is read comes as a change, which ends the hold.
             guard.confirm(now, |due| self.reader.read_again(due));
         }
-        let apply = match &self.waiting {
-            Some(waiting) => waiting.is_over(&self.reader.view()),
-            None => !self.paused && (self.schedule.due().is_some_and(|due| due <= now) || self.apply.is_due(now)),
-        };
-        if apply {
-            self.apply(stop).await;
-        } else if !self.paused && self.reload.is_due(now) {
-            self.reload.at = None;
-            // What was owed may have become needless by newer data.
-            if self.applier.owes() {
-                self.begin();
-                let outcome = self.applier.pay().await;
-                self.note_reload(&outcome);
-            }
+        let is_gated = !self.paused && self.gated().is_some_and(|due| due <= now);
+        let passes = is_gated && self.gate.lets_pass(now);
+        if self.waiting.as_ref().is_some_and(|waiting| waiting.is_over(&self.reader.view())) {
+            self.answered(stop).await;
+        } else if passes {
+            self.pass(now, stop).await;
+        } else if !self.paused && self.is_absent && self.reload.is_due(now) {
+            self.pay().await;
         } else if !self.paused && self.recall.due().is_some_and(|due| due <= now) {
             self.recall(stop).await;
         } else if self.say_paused.is_some_and(|at| at <= now) {
@@ -208,6 +215,10 @@ impl Task {
             let _ = self.applier.look_at_process().await;
             self.stay();
         }
+        if !is_gated || passes {
+            self.gate.close();
+        }
+        self.show_delay();
     }
 
     /// Looks whether the process runs what its files say, and has it do so where that is wanted.
@@ -226,6 +237,73 @@ impl Task {
         }
     }
 
+    /// Everything that the last render lacked is answered, or the first render is to find out what it lacks.
+    async fn answered(&mut self, stop: &CancellationToken) {
+        // A process cannot do without its files.
+        if self.paused || self.gate.is_open_to_all() || self.lacks_files().await {
+            return self.apply(stop).await;
+        }
+        loop {
+            self.begin();
+            let Some(waiting) = self.applier.look(&self.reader).await else {
+                self.waiting = None;
+                self.say_waiting = None;
+                self.apply.at = Some(Instant::now());
+                return self.stay();
+            };
+            let _ = self.reader.take_changes();
+            if !self.waits(waiting) || stop.is_cancelled() {
+                return;
+            }
+        }
+    }
+
+    /// The last render lacked something. Whether all of that is there by now.
+    fn waits(&mut self, waiting: Waiting) -> bool {
+        let is_over = waiting.is_over(&self.reader.view());
+        self.say_waiting.get_or_insert_with(|| Instant::now() + SAY_WAITING);
+        self.enter(Phase::Waiting(waiting.missing.clone()));
+        self.waiting = Some(waiting);
+        self.failed = None;
+        self.pay_soon();
+        is_over
+    }
+
+    /// Whether one of the files is not there.
+    async fn lacks_files(&self) -> bool {
+        for template in &self.applier.target().templates {
+            if matches!(tokio::fs::try_exists(&template.dest).await, Ok(false)) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Does what is due and was let through the gate.
+    async fn pass(&mut self, now: Instant, stop: &CancellationToken) {
+        let apply = self.schedule.due().is_some_and(|due| due <= now) || self.apply.is_due(now);
+        if apply && self.waiting.is_none() {
+            // It finds what somebody did to the files, too.
+            self.repair = None;
+            self.apply(stop).await;
+        } else if let Some((_, drifted)) = self.repair.take() {
+            self.repair(&drifted).await;
+        } else if self.reload.is_due(now) {
+            self.pay().await;
+        }
+    }
+
+    /// Tries again what is owed.
+    async fn pay(&mut self) {
+        self.reload.at = None;
+        // What was owed may have become needless by newer data.
+        if self.applier.owes() {
+            self.begin();
+            let outcome = self.applier.pay().await;
+            self.note_reload(&outcome);
+        }
+    }
+
     /// Looks whether somebody else changed the files, and puts them right where that is wanted.
     async fn look_for_drift(&mut self, now: Instant) {
         let drifted = match self.applier.inspect().await {
@@ -234,10 +312,21 @@ impl Task {
         };
         let name = self.applier.target().name.clone();
         if !self.drift.looked(&drifted, &name, now) {
+            self.repair = None;
             return if drifted.is_empty() { self.look_at_process(now).await } else { self.stay() };
         }
+        // Where only owner or mode are wrong nothing is reloaded.
+        if self.gate.is_open_to_all() || drifted.iter().all(|drifted| drifted.wrong == Wrong::Metadata) {
+            return self.repair(&drifted).await;
+        }
+        self.repair = Some((now, drifted));
+        self.stay();
+    }
+
+    /// Puts in place again what was there.
+    async fn repair(&mut self, drifted: &[Drifted]) {
         self.begin();
-        let repaired = self.applier.repair(&drifted).await;
+        let repaired = self.applier.repair(drifted).await;
         self.drift.written();
         match repaired {
             Ok(Some(outcome)) => self.note_reload(&outcome),
@@ -257,7 +346,10 @@ impl Task {
             } else {
                 info!(target = self.name(), "resumed");
                 self.say_paused = None;
-                self.apply(stop).await;
+                match self.waiting {
+                    Some(_) => self.answered(stop).await,
+                    None => self.apply.at = Some(Instant::now()),
+                }
             }
         }
         while !stop.is_cancelled()
@@ -275,6 +367,7 @@ impl Task {
                 if let Err(failure) = self.applier.forgive().await {
                     self.note_failure(&failure);
                 }
+                self.gate.close();
                 self.apply(stop).await;
                 if stop.is_cancelled() {
                     return self.desk.leave(Order { task, done });
@@ -321,13 +414,7 @@ impl Task {
                 }
                 return self.note(attempt);
             };
-            let over = waiting.is_over(&self.reader.view());
-            self.say_waiting.get_or_insert_with(|| Instant::now() + SAY_WAITING);
-            self.enter(Phase::Waiting(waiting.missing.clone()));
-            self.waiting = Some(waiting);
-            self.failed = None;
-            self.pay_soon();
-            if !over || stop.is_cancelled() {
+            if !self.waits(waiting) || stop.is_cancelled() {
                 return;
             }
         }
@@ -359,6 +446,7 @@ impl Task {
 
     fn note_reload(&mut self, outcome: &Outcome) {
         let at = Instant::now();
+        self.is_absent = matches!(outcome, Outcome::NotRunning(_));
         let reloads = self.applier.target().reload != Reload::None;
         let at_runtime = match &self.applier.journal().way {
             Some(Way::Runtime(count)) => Some(*count),
@@ -446,11 +534,13 @@ impl Task {
         let held = self.applier.guard().map(|guard| guard.held()).unwrap_or_default();
         let (due, journal) = (self.due(), self.applier.journal().clone());
         let (earlier, drifted) = (self.recall.shown().clone(), self.drift.found().to_vec());
+        let delayed = self.gate.delayed().cloned();
         self.desk.lay_out(|state| {
             state.enter(phase);
             state.held = held;
             state.earlier = earlier;
             state.drifted = drifted;
+            state.delayed = delayed;
             state.due = due;
             state.busy = None;
             state.journal = journal;
@@ -462,9 +552,32 @@ impl Task {
         self.desk.lay_out(|state| state.busy = Some(SystemTime::now()));
     }
 
+    /// Shows what waits at the gate, where that is news.
+    fn show_delay(&self) {
+        let delayed = self.gate.delayed();
+        if self.desk.state().borrow().delayed.as_ref() != delayed {
+            self.desk.lay_out(|state| state.delayed = delayed.cloned());
+        }
+    }
+
     /// When something is to be applied or tried next.
     fn due(&self) -> Option<Instant> {
-        [self.schedule.due(), self.apply.at, self.reload.at, self.recall.due()].into_iter().flatten().min()
+        self.gated().into_iter().chain(self.free()).min()
+    }
+
+    /// When something is due next that goes through the gate, since it may end in a reload.
+    fn gated(&self) -> Option<Instant> {
+        let reload = self.reload.at.filter(|_| !self.is_absent);
+        let repair = self.repair.as_ref().map(|(seen, _)| *seen);
+        // While answers are missing another apply comes no further.
+        let apply = [self.schedule.due(), self.apply.at].into_iter().flatten().min().filter(|_| self.waiting.is_none());
+        [apply, reload, repair].into_iter().flatten().min()
+    }
+
+    /// When something is due next that does not.
+    fn free(&self) -> Option<Instant> {
+        let reload = self.reload.at.filter(|_| self.is_absent);
+        [reload, self.recall.due()].into_iter().flatten().min()
     }
 
     fn write_paused(&mut self) {

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use self::generation::{Generations, Look};
 use self::haproxy::{HAPROXY, Processes};
 use self::master::{Program, look_idle};
+pub use self::nginx::Workers;
 use self::nginx::{ErrorLog, NGINX};
 use crate::config::{Confirm, ConfirmKind};
 use crate::process::signal::{SignalError, find};
@@ -78,7 +79,7 @@ impl Before {
             tracing::debug!(target = &*context.target, ?why, "the process was not seen before its reload");
         };
         let seen = match &confirm.kind {
-            ConfirmKind::Nginx { error_log } => {
+            ConfirmKind::Nginx { error_log, .. } => {
                 let look = look_idle(&NGINX, confirm).await.inspect_err(|missed| unseen(missed)).ok();
                 Seen::Master(&NGINX, look, error_log.as_deref().map(ErrorLog::look))
             }

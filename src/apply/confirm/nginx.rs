@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 
 use super::generation::Habits;
-use super::master::{Program, Role};
+use super::master::{Program, Role, look};
 use crate::process::tree::Child;
 
 /// Bytes of the error log that are looked through.
@@ -20,6 +20,30 @@ const LIMIT: u64 = 64 << 10;
 /// How nginx is looked at.
 pub(super) const NGINX: Program =
     Program { habits: Habits { name: "nginx", respawns: true, execs: false }, signals: &[Signal::SIGHUP], role };
+
+/// The workers of an nginx at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Workers {
+    /// Those that take connections.
+    pub serving: usize,
+    /// Those of earlier configurations, of which each lives as long as the connections that it has.
+    pub old: usize,
+}
+
+impl Workers {
+    /// Those of the master that a pid file names; none where there is no master, or it cannot be looked at.
+    pub fn of(pid_file: &Path) -> Option<Self> {
+        let workers = look(&NGINX, pid_file).ok()?.workers;
+        let old = workers.iter().filter(|worker| worker.leaving).count();
+        Some(Self { serving: workers.len() - old, old })
+    }
+
+    /// Whether a reload, which makes old workers of all, may leave more of them than `most`. Where there is no old one it
+    /// leaves no more than any reload does.
+    pub fn are_too_many(self, most: u64) -> bool {
+        self.old > 0 && (self.old + self.serving) as u64 > most
+    }
+}
 
 /// The titles are those of `ngx_setproctitle`. Cache managers, cache loaders and a newer master are no workers; a child
 /// that has just been forked has the title of its master still.
@@ -95,6 +119,14 @@ mod tests {
         ] {
             assert_eq!(role(title), expected, "{title}");
         }
+    }
+
+    #[test]
+    fn a_reload_never_leaves_more_old_workers_than_it_may() {
+        let too_many = |serving, old, most| Workers { serving, old }.are_too_many(most);
+        assert!(!too_many(4, 4, 8) && too_many(4, 5, 8) && too_many(4, 9, 8));
+        assert!(!too_many(4, 0, 2), "one reload is always possible");
+        assert!(too_many(4, 1, 2) && too_many(1, 1, 0));
     }
 
     #[test]

@@ -171,7 +171,8 @@ async fn what_cannot_be_looked_at_is_no_refusal() {
     let pid_file = folder.path().join("sleep.pid");
     let mut process = std::process::Command::new("sleep").arg("60").spawn().unwrap();
     std::fs::write(&pid_file, process.id().to_string()).unwrap();
-    let nginx = Confirm { pid_file: Some(pid_file), ..confirm(ConfirmKind::Nginx { error_log: None }) };
+    let nginx =
+        Confirm { pid_file: Some(pid_file), ..confirm(ConfirmKind::Nginx { error_log: None, old_workers: None }) };
     let unseen = verdict(nginx.clone()).await;
     assert!(matches!(&unseen, Verdict::Unseen(why) if why.contains("has no workers")), "{unseen:?}");
     process.kill().unwrap();

@@ -18,6 +18,7 @@ mod findings;
 mod hostile;
 mod killed;
 mod limits;
+mod old_workers;
 mod pids;
 mod power;
 mod refused;

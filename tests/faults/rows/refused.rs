@@ -165,34 +165,3 @@ fn row_41_without_the_refusal_the_check_fails() {
     let failure = passes_the_check_and_fails_the_reload(Kind::Haproxy, "refusal").unwrap_err();
     assert!(failure.contains("signals for the same bytes"), "{failure}");
 }
-
-/// Long connections kept old workers of nginx alive under many changes: never more than a few workers lingered.
-#[test]
-#[ignore = "comes with reloads that are held while many old workers linger"]
-fn row_45_old_workers_pile_up() {
-    let web = Web::start(Kind::Nginx, "    confirm: {nginx: {}}\n");
-    let daemon = web.job.start(&["run"]);
-    let mut held = Vec::new();
-    let mut most = 0;
-    for generation in 2..102 {
-        // A request that is never finished keeps its worker.
-        for _ in 0..5 {
-            let mut stream = std::net::TcpStream::connect(("127.0.0.1", web.port)).unwrap();
-            std::io::Write::write_all(&mut stream, b"GET / HTTP/1.1\r\nHost: x\r\n").unwrap();
-            held.push(stream);
-        }
-        web.change(generation, "");
-        poll_until(SOON, || match web.in_file() {
-            Some(found) if found == generation => Ok(()),
-            found => Err(format!("{found:?}")),
-        });
-        let is_lingering = |entry: &fs::DirEntry| {
-            fs::read(entry.path().join("cmdline"))
-                .is_ok_and(|line| String::from_utf8_lossy(&line).starts_with("nginx: worker process is shutting down"))
-        };
-        most = most.max(fs::read_dir("/proc").unwrap().flatten().filter(is_lingering).count());
-    }
-    assert!(most <= 10, "{most} old workers at once");
-    web.wait_for_within(Duration::from_secs(60), 101);
-    daemon.stop();
-}

@@ -186,6 +186,79 @@ fn old_workers_that_linger_do_not_hold_a_confirmation_up() {
     daemon.stop();
 }
 
+/// A request that no backend answers, and which keeps the worker that took it. Give the backend's end back to end it.
+fn long_request(web: &Web) -> (TcpStream, TcpStream) {
+    let backend = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(("127.0.0.1", web.port)).unwrap();
+    let request = format!("GET /slow?port={} HTTP/1.0\r\n\r\n", backend.local_addr().unwrap().port());
+    std::io::Write::write_all(&mut client, request.as_bytes()).unwrap();
+    let (taken, _) = backend.accept().unwrap();
+    (client, taken)
+}
+
+/// How the target stands.
+fn target(web: &Web, command: &[&str], pointer: &str) -> serde_json::Value {
+    let output = web.job.run(&[command, &["--json"]].concat());
+    let document: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+    document.pointer(pointer).cloned().unwrap_or_default()
+}
+
+#[test]
+fn a_reload_waits_while_it_would_leave_too_many_old_workers() {
+    let web = Web::signalled(1, "nginx: {max_old_workers: 1}, within: 60s");
+    let _nginx = web.nginx();
+    let mut daemon = web.start();
+    let connection = long_request(&web);
+    set(&web.job, "two");
+    wait_for_logged(&daemon, "reloaded", 2);
+    // It would make an old worker of the one that serves by now, beside the one that is left.
+    set(&web.job, "three");
+    daemon.wait_for_log("delayed: 1 old workers of nginx");
+    for (command, place) in [(&["status"][..], "/targets/0"), (&["explain", "web"], "/target")] {
+        let target = target(&web, command, place);
+        assert_eq!(target["delayed"]["by"], "old_workers", "{target}");
+        assert!(target["delayed"]["until"].is_string(), "{target}");
+        assert_eq!((&target["well"], &target["state"]), (&false.into(), &"settled".into()), "{target}");
+    }
+    let said = web.job.run(&["status"]);
+    said.assert_code(1);
+    assert!(said.stdout.contains("delayed: 1 old workers of nginx"), "{}", said.stdout);
+    assert!(web.site().contains("two"), "nothing is written before");
+
+    set(&web.job, "four");
+    drop(connection);
+    wait_for_body(web.port, "four");
+    wait_for_logged(&daemon, "reloaded", 3);
+    assert_eq!(daemon.logged("goes on after").len(), 1, "{:#?}", daemon.log());
+    assert_eq!(daemon.logged("delayed: ").len(), 1, "{:#?}", daemon.log());
+    assert!(target(&web, &["status"], "/targets/0/delayed").is_null());
+    daemon.stop();
+}
+
+#[test]
+fn a_reload_waits_no_longer_than_it_may_and_not_when_it_is_ordered() {
+    let web = Web::signalled(1, "nginx: {max_old_workers: 1, max_hold: 3s}, within: 60s");
+    let _nginx = web.nginx();
+    let mut daemon = web.start();
+    let _connections = [long_request(&web)];
+    set(&web.job, "two");
+    wait_for_logged(&daemon, "reloaded", 2);
+    let since = Instant::now();
+    set(&web.job, "three");
+    wait_for_body(web.port, "three");
+    assert!(since.elapsed() >= Duration::from_secs(3));
+    assert!(daemon.wait_for_log("goes on after 3s").contains("though 1 old workers of nginx"));
+
+    // Files that somebody edited wait as well; what the operator orders does not.
+    set(&web.job, "four");
+    daemon.wait_for_log("delayed: ");
+    let since = Instant::now();
+    web.job.run(&["apply", "web"]).assert_code(0);
+    assert!(since.elapsed() < Duration::from_secs(3));
+    wait_for_body(web.port, "four");
+    daemon.stop();
+}
+
 /// What the children of a process say of themselves.
 fn titles(pid: u32) -> Vec<String> {
     children(pid).into_iter().map(|(_, title)| title).collect()
