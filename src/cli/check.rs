@@ -14,8 +14,8 @@ use crate::log::rounded;
 use crate::plan::Plan;
 use crate::registries::Registries;
 use crate::registry::{Asked, Path, Query};
-use crate::store::Store;
-use crate::target::Waiting;
+use crate::store::{Reader, Store};
+use crate::target::waiting_for;
 
 pub(super) async fn run(common: &Common, options: &Check) -> Exit {
     let plan = match load::plan(common, &load::variables()) {
@@ -35,7 +35,36 @@ pub(super) async fn run(common: &Common, options: &Check) -> Exit {
     Exit::Done
 }
 
-/// Asks every registry something; whether all of them answered in time. Those that did not are named.
+/// What a registry says that no waiting mends: the operator has to. They are words of ours and of TLS.
+const LASTING: &[&str] = &[
+    "does not know the token",
+    "is unknown to Consul",
+    "refused: ",
+    "this is no Consul",
+    "speaks no TLS",
+    "not speak TLS",
+    "certificate",
+    "`ca_file`",
+    "`cert_file`",
+    "`key_file`",
+    "cannot be read",
+    "cannot read",
+    "user name is empty",
+    "authentication failed",
+];
+
+/// How often it is looked why a registry does not answer.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How a registry stands.
+enum Standing {
+    Answers,
+    /// For this reason; whether only the operator can help.
+    Fails(String, bool),
+}
+
+/// Asks every registry something; whether all of them answered in time. Those that did not are named, as soon as no
+/// waiting helps.
 async fn connect(plan: &Plan, timeout: Duration) -> bool {
     let store = Store::new();
     let _registries = Registries::start(&plan.config.registries, &store, &Heart::default()).await;
@@ -44,21 +73,56 @@ async fn connect(plan: &Plan, timeout: Duration) -> bool {
     let reader = store.reader();
     reader.has_read(&reader.view(), probes.clone());
     let patience = Patience::new(timeout);
-    let all = Waiting::for_all(probes.clone());
-    let answered = tokio::select! {
-        answered = patience.arrival("`check --connect`", &reader, &all) => answered,
-        () = patience.draw() => false,
-    };
-    if !answered {
-        let view = reader.view();
-        let is_away = |asked: &&Asked| view.answer(asked).is_none() && view.error(asked).is_none();
-        for asked in probes.iter().filter(is_away) {
-            let reason = reader.reason(asked).unwrap_or_else(|| "nothing came back".to_owned());
-            let (name, waited) = (&asked.registry, rounded(timeout));
-            say::error(format_args!("registry `{name}` has not answered after {waited}: {reason}"));
+    let may_heal = |asked: &&Asked| matches!(standing(asked, &reader), Standing::Fails(_, false));
+    let settled = async {
+        loop {
+            let open: BTreeSet<String> =
+                probes.iter().filter(may_heal).map(|asked| waiting_for(asked, &reader)).collect();
+            let is_over = open.is_empty();
+            patience.note("`check --connect`", open);
+            if is_over {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
         }
+    };
+    tokio::select! {
+        () = settled => {}
+        () = tokio::time::sleep_until(patience.deadline()) => {}
+        () = patience.draw() => {}
+    }
+    let mut answered = true;
+    for asked in &probes {
+        let (name, waited) = (&asked.registry, rounded(timeout));
+        match standing(asked, &reader) {
+            Standing::Answers => continue,
+            Standing::Fails(reason, true) => {
+                say::error(format_args!("registry `{name}` gives no answer, and waiting will not help: {reason}"));
+            }
+            Standing::Fails(reason, false) => {
+                say::error(format_args!("registry `{name}` has not answered after {waited}: {reason}"));
+            }
+        }
+        answered = false;
     }
     answered
+}
+
+/// How the registry stands that was asked this. That it does not allow the question is an answer.
+fn standing(asked: &Asked, reader: &Reader) -> Standing {
+    let view = reader.view();
+    let fails = |reason: String| {
+        let is_lasting = LASTING.iter().any(|lasting| reason.contains(lasting));
+        Standing::Fails(reason, is_lasting)
+    };
+    match (view.answer(asked), view.error(asked)) {
+        (Some(_), _) => Standing::Answers,
+        (None, Some(error)) => match fails(error.reason.clone()) {
+            Standing::Fails(_, false) if error.denied => Standing::Answers,
+            fails => fails,
+        },
+        (None, None) => fails(reader.reason(asked).unwrap_or_else(|| "nothing came back".to_owned())),
+    }
 }
 
 fn probe(registry: &Arc<str>) -> Asked {

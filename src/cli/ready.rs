@@ -106,7 +106,8 @@ impl Patience {
         Some(line.chars().take(width().saturating_sub(1)).collect())
     }
 
-    fn note(&self, target: &str, names: BTreeSet<String>) {
+    /// What a target waits for by now.
+    pub(super) fn note(&self, target: &str, names: BTreeSet<String>) {
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         missing.insert(target.to_owned(), names);
     }

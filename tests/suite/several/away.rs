@@ -1,6 +1,6 @@
 //! One registry is away: what asks it waits, and nothing else does.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::trap::Trap;
 use super::{config, hang_up, register};
@@ -207,4 +207,41 @@ fn check_connects_to_every_registry_when_told_to() {
     let output = job.run(&["check", "--connect", "--timeout", "5s"]);
     output.assert_code(3).assert_says(&["error: registry `idle` has not answered after 5s: "]);
     assert_eq!(output.stderr.matches("error: registry").count(), 1, "{}", output.stderr);
+}
+
+/// What `check --connect` says of a registry of this kind that no waiting mends; it does not wait.
+#[track_caller]
+fn says_at_once(section: &str, fragment: &str) {
+    let config =
+        format!("registries: {{main: {{{section}}}}}\ntargets: {{t: {{templates: [{{content: x, dest: out}}]}}}}\n");
+    let since = Instant::now();
+    let output = Job::new(&config).run(&["check", "--connect", "--timeout", "60s"]);
+    output.assert_code(3).assert_says(&["registry `main` gives no answer, and waiting will not help: ", fragment]);
+    assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
+}
+
+#[test]
+fn check_does_not_wait_for_what_only_the_operator_can_mend() {
+    let consul = Consul::with_acl();
+    let unknown = consul.section_with("token: 5e1d7e70-0000-4000-8000-000000000000");
+    says_at_once(&format!("consul: {unknown}"), "Consul does not know the token");
+    let nowhere = consul.section_with("datacenter: nowhere");
+    says_at_once(&format!("consul: {nowhere}"), "No path to datacenter");
+    // A token that may not read just this key is taken: the registry answers.
+    let client = consul.client();
+    client.policy("none", r#"key_prefix "app" { policy = "read" }"#);
+    let token = client.token(&["none"]);
+    let known = consul.section_with(&format!("token: {}", token.secret));
+    let config = format!(
+        "registries: {{main: {{consul: {known}}}}}\ntargets: {{t: {{templates: [{{content: x, dest: out}}]}}}}\n"
+    );
+    Job::new(&config).run(&["check", "--connect"]).assert_code(0);
+
+    let consul = Consul::with_tls();
+    let stranger = Etcd::with_tls();
+    let other = stranger.tls().ca.display().to_string();
+    says_at_once(&format!("consul: {{address: '{}', ca_file: '{other}'}}", consul.url()), "ertificate");
+    let other = consul.tls().ca.display().to_string();
+    let endpoints = stranger.endpoints_yaml();
+    says_at_once(&format!("etcd: {{endpoints: {endpoints}, ca_file: '{other}'}}"), "`ca_file`");
 }
