@@ -11,8 +11,9 @@ use crate::process::End;
 
 /// A failed apply. Nothing that is visible has changed.
 #[derive(Debug, thiserror::Error)]
-#[error("{subject}: {problem}{}", hint.as_ref().map(|hint| format!("\n  = hint: {hint}")).unwrap_or_default())]
+#[error("{}{problem}{}", colon(subject), hint.as_ref().map(|hint| format!("\n  = hint: {hint}")).unwrap_or_default())]
 pub struct ApplyError {
+    /// Nothing where it is all that the target has: who tells of the error says which target that is.
     subject: String,
     problem: Problem,
     hint: Option<String>,
@@ -59,7 +60,7 @@ impl ApplyError {
     /// All of it in one line, for the middle of a text.
     pub fn in_line(&self) -> String {
         let hint = self.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
-        format!("{}: {}{hint}", self.subject, self.problem)
+        format!("{}{}{hint}", colon(&self.subject), self.problem)
     }
 
     /// What to do about it, where that can be known.
@@ -115,6 +116,11 @@ impl ApplyError {
         self.hint = Some(self.hint.map_or_else(|| note.to_owned(), |hint| format!("{note}; {hint}")));
         self
     }
+}
+
+/// A subject before what is said of it.
+fn colon(subject: &str) -> String {
+    if subject.is_empty() { String::new() } else { format!("{subject}: ") }
 }
 
 /// The file that an error is about.

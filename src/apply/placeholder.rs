@@ -42,8 +42,8 @@ impl Paths {
         Invocation { arguments, variables, timeout: command.timeout }
     }
 
-    /// The lines of new files that a checker named, such as `/etc/a.conf:8`, by their destinations: the staged file is
-    /// gone when somebody reads of it.
+    /// The lines that a checker named, such as `/etc/a.conf:8`. Those of a new file stand with its destination, since it is
+    /// gone when somebody reads of it, and are told from lines of the file that is there.
     pub(super) fn lines_named_in(&self, output: &str) -> Vec<String> {
         let mut lines = BTreeSet::new();
         for (staged, destination) in self.staged.iter().zip(&self.destinations) {
@@ -52,11 +52,15 @@ impl Paths {
                 let rest = output[at + staged.len()..].strip_prefix(':').unwrap_or_default();
                 let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
                 if let Ok(line) = rest[..digits].parse::<u32>() {
-                    lines.insert((destination, line));
+                    lines.insert((destination, line, staged != destination.as_os_str()));
                 }
             }
         }
-        lines.into_iter().map(|(destination, line)| format!("`{}:{line}`", destination.display())).collect()
+        let named = |(destination, line, is_new): (&PathBuf, u32, bool)| {
+            let path = destination.display();
+            if is_new { format!("line {line} of the new `{path}`") } else { format!("`{path}:{line}`") }
+        };
+        lines.into_iter().map(named).collect()
     }
 
     /// The configuration holds no index and no wrapper that is not there; one would stand for nothing.
@@ -85,7 +89,8 @@ mod tests {
             wrapper: None,
         };
         let output = "nginx: [emerg] 7#7: unknown directive \"hunter2\" in /a/.x-1:8\n[/a/.x-1:8] again, /a/.x-1 whole";
-        assert_eq!(paths.lines_named_in(output), ["`/a/x:8`"]);
+        assert_eq!(paths.lines_named_in(output), ["line 8 of the new `/a/x`"]);
+        assert_eq!(paths.lines_named_in("in /b:3 and /a/x:3"), ["`/b:3`"], "of the file that is there");
         assert!(paths.lines_named_in("/c:1 and /b: 2").is_empty());
     }
 

@@ -124,7 +124,7 @@ impl Staged {
                 && is_due(check, reload_follows)
             {
                 let beside = (new.folder(), file.destination.name.as_os_str());
-                let subject = file.subject().to_string();
+                let subject = format!("template `{}`, new file for `{}`", file.template, file.configured.display());
                 let checking = Checking { check, what: "check", subject, secret: file.secret, beside };
                 checking.run(paths.clone(), context).await?;
             }
@@ -134,8 +134,7 @@ impl Staged {
         {
             let beside = (new.folder(), first.destination.name.as_os_str());
             let secret = self.files.iter().any(|file| file.secret);
-            let subject = format!("target `{}`", self.target);
-            let checking = Checking { check, what: "check", subject, secret, beside };
+            let checking = Checking { check, what: "check", subject: String::new(), secret, beside };
             checking.run(paths, context).await?;
         }
         Ok(Checked(self))

@@ -18,7 +18,7 @@ pub async fn verify(target: &Target, context: &Context, reload_follows: bool) ->
     let checking = Checking {
         check,
         what: "verify",
-        subject: format!("target `{}`", target.name),
+        subject: String::new(),
         secret: target.templates.iter().any(|template| template.secret),
         beside: (&beside.folder, beside.name.as_os_str()),
     };

@@ -44,7 +44,7 @@ fn what_verify_refuses_is_taken_back_and_not_reloaded() {
     let before = fs::metadata(&out).unwrap();
     job.write("registry.yaml", "x: bad\ny: z\n");
     let line = daemon.wait_for_log("the files from before are back");
-    assert!(line.contains("target `program`: verify `sh` refuses the files: it exited with 1"), "{line}");
+    assert!(line.contains("the files from before are back: verify `sh` refuses the files: it exited with 1"), "{line}");
     let after = fs::metadata(&out).unwrap();
     assert_eq!((after.ino(), after.mode(), after.uid()), (before.ino(), before.mode(), before.uid()));
     assert_eq!((job.read("out.conf").as_deref(), job.read("more.conf").as_deref()), (Some("A"), Some("y")));

@@ -196,7 +196,7 @@ async fn what_verify_refuses_is_as_it_was() {
         match verdict {
             Ok(()) => assert_eq!(provisional.keep().changed().len(), 3),
             Err(error) => {
-                assert!(error.to_string().starts_with("target `web`: verify `sh` refuses the files"), "{error}");
+                assert!(error.to_string().starts_with("verify `sh` refuses the files"), "{error}");
                 provisional.undo().unwrap();
                 let after = fs::metadata(&paths[1]).unwrap();
                 assert_eq!((after.ino(), after.uid(), after.mode()), (before.ino(), 12345, before.mode()));

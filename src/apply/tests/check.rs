@@ -17,7 +17,7 @@ async fn a_check_sees_the_new_file_and_decides() {
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert_eq!(
         error.to_string(),
-        "target `web`: check `sh` refuses the files: it exited with 1\n  = hint: `--log-level debug` shows what it wrote"
+        "check `sh` refuses the files: it exited with 1\n  = hint: `--log-level debug` shows what it wrote"
     );
     assert_eq!(fs::read(&path).unwrap(), b"good");
     assert_eq!(names(folder.path()), ["x.conf"]);

@@ -35,7 +35,10 @@ fn nginx_serves_what_etcd_says() {
     client.put("/services/web/evil", r#"{"address": "no-such-host.invalid", "port": 1}"#);
     // What nginx says of it may hold values; the log names the line of the new file.
     let refusal = daemon.wait_for_log("`nginx` refuses the files");
-    assert!(refusal.contains("web.conf:") && !refusal.contains("no-such-host"), "{refusal}");
+    assert!(
+        refusal.contains(" of the new `") && refusal.contains("web.conf`") && !refusal.contains("no-such-host"),
+        "{refusal}"
+    );
     assert_eq!(scene.job.read("conf.d/web.conf"), good);
     served("green");
     client.delete("/services/web/evil");
