@@ -114,6 +114,11 @@ impl Client {
         connections * self.lanes.streams()
     }
 
+    /// Whether a connection carries many reads at a time, as far as that is known.
+    pub(super) fn shares_connections(&self) -> bool {
+        self.lanes.streams() > 1
+    }
+
     /// The token as it changes.
     pub(super) fn token(&self) -> watch::Receiver<Option<HeaderValue>> {
         self.token.clone()

@@ -24,6 +24,11 @@ use super::watch::ConsulWatch;
 use crate::log::Line;
 use crate::registry::{Feed, Publication, Query, QueryError, Reply};
 
+/// The most polls that are given up at once when the token changes; the others end when their wait is over. Over HTTP/1.1
+/// each takes its connection with it, and Consul counts that until then: together with those that follow there must not
+/// be more than it takes, which is 200.
+const ENDED_AT_ONCE: usize = 50;
+
 /// One time of being connected.
 pub(super) struct Session<'a> {
     watch: &'a mut ConsulWatch,
@@ -172,9 +177,26 @@ impl<'a> Session<'a> {
         self.sweep.wake_at().filter(|_| self.sweep.running() < self.plan.sweepers)
     }
 
-    /// The token is another: what was refused may be sent again.
-    pub(super) fn retry(&mut self) {
+    /// The token is another: what was refused may be sent again. Open polls have the rights of the one before until they
+    /// end, and an index says nothing of rights: what there is for the new one is read.
+    pub(super) fn read_anew(&mut self) {
         self.sweep.retry_all();
+        let most = if self.context.client.shares_connections() { usize::MAX } else { ENDED_AT_ONCE };
+        let polled: Vec<Request> = self.plan.polled.union(&self.plan.scouts).take(most).cloned().collect();
+        for request in polled {
+            if let Some(cursor) = self.watch.cursors.get_mut(&request) {
+                cursor.print = None;
+                cursor.sure = false;
+            }
+            self.poll(&request, Duration::ZERO, Until::Over);
+        }
+        for request in self.plan.swept.clone() {
+            if let Some(cursor) = self.watch.cursors.get_mut(&request) {
+                cursor.print = None;
+                cursor.sure = false;
+                self.sweep.hurry(&request);
+            }
+        }
     }
 
     fn poll(&mut self, request: &Request, pause: Duration, until: Until) {

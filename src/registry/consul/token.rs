@@ -37,8 +37,8 @@ impl Token {
         self.current.subscribe()
     }
 
-    /// Reads the file again whenever it changes. Does not end. Safe to cancel.
-    pub(super) async fn keep(&mut self) {
+    /// Reads the file of the token of `registry` again whenever it changes. Does not end. Safe to cancel.
+    pub(super) async fn keep(&mut self, registry: &str) {
         let Some(file) = self.file.clone() else { return std::future::pending().await };
         loop {
             self.files.changed().await;
@@ -50,10 +50,10 @@ impl Token {
                         differs
                     });
                     if changed {
-                        info!(file = %file.display(), "the token of Consul was read anew");
+                        info!(registry, file = %file.display(), "the token of Consul was read anew");
                     }
                 }
-                Err(reason) => warn!("the last token of Consul stays in use: {reason}"),
+                Err(reason) => warn!(registry, "the last token of Consul stays in use: {reason}"),
             }
         }
     }

@@ -79,7 +79,8 @@ impl ConsulWatch {
         }
         let mut changes = token.follow();
         // Each goes on across the loop: what it has begun to read must not be dropped.
-        let mut keeping = std::pin::pin!(token.keep());
+        let registry = feed.registry().clone();
+        let mut keeping = std::pin::pin!(token.keep(&registry));
         let mut probing = std::pin::pin!(client.watch_over());
         let mut session = Session::new(self, client.clone(), feed);
         let mut result = session.replan(feed).await;
@@ -94,7 +95,7 @@ impl ConsulWatch {
                 () = feed.changed() => session.replan(feed).await,
                 joined = session.joined() => session.settle(joined, feed),
                 failure = &mut probing => Err(failure),
-                Ok(()) = changes.changed() => { session.retry(); Ok(()) }
+                Ok(()) = changes.changed() => { session.read_anew(); Ok(()) }
                 () = &mut keeping => Ok(()),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => Ok(()),
                 () = sleep_until(widens.unwrap_or_else(Instant::now)), if widens.is_some() => session.replan(feed).await,

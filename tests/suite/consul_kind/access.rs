@@ -1,5 +1,7 @@
 //! Tokens and certificates, and other ways to a server.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use super::{follow_at, follow_with};
@@ -46,6 +48,31 @@ fn a_token_may_lose_its_rights_and_get_them_back() {
     follower.expect(&service("web"), "web/web-1@10.0.0.1:81;");
     client.put("app/a", "4");
     follower.expect(&key("app/a"), "4");
+    follower.assert_no_outage();
+}
+
+#[test]
+fn another_token_is_in_force_at_once_also_where_polls_are_open() {
+    let consul = Consul::with_acl();
+    let client = consul.client();
+    client.policy("all", r#"key_prefix "" { policy = "read" }"#);
+    client.policy("none", r#"key_prefix "else" { policy = "read" }"#);
+    let [all, none] = [client.token(&["all"]), client.token(&["none"])];
+    client.put("a", "1");
+    let folder = Folder::new();
+    folder.write("token", &all.secret);
+    // A poll lasts for 55 s.
+    let settings = format!("token_file: '{}'", folder.path("token").display());
+    let follower = follow_with(&consul, &settings, [key("a")]);
+    follower.expect(&key("a"), "1");
+    let since = Instant::now();
+    folder.write("token", &none.secret);
+    let error = follower.failure(&key("a"));
+    assert!(error.denied, "{error}");
+    client.put("a", "2");
+    folder.write("token", &all.secret);
+    follower.expect(&key("a"), "2");
+    assert!(since.elapsed() < Duration::from_secs(30), "{:?}", since.elapsed());
     follower.assert_no_outage();
 }
 
