@@ -6,14 +6,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::task::JoinHandle;
+use tracing::warn;
 
 use super::state::Cause;
 use super::turn::{Turns, Work};
 use crate::config::Target;
 use crate::guard::Guard;
+use crate::log::{Line, Repeats};
 use crate::registry::{Asked, Query};
 use crate::store::{Earlier, Reader, View};
-use crate::template::{ErrorKind, TemplateError, Templates};
+use crate::template::{ErrorKind, Rendering, TemplateError, Templates};
 
 /// A render that calls functions notices by itself that its time is over, and can say where; it is given this long to.
 const NOTICED_WITHIN: Duration = Duration::from_millis(100);
@@ -41,11 +43,6 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Waits for these answers.
-    pub fn for_all(missing: BTreeSet<Asked>) -> Self {
-        Self { missing, ..Self::default() }
-    }
-
     /// Whether another render may come further: all that was missing has arrived, be it as a refusal that the last
     /// render did not see, or what it did read has changed, so that it may ask for other things.
     pub fn is_over(&self, view: &View) -> bool {
@@ -114,6 +111,8 @@ pub struct Renderer {
     placed: Option<u64>,
     /// The queries that the guard has shown another way since.
     turned: BTreeSet<Asked>,
+    /// What was said of weights that are no numbers.
+    weights: Repeats,
 }
 
 /// The last good render of one template.
@@ -121,6 +120,7 @@ pub struct Renderer {
 struct Kept {
     publication: u64,
     reads: BTreeSet<Asked>,
+    no_weights: usize,
     bytes: Bytes,
 }
 
@@ -139,7 +139,8 @@ impl Renderer {
     pub fn new(target: Arc<Target>, templates: Arc<Templates>, turns: Turns) -> Self {
         let kept = vec![None; target.templates.len()];
         let (unremembered, turned) = (BTreeSet::new(), BTreeSet::new());
-        Self { target, templates, turns, kept, guard: None, unremembered, stuck: None, placed: None, turned }
+        let weights = Repeats::default();
+        Self { target, templates, turns, kept, guard: None, unremembered, stuck: None, placed: None, turned, weights }
     }
 
     /// Has answers held back that lose too much.
@@ -224,12 +225,27 @@ impl Renderer {
         };
         if earlier.is_none() {
             self.kept = std::mem::take(&mut pass.kept);
+            self.tell_weights(is_whole);
         }
         reader.has_read(&complete.view, pass.reads);
         match (waiting, pass.error) {
             (Some(waiting), _) => Render::Waiting(waiting),
             (None, Some(error)) => Render::Failed(error.into()),
             (None, None) => Render::Complete(complete),
+        }
+    }
+
+    /// Says that weights were ignored. Whose they are is a value of the registry.
+    fn tell_weights(&mut self, is_whole: bool) {
+        let (now, target) = (Instant::now(), &*self.target.name);
+        let count: usize = self.kept.iter().flatten().map(|kept| kept.no_weights).sum();
+        if count == 0 {
+            if is_whole {
+                let _ = self.weights.recovered(now);
+            }
+        } else if self.weights.failed(now, "weights") != Line::Silent {
+            let instead = "the weights of the registry stand in";
+            warn!(target, count, "ignored weights in `meta` that are no whole number from 0 to 65535: {instead}");
         }
     }
 
@@ -307,7 +323,8 @@ fn pass(templates: &Templates, mut kept: Vec<Option<Kept>>, view: &View) -> Pass
         }
         match rendering.output {
             Ok(bytes) => {
-                *kept = Some(Kept { publication: view.publication(), reads: rendering.reads, bytes: bytes.into() });
+                let Rendering { reads, no_weights, .. } = rendering;
+                *kept = Some(Kept { publication: view.publication(), reads, no_weights, bytes: bytes.into() });
             }
             Err(failed) => error = error.or(Some(Box::new(failed))),
         }

@@ -100,6 +100,8 @@ pub struct Rendering {
     pub reads: BTreeSet<Asked>,
     /// What it asked and has no answer yet; while it is not empty the output means nothing.
     pub missing: BTreeSet<Asked>,
+    /// How many weights of instances were no whole numbers, so that those of the registry stand in.
+    pub no_weights: usize,
     /// The bytes of the file, or why there are none.
     pub output: Result<Vec<u8>, TemplateError>,
 }

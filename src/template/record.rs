@@ -3,7 +3,7 @@
 //! Components do not see the state of their caller, so view and record stand in a cell of the thread for the length
 //! of one render; [`during`] fills the cell and empties it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
@@ -43,6 +43,8 @@ pub(super) struct Render {
     pub(super) prints_lines: bool,
     /// How many includes and components in the middle of a line are under way: nothing in them has a line of its own.
     pub(super) within_line: u32,
+    /// How many weights were written as what is none.
+    pub(super) no_weights: Cell<usize>,
     /// The bytes of all values that were printed.
     pub(super) printed: u64,
     /// The expression that is printed, in a render that is to find one: the number of its source, and where it stands.
@@ -116,6 +118,7 @@ pub(super) fn during<T>(
         failure: None,
         prints_lines: false,
         within_line: 0,
+        no_weights: Cell::new(0),
         printed: 0,
         printing: None,
         deadline: Instant::now() + timeout,

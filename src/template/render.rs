@@ -20,6 +20,7 @@ impl Templates {
         let failed = |file: &str, message: String| Rendering {
             reads: BTreeSet::new(),
             missing: BTreeSet::new(),
+            no_weights: 0,
             output: Err(TemplateError::whole(file, message, ErrorKind::Function)),
         };
         let Some((parsed, number)) = self.entries.get(index) else {
@@ -45,7 +46,7 @@ impl Templates {
             }
             (Err(error), None) => Err(message::rendering(&error, &parsed.sources_in_pieces(), source, &mut render)),
         };
-        Rendering { reads: render.reads, missing: render.missing, output }
+        Rendering { reads: render.reads, missing: render.missing, no_weights: render.no_weights.get(), output }
     }
 }
 

@@ -2,6 +2,7 @@
 //! go on, and good data is taken as ever.
 
 use crate::support::liveconf::{Daemon, Job};
+use crate::support::{SOON, poll_until};
 
 /// Two targets on one file registry: `bad.tera` is the test's, `good` follows the key `good`.
 fn job(bad: &str, options: &str) -> Job {
@@ -145,5 +146,36 @@ fn a_value_that_is_not_utf8() {
     client.put("/x", "after");
     job.wait_for("bad.conf", "after\n");
     assert_eq!(daemon.logged("UTF-8").len(), 1);
+    daemon.stop();
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_told_and_do_no_harm() {
+    let job = Job::new(
+        "registries: {local: {file: {path: registry.yaml}}}
+targets:
+  web:
+    templates: [{src: in.tera, dest: out.conf}]
+    wait: 0
+",
+    )
+    .with("in.tera", "{{ <nginx.upstream name=\"web\" servers={service(name=\"web\")} meta_weight=\"w\" /> }}\n");
+    let registry = |weights: [&str; 3]| {
+        let instance =
+            |weight: &str| format!("{{address: 10.0.0.1, port: 80, id: {weight}, weight: 3, meta: {{w: '{weight}'}}}}");
+        format!("services:\n  web: [{}]\n", weights.map(instance).join(", "))
+    };
+    job.write("registry.yaml", registry(["canary", "7", "1.5"]));
+    let mut daemon = job.start(&["run"]);
+    let line = daemon.wait_for_log("ignored weights in `meta`");
+    assert!(line.contains("WARN") && line.contains("count=2") && line.contains("target=\"web\""), "{line}");
+    let out = || job.read("out.conf").unwrap_or_default();
+    poll_until(SOON, || if out().contains("weight=7;") { Ok(()) } else { Err(out()) });
+    assert_eq!(out().matches("weight=3;").count(), 2, "{}", out());
+    // Once, and never with what stands there.
+    job.write("registry.yaml", registry(["canary", "8", "1.5"]));
+    poll_until(SOON, || if out().contains("weight=8;") { Ok(()) } else { Err(out()) });
+    assert_eq!(daemon.logged("ignored weights").len(), 1, "{:#?}", daemon.log());
+    assert!(!daemon.log().join("\n").contains("canary"), "{:#?}", daemon.log());
     daemon.stop();
 }

@@ -62,6 +62,7 @@ pub(super) const FILTERS: &[Filter] = &[
     // Numbers.
     filter("to_float", &[], &["default"], number::to_float),
     filter("to_int", &[], &["default"], number::to_int),
+    filter(WEIGHT, &["meta"], &[], number::weight),
     // Lists.
     filter("first", &[], &[], list::first),
     filter("join", &[], &["sep"], list::join),
@@ -87,6 +88,9 @@ pub(super) const FILTERS: &[Filter] = &[
 
 /// The filter that refuses an undefined value; it is put around the operands of `~`, which writes nothing for one.
 pub(super) const PRESENT: &str = "__present";
+
+/// The filter of the built-in components that gives the weight of an instance.
+const WEIGHT: &str = "__weight";
 
 /// The filters of Tera that stay as they are, with their arguments: Tera itself ignores those it does not know.
 pub(super) const TERA_FILTERS: &[(&str, &[&str])] = &[

@@ -1,8 +1,9 @@
 //! Numbers out of text.
 
 use tera::Value;
+use tera::value::Key;
 
-use super::super::arguments::Arguments;
+use super::super::arguments::{Arguments, attribute};
 use super::super::record::{Render, Stop};
 use super::{refused, wrong};
 
@@ -25,6 +26,20 @@ pub(super) fn to_float(value: &Value, arguments: &Arguments<'_>, _: &Render) -> 
         None => return Err(wrong(value, "to_float", "text or a number")),
     };
     or_default(read.map(Value::from), arguments, "to_float", "it is no number")
+}
+
+/// The weight of an instance: what its entry called `meta` holds, where that is a whole number from 0 to 65535, else that of
+/// its registry. Whoever wrote something else there is counted.
+pub(super) fn weight(instance: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let entry = arguments.required_text("meta", render)?;
+    let written = attribute(instance, "meta").and_then(|meta| meta.as_map()?.get(&Key::Str(entry))?.as_str());
+    if let Some(written) = written.map(str::trim).filter(|written| !written.is_empty()) {
+        if let Ok(weight) = written.parse::<u16>() {
+            return Ok(Value::from(weight));
+        }
+        render.no_weights.set(render.no_weights.get() + 1);
+    }
+    attribute(instance, "weight").cloned().ok_or_else(|| wrong(instance, "weight", "an instance"))
 }
 
 fn or_default(read: Option<Value>, arguments: &Arguments<'_>, filter: &str, why: &str) -> Result<Value, Stop> {
