@@ -368,7 +368,7 @@ impl Daemon {
             let new_task = move || {
                 let applier = plan.applier(index, &records, Options::default()).beating(beating.clone());
                 let applier = applier.guarded_by(plan.guard(index, &memory)).remembering(recollection.clone());
-                Task::new(applier, store.reader(), shown.clone())
+                Task::new(applier, store.reader(), shown.clone()).locked_by(plan.lock(index))
             };
             let name = target.name.clone();
             let task = tokio::spawn(async move {

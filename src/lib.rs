@@ -35,7 +35,7 @@
 //! | [`template`] | from a view to bytes; Tera stays behind it |
 //! | [`guard`] | which answers are held back, since they would empty or gut an upstream |
 //! | [`remembered`] | the last answers that targets accepted, on the disk for the next start |
-//! | [`target`] | when to apply: quiet period, retries, what is owed |
+//! | [`target`] | when to apply: quiet period, retries, what is owed, what waits at its gate |
 //! | [`apply`] | stage, check, commit, verify, reload, confirm, and the way back; the only writer of destinations |
 //! | [`process`] | child processes and signals |
 //! | [`control`] | the socket that tells how everything stands, and takes commands |
@@ -67,6 +67,7 @@
 //! # Where the next thing belongs
 //!
 //! - A registry kind: one file in [`registry`], one line in [`registry::KINDS`], one line in the contract test.
+//! - A lock that a registry kind can keep: a [`registry::line::Line`] beside it.
 //! - A template function or filter: one row in the table of [`template`].
 //! - A way to reload a process: one file in [`apply::reload`].
 //! - A command: one file in [`cli`]. What a running daemon is asked or told: a [request](control::Request) besides.

@@ -8,7 +8,7 @@ use crate::apply::Records;
 use crate::config::{Config, Target};
 use crate::guard::{Guard, Memory};
 use crate::process::Context;
-use crate::target::{Applier, Options, Turns};
+use crate::target::{Applier, Lock, Options, Turns};
 use crate::template::{Environment, TemplateError, Templates};
 
 /// Variables that hold our own credentials. Templates see them only where `env: {allow: [..]}` lists them.
@@ -72,6 +72,17 @@ impl Plan {
         let guarded: BTreeMap<_, _> = guarded.map(|(name, named)| (name.clone(), named.registry.clone())).collect();
         let guard = Guard::new(target.name.clone(), target.guard.clone(), guarded.keys().cloned(), memory.clone());
         Some(guard.asking(guarded))
+    }
+
+    /// The lock of the target at this index, where it has one.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such target.
+    pub fn lock(&self, index: usize) -> Option<Lock> {
+        let rule = self.targets[index].0.lock.clone()?;
+        let registry = self.config.registries.get(&rule.registry)?.registry.clone();
+        Some(Lock::new(rule, registry))
     }
 
     /// An applier for the target at this index.

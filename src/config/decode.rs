@@ -9,6 +9,7 @@ use super::control;
 use super::document::{Document, Reading};
 use super::field::Field;
 use super::http::BodyFile;
+use super::lock;
 use super::model::{Config, Control, Limits, LogConfig, Reload, Target};
 use super::options::LoadOptions;
 use super::problem::Complaint;
@@ -50,7 +51,8 @@ pub(super) fn config<'a>(
         maps.into_iter().filter_map(Field::entries).flatten().filter(|(name, _)| is_named(*name)).collect()
     };
     let registries = distinct(entries(&mut sections, "registries"));
-    let targets = targets(entries(&mut sections, "targets"));
+    let names: Vec<&str> = registries.iter().map(|(_, value)| value.key).collect();
+    let (mut targets, locks) = targets(entries(&mut sections, "targets"));
 
     let main = sections.first_mut()?;
     let nothing = |node: &Node| node.is_null() || matches!(&node.value, Value::Map(entries) if entries.is_empty());
@@ -64,6 +66,12 @@ pub(super) fn config<'a>(
     let env_allow = main.or("env", Vec::new(), |field| field.section()?.or("allow", Vec::new(), Field::texts));
     let limits = main.or("limits", Limits::default(), limits);
     let registries = registries::read(&registries, limits.unwrap_or_default());
+    for (name, field) in locks {
+        let mut targets = targets.iter_mut().flatten();
+        if let Some(lock) = targets.find(|target| *target.name == *name).and_then(|target| target.lock.as_mut()) {
+            let _ = lock::resolve(lock, field, &names, &registries);
+        }
+    }
     let last_known_good_after = main.or("last_known_good", LAST_KNOWN_GOOD_AFTER, |field| {
         field.section()?.or("after", LAST_KNOWN_GOOD_AFTER, Field::duration)
     });
@@ -108,9 +116,10 @@ fn distinct(entries: Vec<Entry<'_>>) -> Vec<Entry<'_>> {
     kept
 }
 
-/// Reads the targets; entries of one name are one target, all but one of which add templates only.
-fn targets(entries: Vec<Entry<'_>>) -> Option<Vec<Target>> {
-    let mut groups: Vec<(&str, Vec<Entry<'_>>)> = Vec::new();
+/// Reads the targets; entries of one name are one target, all but one of which add templates only. Also where the locks of
+/// which stand.
+fn targets<'a>(entries: Vec<Entry<'a>>) -> (Option<Vec<Target>>, Vec<(&'a str, Field<'a>)>) {
+    let mut groups: Vec<(&str, Vec<Entry<'a>>)> = Vec::new();
     for (name, value) in entries {
         match groups.iter_mut().find(|(other, _)| *other == value.key) {
             Some((_, group)) => group.push((name, value)),
@@ -118,10 +127,12 @@ fn targets(entries: Vec<Entry<'_>>) -> Option<Vec<Target>> {
         }
     }
     let written: Vec<Option<target::Written<'_>>> =
-        groups.into_iter().map(|(name, group)| read_target(name, &group)).collect();
+        groups.iter().map(|(name, group)| read_target(name, group)).collect();
     refuse_equal_destinations(written.iter().flatten());
     warn_of_equal_reloads(written.iter().flatten());
-    written.into_iter().map(|written| written?.target).collect()
+    let locks = groups.iter().zip(&written).filter_map(|((name, _), written)| Some((*name, written.as_ref()?.lock?)));
+    let locks = locks.collect();
+    (written.into_iter().map(|written| written?.target).collect(), locks)
 }
 
 /// Reads the target that all entries of `group` are about.

@@ -22,6 +22,7 @@ mod guard;
 mod http;
 mod job;
 mod load;
+mod lock;
 mod locate;
 mod placeholder;
 mod registries;
@@ -45,6 +46,7 @@ pub use control::{ControlPlace, find_control};
 pub use http::{BodyFile, Header, HttpReload, HttpRequest, Statuses};
 pub use job::{Job, from_job};
 pub use load::load;
+pub use lock::Lock;
 pub use model::{
     Action, Check, Command, Config, Control, ControlSocket, Delimiters, Drift, Gather, Guard, Haproxy, Limits,
     LogConfig, LogFormat, NamedRegistry, Owner, Placeholder, Program, Reload, Target, Template, TemplateSource, Unit,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::confirm::Confirm;
 use super::http::HttpReload;
+use super::lock::Lock;
 use super::problem::Problem;
 use crate::registry::{Path, Registry};
 
@@ -80,6 +81,8 @@ pub struct Target {
     pub reload_interval: Duration,
     /// A random delay up to this, for each change but the first apply.
     pub splay: Duration,
+    /// How many of a fleet may be at their reload at a time; none where that is not asked.
+    pub lock: Option<Lock>,
     /// The pauses between tries of a failed reload or apply: first and longest. Default 1 s to 60 s.
     pub retry: (Duration, Duration),
     /// When a render that takes this long has failed. Default 5 s.

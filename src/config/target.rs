@@ -7,6 +7,7 @@ use super::command;
 use super::confirm;
 use super::field::Field;
 use super::guard;
+use super::lock;
 use super::model::{Check, Drift, Gather, Guard, Reload, Target, Template, Wait};
 use super::placeholder::Scope;
 use super::problem::Complaint;
@@ -23,6 +24,8 @@ pub(super) struct Written<'a> {
     pub(super) destinations: Vec<(PathBuf, Field<'a>)>,
     /// Where its reload stands.
     pub(super) reload: Option<Field<'a>>,
+    /// Where its lock stands.
+    pub(super) lock: Option<Field<'a>>,
 }
 
 /// Reads the target called `name`. `additions` are the sections of the same target in other files, which add
@@ -70,6 +73,13 @@ pub(super) fn read<'a>(name: &str, section: &mut Section<'a>, additions: &mut [S
     let wait = section.or("wait", (Duration::from_millis(100), seconds(2)), wait);
     let reload_interval = section.or("reload_interval", seconds(1), Field::duration);
     let splay = section.or("splay", Duration::ZERO, Field::duration);
+    let lock = section.optional("lock", lock::read);
+    let mut lock_field = section.field("lock");
+    if reload == Some(Reload::None)
+        && let Some(lock) = lock_field.take()
+    {
+        lock.note(Complaint::new("`lock` without a reload: there is nothing that others could wait for"));
+    }
     let retry = section.or("retry", (seconds(1), seconds(60)), retry);
     let render_timeout = section.or("render_timeout", seconds(5), Field::nonzero_duration);
 
@@ -87,6 +97,7 @@ pub(super) fn read<'a>(name: &str, section: &mut Section<'a>, additions: &mut [S
             wait: Wait { min, max, gather: gather? },
             reload_interval: reload_interval?,
             splay: splay?,
+            lock: lock?,
             retry: retry?,
             render_timeout: render_timeout?,
             guard: guard?,
@@ -94,7 +105,7 @@ pub(super) fn read<'a>(name: &str, section: &mut Section<'a>, additions: &mut [S
             drift_interval: drift_interval?,
         })
     };
-    Written { target: target(), destinations, reload: reload_field }
+    Written { target: target(), destinations, reload: reload_field, lock: lock_field }
 }
 
 /// The template of a draft with its check.

@@ -101,6 +101,7 @@ fn summary(roster: &Roster, posted: &Posted, state: &State) -> report::Target {
 fn delayed(Delayed { by, since, until }: &Delayed) -> report::Delayed {
     let name = match by {
         Delay::OldWorkers { .. } => "old_workers",
+        Delay::Lock { .. } => "lock",
     };
     report::Delayed { by: name.to_owned(), reason: by.to_string(), since: time(*since), until: until.map(moment) }
 }

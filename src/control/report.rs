@@ -92,7 +92,7 @@ pub struct Target {
 /// Something that is due and delayed, before its render.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delayed {
-    /// What it waits for: `old_workers`.
+    /// What it waits for: `old_workers` or `lock`.
     pub by: String,
     /// The same for people.
     pub reason: String,

@@ -37,6 +37,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("reload haproxy", "`haproxy` as a reload"),
     ("reload http", "A reload by HTTP"),
     ("guard", "`guard`"),
+    ("lock", "`lock`"),
     ("confirm", "`confirm`"),
     ("nginx", "`nginx`"),
     ("haproxy", "`haproxy`"),
@@ -120,6 +121,7 @@ fn with(section: &str, line: &str) -> String {
         "file" => (format!("file: {{path: x, {line}}}"), String::new()),
         "etcd" => (format!("etcd: {{{line}}}"), String::new()),
         "consul" => (format!("consul: {{{line}}}"), String::new()),
+        "lock" => ("etcd: {}".into(), String::new()),
         "services" => (format!("etcd: {{services: {{{line}}}}}"), String::new()),
         "delimiters" => ("file: {path: x}".into(), format!("delimiters: {{{line}}}")),
         _ => ("file: {path: x}".into(), String::new()),
@@ -132,10 +134,12 @@ fn with(section: &str, line: &str) -> String {
     let confirm = match section {
         "http" => format!("http: {{url: 'http://a/', {line}}}"),
         "tcp" => format!("tcp: {{address: 'a:1', {line}}}"),
-        "nginx" | "haproxy" => format!("{section}: {{pid_file: /a, {line}}}"),
+        "nginx" => format!("nginx: {{pid_file: /a, max_old_workers: 9, {line}}}"),
+        "haproxy" => format!("haproxy: {{pid_file: /a, {line}}}"),
         _ => format!("command: [c], {}", own("confirm")),
     };
     let base = if line.starts_with("registries:") || line.starts_with("targets:") { "" } else { own("") };
+    let lock = if section == "lock" { format!("lock: {{path: a, {line}}}") } else { String::new() };
     let reload = match section {
         "systemd" => format!("systemd: {{unit: a, {line}}}"),
         "reload haproxy" => format!("haproxy: {{socket: /s, pid_file: /p, {line}}}"),
@@ -143,7 +147,7 @@ fn with(section: &str, line: &str) -> String {
         _ => format!("command: [b], {}", own("reload")),
     };
     format!(
-        "{base}\n{nested}\nregistries: {{main: {{{registry}}}}}\ntargets:\n  web:\n    {}\n    templates: \
+        "{base}\n{nested}\nregistries: {{main: {{{registry}}}}}\ntargets:\n  web:\n    {}\n    {lock}\n    templates: \
          [{{src: in, dest: /out, {} {delimiters}}}]\n    check: {{command: [a, '{{staged}}'], {}}}\n    reload: \
          {{{reload}}}\n    guard: {{{}}}\n    confirm: {{{confirm}}}\n",
         own("web"),

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use super::applier::Way;
 use crate::guard::Held;
-use crate::registry::Asked;
+use crate::registry::{Asked, Path};
 use crate::store::ReaderId;
 
 /// The state of a target.
@@ -60,6 +60,17 @@ pub enum Delay {
         /// How many there may be.
         most: u64,
     },
+    /// The lock of the fleet.
+    Lock {
+        /// The registry that keeps it.
+        registry: Arc<str>,
+        /// The folder of its keys.
+        path: Path,
+        /// How many stand in front; none where the registry does not say.
+        ahead: Option<usize>,
+        /// Why it does not.
+        reason: Option<String>,
+    },
 }
 
 impl fmt::Display for Delay {
@@ -67,6 +78,13 @@ impl fmt::Display for Delay {
         match self {
             Self::OldWorkers { old, most } => {
                 write!(f, "{old} old workers of nginx serve connections, and a reload may leave more than {most}")
+            }
+            Self::Lock { registry, path, ahead: Some(ahead), .. } => {
+                write!(f, "{ahead} others come first at lock `{path}` of registry `{registry}`")
+            }
+            Self::Lock { registry, path, ahead: None, reason } => {
+                write!(f, "registry `{registry}` gives no answer about lock `{path}`")?;
+                reason.iter().try_for_each(|reason| write!(f, ": {reason}"))
             }
         }
     }

@@ -13,6 +13,7 @@ use super::applier::{Applied, Applier, Attempt, Failure, Retry, Way};
 use super::desk::{Desk, Done, Order, OrderTask};
 use super::drift::DriftWatch;
 use super::gate::Gate;
+use super::lock::Lock;
 use super::render::Waiting;
 use super::schedule::Schedule;
 use super::state::Phase;
@@ -133,9 +134,17 @@ impl Task {
         }
     }
 
+    /// Has what may end in a reload wait for the lock of a fleet.
+    #[must_use]
+    pub fn locked_by(mut self, lock: Option<Lock>) -> Self {
+        self.gate = self.gate.locked_by(lock);
+        self
+    }
+
     /// Works until `stop`, and then until the transaction that is under way has ended.
     pub async fn run(mut self, stop: CancellationToken) {
         self.work(&stop).await;
+        self.gate.shut().await;
         self.desk.bequeath(self.applier.into_legacy());
     }
 

@@ -27,6 +27,8 @@ mod drift;
 mod etcd_kind;
 mod fault_table;
 #[cfg(all(feature = "consul", feature = "etcd"))]
+mod fleet;
+#[cfg(all(feature = "consul", feature = "etcd"))]
 mod guards;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod haproxy_runtime;

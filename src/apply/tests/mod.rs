@@ -54,6 +54,7 @@ pub(super) fn target(templates: impl Into<Vec<Template>>) -> Target {
         wait: Wait { min: Duration::ZERO, max: Duration::ZERO, gather: Gather::Burst },
         reload_interval: Duration::ZERO,
         splay: Duration::ZERO,
+        lock: None,
         retry: (Duration::from_secs(1), Duration::from_secs(60)),
         render_timeout: Duration::from_secs(5),
         guard: Guard::default(),

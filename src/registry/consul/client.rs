@@ -51,6 +51,22 @@ struct Narrow {
     times: u32,
 }
 
+/// What is sent.
+#[derive(Debug, Clone)]
+pub(super) struct Call<'a> {
+    pub(super) method: Method,
+    /// What follows `/v1/`.
+    pub(super) target: &'a str,
+    pub(super) body: Bytes,
+}
+
+impl<'a> Call<'a> {
+    /// A read.
+    fn get(target: &'a str) -> Self {
+        Self { method: Method::GET, target, body: Bytes::new() }
+    }
+}
+
 /// An answer as it came.
 #[derive(Debug)]
 pub(super) struct Reply {
@@ -136,9 +152,14 @@ impl Client {
 
     /// Sends one read; its head has to come within `within`. `target` is what follows `/v1/`.
     pub(super) async fn get(&self, target: &str, within: Duration) -> Result<Reply, Failure> {
+        self.call(&Call::get(target), within).await
+    }
+
+    /// Sends anything else in the same way; what was sent once is not sent again.
+    pub(super) async fn call(&self, call: &Call<'_>, within: Duration) -> Result<Reply, Failure> {
         loop {
             let turn = self.lanes.turn().await.map_err(|error| Failure::Away(causes(&error)))?;
-            match self.send(turn, target, within).await {
+            match self.send(turn, call, within).await {
                 Ok(reply) => return Ok(reply),
                 Err(Lost::Spent) => {}
                 Err(Lost::Silent(failure) | Lost::Refused(failure)) => return Err(failure),
@@ -146,17 +167,20 @@ impl Client {
         }
     }
 
-    /// Sends one read over a lane.
-    async fn send(&self, turn: Turn<'_>, target: &str, within: Duration) -> Result<Reply, Lost> {
-        let result = self.exchange(&turn, target, within).await;
+    /// Sends one call over a lane.
+    async fn send(&self, turn: Turn<'_>, call: &Call<'_>, within: Duration) -> Result<Reply, Lost> {
+        let result = self.exchange(&turn, call, within).await;
         turn.end(result.as_ref().is_ok_and(|reply| reply.is_served() && !reply.is_last()));
         result
     }
 
-    async fn exchange(&self, turn: &Turn<'_>, target: &str, within: Duration) -> Result<Reply, Lost> {
-        let url = Url::parse(&format!("{}{target}", self.base))
+    async fn exchange(&self, turn: &Turn<'_>, call: &Call<'_>, within: Duration) -> Result<Reply, Lost> {
+        let url = Url::parse(&format!("{}{}", self.base, call.target))
             .map_err(|error| Lost::Refused(Failure::Refused(error.to_string())))?;
-        let mut request = Request::new(Method::GET, url);
+        let mut request = Request::new(call.method.clone(), url);
+        if !call.body.is_empty() {
+            *request.body_mut() = Some(call.body.clone().into());
+        }
         if let Some(token) = &*self.token.borrow() {
             request.headers_mut().insert("x-consul-token", token.clone());
         }
@@ -170,7 +194,8 @@ impl Client {
     /// program that has ended, until their wait is over. Gives how many we now make do with, if that is news.
     pub(super) async fn widen(&self, reads: usize) -> Option<usize> {
         let turns = self.lanes.add(reads.div_ceil(self.lanes.streams()));
-        let tries = turns.into_iter().map(|turn| self.send(turn, LEADER, self.clocks.request_timeout));
+        let leader = Call::get(LEADER);
+        let tries = turns.into_iter().map(|turn| self.send(turn, &leader, self.clocks.request_timeout));
         // Silence says nothing of the kind, and whoever watches over Consul finds it out.
         let says_no = |tried: &Result<Reply, Lost>| match tried {
             Ok(reply) => !reply.is_served(),

@@ -132,6 +132,11 @@ pub(super) struct Good {
     pub(super) filtered: bool,
 }
 
+/// What an answer says that is no success, whatever was asked.
+pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
+    judge(status, headers, body, false).err().unwrap_or_else(|| Failure::Broken(said(status, headers, body)))
+}
+
 /// Sorts an answer by its status, its headers and, if it is an error, what it says.
 pub(super) fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], is_key_value: bool) -> Result<Good, Failure> {
     let index = headers.get("x-consul-index").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());

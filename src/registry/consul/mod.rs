@@ -9,7 +9,8 @@
 //! - `cursor` is how far one read has come and when it may be sent again;
 //! - `watch` is what outlives an outage; while connected, a `session` follows all reads, each fetched (`fetch`) by
 //!   a long poll of its own, and publishes; where the `plan` finds too many for that, the `sweep` reads what
-//!   `scout`s have seen to differ. Where a read found `nothing`, it is made sure that there is nothing.
+//!   `scout`s have seen to differ. Where a read found `nothing`, it is made sure that there is nothing;
+//! - a `lock` has a client of its own.
 //!
 //! # Invariants
 //!
@@ -32,6 +33,7 @@ pub(crate) mod fuzzing;
 mod health;
 mod kv;
 mod lanes;
+mod lock;
 mod nothing;
 mod plan;
 mod request;
@@ -51,6 +53,7 @@ use futures_util::future::BoxFuture;
 pub use address::Address;
 pub use config::{Clocks, Config, ConfigError};
 
+use super::line::{Line, Place};
 use super::{Kind, Query, Registry, Watch};
 
 /// This kind.
@@ -78,6 +81,19 @@ impl Registry for Consul {
     fn rights(&self, query: &Query, name: &Arc<str>) -> Option<BoxFuture<'static, String>> {
         let request = request::Request::of(query, &self.config).ok()?;
         Some(nothing::rights(request, self.config.clone(), name.clone()).boxed())
+    }
+
+    fn line(&self, place: &Place) -> Result<Box<dyn Line>, String> {
+        if place.ttl < lock::LEAST_TTL {
+            let least = humantime::format_duration(lock::LEAST_TTL);
+            return Err(format!("needs a `ttl` of {least} or more: it keeps a session that died for so long"));
+        }
+        match request::Request::of(&Query::Prefix(place.line.clone()), &self.config)? {
+            request::Request::Below(folder) => {
+                Ok(Box::new(lock::ConsulLine::new(self.config.clone(), folder, place.ttl, place.holder.clone())))
+            }
+            _ => Err("has no such folder".to_owned()),
+        }
     }
 
     fn longest_pause(&self) -> Duration {

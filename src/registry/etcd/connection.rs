@@ -314,7 +314,8 @@ impl Connection {
         within(self.dial_timeout, open).await
     }
 
-    async fn call<Q, A>(&self, path: &'static str, message: Q, limit: Duration) -> Result<A, Failure>
+    /// One request and its answer.
+    pub(super) async fn call<Q, A>(&self, path: &'static str, message: Q, limit: Duration) -> Result<A, Failure>
     where
         Q: Message + 'static,
         A: Message + Default + 'static,

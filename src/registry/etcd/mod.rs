@@ -7,7 +7,8 @@
 //! find events that etcd lost.
 //!
 //! Data flow: `session` drives `connection` (one member), `read` (ranges at one revision) and `stream` (the watch
-//! stream) and puts what comes into `state`, which holds the ranges (`held`) and builds the `answers`.
+//! stream) and puts what comes into `state`, which holds the ranges (`held`) and builds the `answers`. A `lock` has
+//! a connection of its own.
 
 mod answers;
 mod config;
@@ -16,6 +17,7 @@ mod connection;
 pub(crate) mod fuzzing;
 mod held;
 mod keys;
+mod lock;
 mod messages;
 mod read;
 mod session;
@@ -33,9 +35,10 @@ use self::answers::Answers;
 use self::connection::Endpoint;
 use self::session::End;
 use self::state::State;
+use super::line::{Line, Place};
 use super::{Feed, Kind, Outage, Query, Registry, Watch};
 use crate::backoff::Backoff;
-use crate::log::{Line, Repeats};
+use crate::log::{self, Repeats};
 
 pub use self::config::{Clocks, Config, ConfigError, Format, Services};
 
@@ -76,6 +79,19 @@ impl Registry for Etcd {
             renewals: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, 0.5),
             losses: Repeats::default(),
         })
+    }
+
+    fn line(&self, place: &Place) -> Result<Box<dyn Line>, String> {
+        // etcd lengthens what is shorter than one and a half times its election timeout, by default 1.5 s.
+        const LEAST: u64 = 2;
+        if place.ttl < Duration::from_secs(LEAST) {
+            return Err(format!("needs a `ttl` of {LEAST}s or more"));
+        }
+        let mut endpoints = self.endpoints.to_vec();
+        endpoints.shuffle(&mut rand::rng());
+        let line = (self.answers.layout.folder(&place.line), place.line.clone());
+        let seconds = i64::try_from(place.ttl.as_secs()).unwrap_or(i64::MAX);
+        Ok(Box::new(lock::EtcdLine::new(self.config.clone(), endpoints, line, seconds, place.holder.clone())))
     }
 
     fn secret_files(&self) -> Vec<PathBuf> {
@@ -151,8 +167,10 @@ impl EtcdWatch {
 fn say_lost(losses: &mut Repeats, feed: &Feed, endpoint: &Endpoint, why: &str) {
     let registry = &**feed.registry();
     match losses.failed(Instant::now(), "lost") {
-        Line::Silent => tracing::debug!(registry, %endpoint, %why, "etcd is lost, connecting anew"),
-        Line::First | Line::Still(_) => tracing::info!(registry, %endpoint, %why, "etcd is lost, connecting anew"),
+        log::Line::Silent => tracing::debug!(registry, %endpoint, %why, "etcd is lost, connecting anew"),
+        log::Line::First | log::Line::Still(_) => {
+            tracing::info!(registry, %endpoint, %why, "etcd is lost, connecting anew");
+        }
     }
 }
 

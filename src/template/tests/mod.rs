@@ -159,6 +159,7 @@ fn target(templates: Vec<Template>) -> Target {
         wait: Wait { min: second, max: second, gather: Gather::Burst },
         reload_interval: second,
         splay: Duration::ZERO,
+        lock: None,
         retry: (second, second),
         render_timeout: Duration::from_secs(5),
         guard: Guard::default(),

@@ -162,6 +162,7 @@ fn bad_targets_have_their_problem() {
         ("guard: {prefixes: [a, b/../c]}", "4:27: a path has no `.` or `..` segments"),
         ("guard: {prefixes: [{a: b}]}", "4:24: `prefixes` takes a list of paths of keys, found a mapping"),
         ("guard: {max_dorp: 50%}", "4:13: unknown key `max_dorp`"),
+        ("lock: {path: a}", "4:11: `lock` without a reload: there is nothing that others could wait for"),
         ("confirm: {nginx: {pid_file: p}}", "4:14: `confirm` without a reload: no process is told of the files"),
         ("verify: nginx -t", "4:13: `verify` takes a list of arguments or a mapping, found `nginx -t`"),
         ("verify: [nginx, '{wrapper}']", "4:21: `{wrapper}` stands for nothing: there is no `wrapper`"),
@@ -238,6 +239,29 @@ fn bad_targets_have_their_problem() {
     ];
     let table: Vec<_> = lines.iter().map(|(line, expected)| (target(&format!("    {line}\n")), *expected)).collect();
     one_problem_each(&table);
+
+    let locked = |registries: &str, lock: &str| {
+        let reload = "reload: {command: [a]}";
+        format!(
+            "registries: {{{registries}}}\ntargets: {{t: {{templates: [{{src: a, dest: /a}}], {reload}, lock: {lock}}}}}\n"
+        )
+    };
+    let (file, etcd) = ("f: {file: {path: a}}", "e: {etcd: {endpoints: a}}");
+    let both = &format!("{file}, {etcd}");
+    one_problem_each(&[
+        (locked(etcd, "{}"), "2:78: `path` is missing"),
+        (locked(etcd, "{path: /}"), "2:85: the lock needs a folder of its own"),
+        (locked(etcd, "{path: a, holders: 0}"), "2:97: nobody could ever reload"),
+        (locked(etcd, "{path: a, ttl: 0}"), "2:93: `ttl` cannot be `0`"),
+        (
+            locked(etcd, "{path: a, max_wait: no}"),
+            "2:98: `max_wait` takes `never` or a duration such as `10m`, found `no`",
+        ),
+        (locked("", "{path: a}"), "2:78: there is no registry for it"),
+        (locked(both, "{path: a}"), "2:78: `registry` is missing"),
+        (locked(both, "{registry: g, path: a}"), "2:78: there is no registry `g`"),
+        (locked(both, "{registry: f, path: a}"), "2:78: registry `f` (file) has no locks"),
+    ]);
 
     let two = |line: &str| {
         format!(
