@@ -166,59 +166,6 @@ fn bad_targets_have_their_problem() {
         ("confirm: {nginx: {pid_file: p}}", "4:14: `confirm` without a reload: no process is told of the files"),
         ("verify: nginx -t", "4:13: `verify` takes a list of arguments or a mapping, found `nginx -t`"),
         ("verify: [nginx, '{wrapper}']", "4:21: `{wrapper}` stands for nothing: there is no `wrapper`"),
-        ("reload: nginx -s reload", "4:13: `reload` takes `none` or a mapping, found `nginx -s reload`"),
-        ("reload: {}", "4:13: `signal`, `systemd`, `haproxy`, `http`, `command` or `shell` is missing"),
-        ("reload: {http: {}}", "4:20: `url` is missing"),
-        ("reload: {http: {url: 'https://a/'}}", "4:26: `https` is not supported here"),
-        ("reload: {http: {url: 'unix:/a'}}", "4:26: the socket stands beside the address"),
-        (
-            "reload: {http: {url: 'http://a/', method: HEAD}}",
-            "4:47: `method` takes `POST`, `PUT`, `PATCH`, `DELETE` or `GET`, found `HEAD`",
-        ),
-        (
-            "reload: {http: {url: 'http://a/', expect: ok}}",
-            "4:47: `expect` takes a status such as `200`, a range such as `200-299`, or a list of these, found `ok`",
-        ),
-        (
-            "reload: {http: {url: 'http://a/', expect: []}}",
-            "4:47: `expect` takes a status such as `200`, a range such as `200-299`, or a list of these, found a list",
-        ),
-        (
-            "reload: {http: {url: 'http://a/', body_file: '{staged}'}}",
-            "4:50: `{staged}` stands for nothing: the staged files are committed by then",
-        ),
-        (
-            "reload: {http: {url: 'http://a/', body_file: 'x{dest}'}}",
-            "4:50: `body_file` takes a path, or one placeholder such as `{dest}`, found `x{dest}`",
-        ),
-        ("reload: {http: {url: 'http://a/', headers: {a: {}}}}", "4:52: `file` is missing"),
-        ("reload: {http: {url: 'http://a/'}, timeout: 1s}", "4:49: `http` and `timeout` exclude each other"),
-        ("reload: {http: {url: 'http://a/'}, systemd: {unit: a}}", "4:20: `systemd` and `http` exclude each other"),
-        ("reload: {signal: HUP}", "4:13: `pid_file` is missing"),
-        ("reload: {pid_file: a}", "4:24: `pid_file` goes with `signal`"),
-        ("reload: {signal: HUB, pid_file: a}", "4:22: `signal` takes the name of a signal, found `HUB`"),
-        ("reload: {signal: HUP, pid_file: a, timeout: 1s}", "4:49: `signal` and `timeout` exclude each other"),
-        ("reload: {systemd: {}}", "4:23: `unit` is missing"),
-        ("reload: {systemd: {unit: --now}}", "4:30: this is no name of a unit"),
-        (
-            "reload: {systemd: {unit: a, action: start}}",
-            "4:41: `action` takes `reload`, `restart` or `reload-or-restart`, found `start`",
-        ),
-        ("reload: {systemd: {unit: a}, shell: b}", "4:41: `systemd` and `shell` exclude each other"),
-        ("reload: {haproxy: {pid_file: a}}", "4:23: `socket` is missing"),
-        ("reload: {haproxy: {socket: a}}", "4:23: nothing says how haproxy is reloaded where that is needed"),
-        ("reload: {haproxy: {socket: a, master: b, timeout: 0}}", "4:55: `timeout` cannot be `0`"),
-        ("reload: {haproxy: {socket: a, master: b}, command: [c]}", "4:56: `haproxy` and `command` exclude each other"),
-        ("reload: {command: [a], shell: b}", "4:35: `command` and `shell` exclude each other"),
-        ("reload: {command: []}", "4:23: there is no program to run"),
-        ("reload: {command: ['']}", "4:23: there is no program to run"),
-        ("reload: {shell: ' '}", "4:21: there is no program to run"),
-        ("reload: {command: nginx -s reload}", "4:23: `command` takes a list of arguments, found `nginx -s reload`"),
-        ("reload: {command: [a], timeout: 0}", "4:37: `timeout` cannot be `0`"),
-        (
-            "reload: {shell: 'a {staged}'}",
-            "4:21: `{staged}` stands for nothing: the staged files are committed by then",
-        ),
         ("check: nginx -t", "4:12: `check` takes a list of arguments or a mapping, found `nginx -t`"),
         ("check: []", "4:12: there is no program to run"),
         ("check: [a, [b]]", "4:16: `check` takes a list of texts, found a list"),
@@ -272,6 +219,67 @@ fn bad_targets_have_their_problem() {
         (two("check: [a, '{staged}']"), "6:16: `{staged}` may stand for any template of the target"),
         (two("check: [a, '{staged:a}', '{dest}']"), "6:30: `{dest}` may stand for any template of the target"),
     ]);
+}
+
+#[test]
+fn bad_reloads_have_their_problem() {
+    let lines = [
+        ("reload: nginx -s reload", "4:13: `reload` takes `none` or a mapping, found `nginx -s reload`"),
+        ("reload: {}", "4:13: `signal`, `systemd`, `haproxy`, `http`, `command` or `shell` is missing"),
+        ("reload: {http: {}}", "4:20: `url` is missing"),
+        ("reload: {http: {url: 'https://a/'}}", "4:26: `https` is not supported here"),
+        ("reload: {http: {url: 'unix:/a'}}", "4:26: the socket stands beside the address"),
+        (
+            "reload: {http: {url: 'http://a/', method: HEAD}}",
+            "4:47: `method` takes `POST`, `PUT`, `PATCH`, `DELETE` or `GET`, found `HEAD`",
+        ),
+        (
+            "reload: {http: {url: 'http://a/', expect: ok}}",
+            "4:47: `expect` takes a status such as `200`, a range such as `200-299`, or a list of these, found `ok`",
+        ),
+        (
+            "reload: {http: {url: 'http://a/', expect: []}}",
+            "4:47: `expect` takes a status such as `200`, a range such as `200-299`, or a list of these, found a list",
+        ),
+        (
+            "reload: {http: {url: 'http://a/', body_file: '{staged}'}}",
+            "4:50: `{staged}` stands for nothing: the staged files are committed by then",
+        ),
+        (
+            "reload: {http: {url: 'http://a/', body_file: 'x{dest}'}}",
+            "4:50: `body_file` takes a path, or one placeholder such as `{dest}`, found `x{dest}`",
+        ),
+        ("reload: {http: {url: 'http://a/', headers: {a: {}}}}", "4:52: `file` is missing"),
+        ("reload: {http: {url: 'http://a/'}, timeout: 1s}", "4:49: `http` and `timeout` exclude each other"),
+        ("reload: {http: {url: 'http://a/'}, systemd: {unit: a}}", "4:20: `systemd` and `http` exclude each other"),
+        ("reload: {signal: HUP}", "4:13: `pid_file` is missing"),
+        ("reload: {pid_file: a}", "4:24: `pid_file` goes with `signal`"),
+        ("reload: {signal: HUB, pid_file: a}", "4:22: `signal` takes the name of a signal, found `HUB`"),
+        ("reload: {signal: HUP, pid_file: a, timeout: 1s}", "4:49: `signal` and `timeout` exclude each other"),
+        ("reload: {systemd: {}}", "4:23: `unit` is missing"),
+        ("reload: {systemd: {unit: --now}}", "4:30: this is no name of a unit"),
+        (
+            "reload: {systemd: {unit: a, action: start}}",
+            "4:41: `action` takes `reload`, `restart` or `reload-or-restart`, found `start`",
+        ),
+        ("reload: {systemd: {unit: a}, shell: b}", "4:41: `systemd` and `shell` exclude each other"),
+        ("reload: {haproxy: {pid_file: a}}", "4:23: `socket` is missing"),
+        ("reload: {haproxy: {socket: a}}", "4:23: nothing says how haproxy is reloaded where that is needed"),
+        ("reload: {haproxy: {socket: a, master: b, timeout: 0}}", "4:55: `timeout` cannot be `0`"),
+        ("reload: {haproxy: {socket: a, master: b}, command: [c]}", "4:56: `haproxy` and `command` exclude each other"),
+        ("reload: {command: [a], shell: b}", "4:35: `command` and `shell` exclude each other"),
+        ("reload: {command: []}", "4:23: there is no program to run"),
+        ("reload: {command: ['']}", "4:23: there is no program to run"),
+        ("reload: {shell: ' '}", "4:21: there is no program to run"),
+        ("reload: {command: nginx -s reload}", "4:23: `command` takes a list of arguments, found `nginx -s reload`"),
+        ("reload: {command: [a], timeout: 0}", "4:37: `timeout` cannot be `0`"),
+        (
+            "reload: {shell: 'a {staged}'}",
+            "4:21: `{staged}` stands for nothing: the staged files are committed by then",
+        ),
+    ];
+    let table: Vec<_> = lines.iter().map(|(line, expected)| (target(&format!("    {line}\n")), *expected)).collect();
+    one_problem_each(&table);
 }
 
 #[test]
