@@ -162,7 +162,6 @@ fn bad_targets_have_their_problem() {
         ("guard: {prefixes: [a, b/../c]}", "4:27: a path has no `.` or `..` segments"),
         ("guard: {prefixes: [{a: b}]}", "4:24: `prefixes` takes a list of paths of keys, found a mapping"),
         ("guard: {max_dorp: 50%}", "4:13: unknown key `max_dorp`"),
-        ("lock: {path: a}", "4:11: `lock` without a reload: there is nothing that others could wait for"),
         ("confirm: {nginx: {pid_file: p}}", "4:14: `confirm` without a reload: no process is told of the files"),
         ("verify: nginx -t", "4:13: `verify` takes a list of arguments or a mapping, found `nginx -t`"),
         ("verify: [nginx, '{wrapper}']", "4:21: `{wrapper}` stands for nothing: there is no `wrapper`"),
@@ -186,7 +185,25 @@ fn bad_targets_have_their_problem() {
     ];
     let table: Vec<_> = lines.iter().map(|(line, expected)| (target(&format!("    {line}\n")), *expected)).collect();
     one_problem_each(&table);
+}
 
+#[test]
+fn placeholders_that_may_stand_for_any_template_are_refused() {
+    let two = |line: &str| {
+        format!(
+            "targets:\n  t:\n    templates:\n      - {{src: a, dest: /a}}\n      - {{src: b, dest: /b}}\n    {line}\n"
+        )
+    };
+    one_problem_each(&[
+        (two("check: [a, '{staged}']"), "6:16: `{staged}` may stand for any template of the target"),
+        (two("check: [a, '{staged:a}', '{dest}']"), "6:30: `{dest}` may stand for any template of the target"),
+    ]);
+}
+
+#[test]
+fn bad_locks_have_their_problem() {
+    let without = "4:11: `lock` without a reload: there is nothing that others could wait for";
+    one_problem_each(&[(target("    lock: {path: a}\n"), without)]);
     let locked = |registries: &str, lock: &str| {
         let reload = "reload: {command: [a]}";
         format!(
@@ -208,16 +225,6 @@ fn bad_targets_have_their_problem() {
         (locked(both, "{path: a}"), "2:78: `registry` is missing"),
         (locked(both, "{registry: g, path: a}"), "2:78: there is no registry `g`"),
         (locked(both, "{registry: f, path: a}"), "2:78: registry `f` (file) has no locks"),
-    ]);
-
-    let two = |line: &str| {
-        format!(
-            "targets:\n  t:\n    templates:\n      - {{src: a, dest: /a}}\n      - {{src: b, dest: /b}}\n    {line}\n"
-        )
-    };
-    one_problem_each(&[
-        (two("check: [a, '{staged}']"), "6:16: `{staged}` may stand for any template of the target"),
-        (two("check: [a, '{staged:a}', '{dest}']"), "6:30: `{dest}` may stand for any template of the target"),
     ]);
 }
 
