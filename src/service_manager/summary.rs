@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::control::{Posted, Roster};
 use crate::registry::driver::Standing;
-use crate::target::{Phase, State};
+use crate::target::{Delay, Phase, State};
 
 /// Bytes of the line, about. `liveconf status` tells the rest.
 const LONGEST: usize = 400;
@@ -41,16 +41,21 @@ fn note(posted: &Posted) -> Option<String> {
     let state = posted.desk.state();
     let state = state.borrow();
     let more = |number: usize| if number > 1 { format!(" and {} more", number - 1) } else { String::new() };
-    let what = match &state.phase {
+    let delay = state.delayed.as_ref().map(|delayed| match delayed.by {
+        Delay::OldWorkers { .. } => "waits for old workers of nginx",
+        Delay::Lock { .. } => "waits for its lock",
+    });
+    let what = match (&state.phase, delay) {
         _ if posted.desk.paused().is_some() => "paused".to_owned(),
-        Phase::Waiting(missing) => match missing.first() {
+        (_, Some(delay)) => delay.to_owned(),
+        (Phase::Waiting(missing), None) => match missing.first() {
             Some(first) => format!("waits for {first}{}", more(missing.len())),
             None => "waits".to_owned(),
         },
-        Phase::Owed(_) => "owes a reload".to_owned(),
-        Phase::Failed(_) => "could not be applied".to_owned(),
-        Phase::Rejected(_) => "refuses the newest files".to_owned(),
-        Phase::Held | Phase::Settled { .. } => return held(&posted.name, &state, more),
+        (Phase::Owed(_), None) => "owes a reload".to_owned(),
+        (Phase::Failed(_), None) => "could not be applied".to_owned(),
+        (Phase::Rejected(_), None) => "refuses the newest files".to_owned(),
+        (Phase::Held | Phase::Settled { .. }, None) => return held(&posted.name, &state, more),
     };
     Some(format!("`{}` {what}", posted.name))
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use crate::support::consul::Consul;
 use crate::support::etcd::Etcd;
 use crate::support::folder::Folder;
-use crate::support::liveconf::{Daemon, Job};
+use crate::support::liveconf::{Daemon, Job, start};
+use crate::support::notify::Manager;
 use crate::support::{SOON, poll_until};
 
 /// Members of a fleet that all show one key, and whose reloads tell when they begin and end.
@@ -14,13 +15,15 @@ struct Fleet {
     /// Holds what the reloads tell, and the file that keeps them from ending while it is there.
     folder: Folder,
     members: Vec<(Job, Daemon)>,
+    /// What they tell their service manager.
+    manager: Manager,
 }
 
 impl Fleet {
     /// With this under `registries:`, of which `main` has the key `x`, and this as `lock:`. `FOLDER` is that of the fleet,
     /// with `registry.yaml` in it. Every file is there, and every process took it.
     fn start(members: usize, registries: &str, lock: &str) -> Self {
-        let folder = Folder::new();
+        let (folder, manager) = (Folder::new(), Manager::at_path());
         folder.write("registry.yaml", "x: one\n");
         let registries = registries.replace("FOLDER", &folder.root().display().to_string());
         let member = |number: usize| {
@@ -43,10 +46,12 @@ targets:
 "
             ));
             job.run(&["once"]).assert_code(0);
-            let daemon = job.start(&["run"]);
+            let mut command = job.command(&["run"]);
+            command.env("NOTIFY_SOCKET", manager.address());
+            let daemon = start(command);
             (job, daemon)
         };
-        let fleet = Self { members: (0..members).map(member).collect(), folder };
+        let fleet = Self { members: (0..members).map(member).collect(), folder, manager };
         for (job, _) in &fleet.members {
             poll_until(SOON, || match target(job)["state"].as_str() {
                 Some("settled") => Ok(()),
@@ -274,6 +279,7 @@ fn a_registry_may_be_waited_for_as_long_as_it_takes() {
         target => Err(target.to_string()),
     });
     assert!(target(&fleet.members[0].0)["delayed"]["until"].is_null());
+    fleet.manager.wait_for_status(&["0 of 1 target well", "`web` waits for its lock"]);
     etcd.restart(0);
     fleet.wait_for_told(Duration::from_secs(30), 4);
     fleet.members[0].0.wait_for("out", "three");
