@@ -119,6 +119,45 @@ fn a_signal_reaches_the_process_of_the_pid_file() {
     daemon.stop();
 }
 
+/// A stand-in for `systemctl`, since tests have no systemd: the unit comes to be there, and at first a question hangs.
+#[test]
+fn a_unit_that_is_not_there_is_owed_its_reload_until_it_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let job = job("    reload: {systemd: {unit: web, systemctl: ./systemctl, timeout: 500ms}}
+  other:
+    templates: [{content: '{{ key(path=\"x\") }}', dest: other.conf}]
+    wait: 0")
+    .with("hangs", "")
+    .with(
+        "systemctl",
+        "#!/bin/sh
+case \"$*\" in
+*show*)
+    if [ -e hangs ]; then rm hangs; sleep 600; fi
+    if [ -e loaded ]; then printf 'LoadState=loaded\\nActiveState=active\\nMainPID=0\\n'
+    else printf 'LoadState=not-found\\nActiveState=inactive\\nMainPID=0\\n'; fi ;;
+*) cp out.conf served ;;
+esac
+",
+    );
+    let program = job.folder().path("systemctl");
+    std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut daemon = job.start(&["run"]);
+    daemon.wait_for_log("took longer than 500ms");
+    daemon.wait_for_log("there is no unit `web.service`");
+    let status = job.run(&["status", "program"]);
+    assert_eq!(status.code, 1, "{}", status.stdout);
+    assert!(status.stdout.contains("there is no unit `web.service`"), "{}", status.stdout);
+    // The file is true, and so are those of others.
+    job.write("registry.yaml", "x: B\n");
+    job.wait_for("out.conf", "B");
+    job.wait_for("other.conf", "B");
+    job.write("loaded", "");
+    job.wait_for("served", "B");
+    daemon.wait_for_log("reloaded");
+    daemon.stop();
+}
+
 #[test]
 fn a_reload_that_hangs_is_ended_and_tried_again() {
     let job = job(
