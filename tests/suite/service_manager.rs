@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use rustix::time::{ClockId, clock_gettime};
 
+#[cfg(feature = "consul")]
+use crate::support::liveconf::run_to_end;
 use crate::support::liveconf::{Daemon, Job, start};
 use crate::support::notify::Manager;
 use crate::support::strace::Strace;
@@ -231,6 +233,32 @@ fn a_watchdog_of_another_process_is_not_ours_to_feed() {
     sleep(Duration::from_millis(300));
     daemon.stop();
     assert_eq!(manager.with("WATCHDOG=1").len(), 0);
+}
+
+/// Credentials of systemd are files in a folder that a variable names; what is missing says what the unit lacks.
+#[cfg(feature = "consul")]
+#[test]
+fn credentials_that_are_missing_are_named_with_what_to_add() {
+    let job = Job::new(
+        "registries: {main: {consul: {address: 'http://127.0.0.1:9', token_file: '${CREDENTIALS_DIRECTORY}/consul-token'}}}
+targets: {web: {templates: [{content: '{{ key(path=\"x\") }}', dest: out.conf}]}}
+",
+    );
+    job.run(&["once"]).assert_code(2).assert_says(&[
+        "liveconf.yaml:1:",
+        "the variable `CREDENTIALS_DIRECTORY` is not set",
+        "add `LoadCredential=NAME:FILE`",
+    ]);
+    let mut command = job.command(&["once", "--timeout", "300ms"]);
+    command.env("CREDENTIALS_DIRECTORY", job.folder().root());
+    run_to_end(command).assert_code(3).assert_says(&["add `LoadCredential=consul-token:FILE`"]);
+    // With the credential it is the registry that is away.
+    job.write("consul-token", "hunter2");
+    let mut command = job.command(&["once", "--timeout", "300ms"]);
+    command.env("CREDENTIALS_DIRECTORY", job.folder().root());
+    let output = run_to_end(command);
+    output.assert_code(3);
+    assert!(!output.stderr.contains("LoadCredential") && !output.stderr.contains("hunter2"), "{}", output.stderr);
 }
 
 /// A disk that never says that it has written: the thread that waits for it is the only one that stands still.
