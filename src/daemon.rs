@@ -1,5 +1,8 @@
 //! `run`: every target at work until a signal ends it, with configuration and templates loaded anew on the way.
 
+mod processes;
+mod signals;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -7,12 +10,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use nix::sys::signal::Signal;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
+use self::processes::Processes;
+use self::signals::Signals;
 use crate::apply::{Claims, Records};
 use crate::config;
 use crate::control::{Control, Place, Posted, Roster};
@@ -36,9 +41,6 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// How long after templates were found wrong they are read again, besides when they change: what they miss may be
 /// anywhere.
 const READ_AGAIN: Duration = Duration::from_secs(2);
-
-/// A signal that follows this soon is the same one, sent to the process and to its group.
-const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
 /// What a task that is ended, by a second signal or at the end of the grace period, has for putting files back.
 const LAST_STEPS: Duration = Duration::from_secs(1);
@@ -85,7 +87,8 @@ pub struct Daemon {
     /// Whether the template files are others than the plan shows, and what was last said of them.
     wrong_templates: Option<Instant>,
     repeats: Repeats,
-    hangup: Signal,
+    /// The programs that we run beside their files.
+    processes: Processes,
     signals: Signals,
 }
 
@@ -100,19 +103,11 @@ struct Running {
     task: JoinHandle<()>,
 }
 
-/// The signals that ask to stop.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
 impl Daemon {
     /// Starts every registry and target of the plan. Fails when no signals can be listened for.
     pub async fn start(plan: Plan, reread: Reread, records: Arc<Records>, claims: Claims) -> std::io::Result<Self> {
-        // From here on a signal ends nothing in the middle.
-        let hangup = signal(SignalKind::hangup())?;
-        let signals =
-            Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+        let signals = Signals::listen()?;
+        let processes = Processes::new(plan.config.state_dir.clone());
         let store = Store::new();
         let remembered = Remembered::open(&plan.config).await;
         let heart = Heart::default();
@@ -157,7 +152,7 @@ impl Daemon {
             sources,
             wrong_templates: None,
             repeats: Repeats::default(),
-            hangup,
+            processes,
             signals,
         };
         daemon.start_targets();
@@ -174,12 +169,22 @@ impl Daemon {
     /// Works until a stop signal; then each target finishes the transaction that it is in, within the grace period.
     /// A second signal ends that at once, but for files that are put back. What a reload still owes then is on record and
     /// paid at the next start.
-    pub async fn run(mut self) {
+    ///
+    /// Programs that we run are asked to end at the same time. Gives the exit code of one that takes us with it.
+    pub async fn run(mut self) -> Option<u8> {
         let mut sweep = tokio::time::interval(SWEEP);
-        loop {
+        let (signal, over) = loop {
             let again = self.wrong_templates;
             let reading = tokio::select! {
-                _ = self.hangup.recv() => Reading::Everything,
+                signal = self.signals.next() => match signal {
+                    Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT => break (signal, None),
+                    _ if self.processes.forward(signal) => continue,
+                    Signal::SIGHUP => Reading::Everything,
+                    _ => {
+                        debug!(%signal, "ignored a signal");
+                        continue;
+                    }
+                },
                 () = self.sources.changed() => Reading::Templates(SETTLE),
                 () = until(again) => Reading::Templates(Duration::ZERO),
                 _ = sweep.tick() => {
@@ -187,7 +192,7 @@ impl Daemon {
                     continue;
                 }
                 () = self.pulse.asked() => continue,
-                () = self.signals.stop() => break,
+                code = self.processes.over() => break (Signal::SIGTERM, Some(code)),
             };
             if reading.is_asked_for() {
                 self.service_manager.reloading();
@@ -210,29 +215,36 @@ impl Daemon {
                     Ok(plan) => self.follow(reading, plan).await,
                     Err(_panicked) => error!("internal error: reading the configuration panicked; please report this"),
                 },
-                () = self.signals.stop() => break,
+                signal = self.signals.stop() => break (signal, None),
             }
             if reading.is_asked_for() {
                 self.service_manager.reloaded();
             }
-        }
+        };
         let since = Instant::now();
         info!("stopping");
         self.change_roster(|roster| roster.stopping = true);
-        let within = self.plan.config.grace + STOPPED;
+        self.processes.stop(signal);
+        let within = self.plan.config.grace.max(self.processes.kill_timeout()) + STOPPED;
         self.service_manager.stopping(within);
-        let stopped = async {
+        let targets = async {
             stop(self.targets.values_mut().chain(&mut self.ending), self.plan.config.grace).await;
             self.remembered.finish().await;
         };
-        let is_urgent = tokio::select! {
-            () = self.pulse.outside(within, stopped) => false,
-            () = self.signals.stop_again(since) => true,
+        let stopped = async { tokio::join!(targets, self.processes.stopped()).1 };
+        let stopped = tokio::select! {
+            code = self.pulse.outside(within, stopped) => Some(code),
+            () = self.signals.stop_again(since) => None,
         };
-        if is_urgent {
+        let code = if let Some(code) = stopped {
+            code
+        } else {
             warn!("stopped at once by a second signal");
-            end_now(self.targets.values_mut().chain(&mut self.ending)).await;
-        }
+            self.processes.kill();
+            let targets = end_now(self.targets.values_mut().chain(&mut self.ending));
+            let killed = tokio::time::timeout(LAST_STEPS, self.processes.stopped());
+            tokio::join!(targets, killed).1.ok().flatten()
+        };
         if let Some(control) = self.control.take() {
             control.stop().await;
         }
@@ -252,6 +264,7 @@ impl Daemon {
                 warn!(target, query = %asked, more, "stopped with an older answer: the newest is held back");
             }
         }
+        over.or(code)
     }
 
     /// Puts what was read in the place of the plan. Invalid, every problem is logged and the old plan stays.
@@ -320,7 +333,8 @@ impl Daemon {
         let posted = |target: &config::Target| {
             let desk = self.targets.get(&target.name)?.desk.clone();
             let files = target.templates.iter().map(|template| template.dest.clone()).collect();
-            Some(Posted { name: target.name.clone(), files, desk })
+            let process = self.processes.of(target).map(|process| process.state());
+            Some(Posted { name: target.name.clone(), files, desk, process })
         };
         let targets = self.plan.targets.iter().filter_map(|(target, _)| posted(target)).collect();
         let registries = self.registries.standings();
@@ -344,6 +358,7 @@ impl Daemon {
     /// transaction.
     fn start_targets(&mut self) {
         let memories = std::mem::take(&mut self.memories);
+        self.processes.follow(self.plan.targets.iter().map(|(target, _)| &**target));
         let roster = self.roster.borrow().clone();
         for index in 0..self.plan.targets.len() {
             let (plan, records, store) = (self.plan.clone(), self.records.clone(), self.store.clone());
@@ -358,6 +373,7 @@ impl Daemon {
             let desk = roster.target(&target.name).map(|posted| posted.desk.clone()).unwrap_or_default();
             let shown = desk.clone();
             let recollection = self.remembered.of(&target.name, plan.config.last_known_good_after);
+            let process = self.processes.of(&target);
             let memory = memories.get(&target.name).cloned();
             let memory = memory.unwrap_or_else(|| Memory::of(recollection.earlier()));
             if !target.guard.is_off() {
@@ -368,6 +384,7 @@ impl Daemon {
             let new_task = move || {
                 let applier = plan.applier(index, &records, Options::default()).beating(beating.clone());
                 let applier = applier.guarded_by(plan.guard(index, &memory)).remembering(recollection.clone());
+                let applier = applier.supervising(process.clone());
                 Task::new(applier, store.reader(), shown.clone()).locked_by(plan.lock(index))
             };
             let name = target.name.clone();
@@ -411,26 +428,6 @@ impl Reading {
         match self {
             Self::Everything => format!("{which} configuration and templates"),
             Self::Templates(_) => format!("{which} templates"),
-        }
-    }
-}
-
-impl Signals {
-    /// Waits for a signal that asks to stop.
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    /// Waits for another one than that which came at `first`.
-    async fn stop_again(&mut self, first: Instant) {
-        loop {
-            self.stop().await;
-            if first.elapsed() >= SAME_SIGNAL {
-                return;
-            }
         }
     }
 }

@@ -2,18 +2,19 @@
 
 /// What the program tells its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Exit {
     /// Done, and for `diff`: nothing differs.
-    Done = 0,
+    Done,
     /// A render, a check, a write or a reload failed.
-    Failed = 1,
+    Failed,
     /// The command line, the configuration or a template is wrong; nothing was touched.
-    Usage = 2,
+    Usage,
     /// Not everything was answered by the deadline; what is missing is named.
-    NotReady = 3,
+    NotReady,
     /// `diff` found a difference.
-    Differs = 4,
+    Differs,
+    /// What the program ended with that `run` was to end with: its exit code, or 128 and the number of a signal.
+    Process(u8),
 }
 
 impl Exit {
@@ -24,16 +25,28 @@ impl Exit {
             Self::Done => 0,
             Self::Differs => 1,
             Self::NotReady => 2,
-            Self::Failed => 3,
+            Self::Failed | Self::Process(_) => 3,
             Self::Usage => 4,
         };
         if rank(other) > rank(self) { other } else { self }
+    }
+
+    /// Its number.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NotReady => 3,
+            Self::Differs => 4,
+            Self::Process(code) => code,
+        }
     }
 }
 
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(exit.code())
     }
 }
 
@@ -43,7 +56,7 @@ mod tests {
 
     #[test]
     fn codes_are_what_scripts_rely_on() {
-        let codes = [Exit::Done, Exit::Failed, Exit::Usage, Exit::NotReady, Exit::Differs].map(|exit| exit as u8);
+        let codes = [Exit::Done, Exit::Failed, Exit::Usage, Exit::NotReady, Exit::Differs].map(Exit::code);
         assert_eq!(codes, [0, 1, 2, 3, 4]);
     }
 

@@ -12,7 +12,7 @@ use crate::target::{Applier, Lock, Options, Turns};
 use crate::template::{Environment, TemplateError, Templates};
 
 /// Variables that hold our own credentials. Templates see them only where `env: {allow: [..]}` lists them.
-const CREDENTIALS: &[&str] =
+pub(crate) const CREDENTIALS: &[&str] =
     &["CONSUL_HTTP_AUTH", "CONSUL_HTTP_TOKEN", "ETCDCTL_PASSWORD", "ETCDCTL_USER", "VAULT_TOKEN"];
 
 /// A configuration with its templates.
@@ -92,7 +92,8 @@ impl Plan {
     /// When there is none.
     pub fn applier(&self, index: usize, records: &Arc<Records>, options: Options) -> Applier {
         let (target, templates) = &self.targets[index];
-        let context = Context { target: target.name.clone(), env_allow: self.config.env_allow.as_slice().into() };
+        let env_allow = self.config.env_allow.as_slice().into();
+        let context = Context { target: target.name.clone(), env_allow, process: None };
         let unremembered = self.config.registries.values().filter(|named| !named.remember);
         Applier::new(target.clone(), templates.clone(), records.clone(), self.turns.clone(), context, options)
             .forgetting(unremembered.map(|named| named.name.clone()).collect())

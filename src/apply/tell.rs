@@ -1,6 +1,7 @@
 //! Tell: the reload and its confirmation as one step.
 
 use super::confirm::{Before, Verdict};
+use super::reload::process::{outlived, run};
 use super::reload::{Outcome, reload};
 use crate::config::{Reload, Target};
 use crate::process::{BootTime, Context};
@@ -26,15 +27,40 @@ pub enum Told {
 /// Tells the process of `target` to take its files and looks whether it does. `committed` is the moment at which they
 /// were all in place, when that was in this life of ours.
 pub async fn tell(target: &Target, committed: Option<BootTime>, context: &Context) -> Told {
-    let before = match &target.confirm {
-        Some(confirm) => Some(Before::look(confirm, committed, context).await),
-        None => None,
+    let Some(process) = &context.process else {
+        let before = match &target.confirm {
+            Some(confirm) => Some(Before::look(confirm, committed, context).await),
+            None => None,
+        };
+        let outcome = reload(target, committed, context).await;
+        return match (outcome, before) {
+            (Outcome::Taken, Some(before)) => Told::from(before.confirmed(context).await),
+            (outcome, _) => of_reload(outcome, target),
+        };
     };
-    match reload(target, committed, context).await {
-        Outcome::Taken => match before {
-            Some(before) => Told::from(before.confirmed(context).await),
-            None => Told::Taken,
-        },
+    let mark = process.mark(committed);
+    // One that we have just started has nothing to be told, and nothing from before.
+    let started = run(process, &target.reload, committed).await;
+    let before = match &target.confirm {
+        None => None,
+        Some(confirm) if started.is_some() => Some(Before::nothing(confirm, committed)),
+        Some(confirm) => Some(Before::look(confirm, committed, context).await),
+    };
+    let outcome = match started {
+        Some(outcome) => outcome,
+        None => reload(target, committed, context).await,
+    };
+    if outcome != Outcome::Taken {
+        return of_reload(outcome, target);
+    }
+    let confirmed = before.map(|before| async { Told::from(before.confirmed(context).await) });
+    outlived(process, mark, confirmed).await
+}
+
+/// What a reload came to that nothing else is asked about.
+fn of_reload(outcome: Outcome, target: &Target) -> Told {
+    match outcome {
+        Outcome::Taken => Told::Taken,
         Outcome::NotRunning(reason) => Told::NotRunning(reason),
         Outcome::Failed(reason) => Told::Failed(reason),
         // A command says so before its process has taken anything. A program that answers so itself may have begun, as

@@ -137,7 +137,12 @@ pub(super) enum Verb {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Run {}
+pub(super) struct Run {
+    /// A program that is run beside its files, from the moment at which those of all targets are in place that have no
+    /// `process` of their own; liveconf ends with it
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Once {

@@ -50,24 +50,29 @@ impl Unusable {
 }
 
 /// What a configuration depends on beside its files.
-fn load_options(common: &Common, variables: &BTreeMap<String, String>) -> Result<LoadOptions, Unusable> {
+fn load_options(
+    common: &Common,
+    variables: &BTreeMap<String, String>,
+    command: Option<&[String]>,
+) -> Result<LoadOptions, Unusable> {
     Ok(LoadOptions {
         config: common.config.clone(),
         state_dir: common.state_dir.clone(),
         environment: variables.clone(),
         working_folder: std::env::current_dir().map_err(Unusable::WorkingFolder)?,
         uid: nix::unistd::geteuid().as_raw(),
+        command: command.map(<[String]>::to_vec),
     })
 }
 
 /// Where a program that was started with this command line listens; what is wrong is written to standard error.
 pub(super) fn control(common: &Common, variables: &BTreeMap<String, String>) -> Result<ControlPlace, Exit> {
     let find = || {
-        let options = load_options(common, variables)?;
+        let options = load_options(common, variables, None)?;
         if common.job.is_empty() {
             return config::find_control(&options).map_err(Unusable::Configuration);
         }
-        let Config { control, state_dir, .. } = read_config(common, variables)?;
+        let Config { control, state_dir, .. } = read_config(common, variables, None)?;
         Ok(ControlPlace { socket: control.socket.path(&state_dir), state_dir })
     };
     find().map_err(|unusable| {
@@ -76,9 +81,14 @@ pub(super) fn control(common: &Common, variables: &BTreeMap<String, String>) -> 
     })
 }
 
-/// Reads the configuration that the command line names, or the job that it describes.
-fn read_config(common: &Common, variables: &BTreeMap<String, String>) -> Result<Config, Unusable> {
-    let options = load_options(common, variables)?;
+/// Reads the configuration that the command line names, or the job that it describes. `command` is what `run` is to
+/// supervise; none for other commands.
+fn read_config(
+    common: &Common,
+    variables: &BTreeMap<String, String>,
+    command: Option<&[String]>,
+) -> Result<Config, Unusable> {
+    let options = load_options(common, variables, command)?;
     let job = &common.job;
     let loaded = if job.is_empty() { config::load(&options) } else { config::from_job(&job.describe(), &options) };
     let mut config = loaded.map_err(Unusable::Configuration)?;
@@ -87,8 +97,12 @@ fn read_config(common: &Common, variables: &BTreeMap<String, String>) -> Result<
 }
 
 /// Reads configuration and templates again, with what is wrong as lines for the log.
-pub(super) fn reread(common: &Common, variables: &BTreeMap<String, String>) -> Result<Plan, Vec<String>> {
-    let config = read_config(common, variables).map_err(|unusable| unusable.lines())?;
+pub(super) fn reread(
+    common: &Common,
+    variables: &BTreeMap<String, String>,
+    command: &[String],
+) -> Result<Plan, Vec<String>> {
+    let config = read_config(common, variables, Some(command)).map_err(|unusable| unusable.lines())?;
     Plan::load(config, variables).map_err(|errors| Unusable::Templates(errors).lines())
 }
 
@@ -100,11 +114,24 @@ pub(super) fn reread_templates(plan: &Plan, variables: &BTreeMap<String, String>
 
 /// Reads configuration and templates and lets the log follow; what is wrong is written to standard error.
 pub(super) fn plan(common: &Common, variables: &BTreeMap<String, String>) -> Result<Plan, Exit> {
+    plan_with(common, variables, None)
+}
+
+/// The same for `run`, which may be given a program to supervise.
+pub(super) fn plan_of_run(
+    common: &Common,
+    variables: &BTreeMap<String, String>,
+    command: &[String],
+) -> Result<Plan, Exit> {
+    plan_with(common, variables, Some(command))
+}
+
+fn plan_with(common: &Common, variables: &BTreeMap<String, String>, command: Option<&[String]>) -> Result<Plan, Exit> {
     let refused = |unusable: Unusable| {
         unusable.report();
         Exit::Usage
     };
-    let config = read_config(common, variables).map_err(refused)?;
+    let config = read_config(common, variables, command).map_err(refused)?;
     log::follow(&config.log);
     say::warnings(&config.warnings);
     Plan::load(config, variables).map_err(|errors| refused(Unusable::Templates(errors)))

@@ -20,6 +20,7 @@ use std::ffi::OsString;
 use crate::config::LogConfig;
 use crate::exit::Exit;
 use crate::log;
+use crate::process::supervise::stand_in;
 use crate::secret::hide_memory;
 use args::{Args, Verb};
 
@@ -29,6 +30,11 @@ const WORKERS: usize = 2;
 
 /// Runs the program with these arguments, the first of them its name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some((code, why)) = stand_in(&arguments) {
+        say::error(format_args!("{why}"));
+        return Exit::Process(code);
+    }
     let args = match Args::read(arguments) {
         Ok(args) => args,
         Err(error) => {

@@ -6,10 +6,11 @@ use crate::daemon::{Daemon, Reread};
 use crate::exit::Exit;
 use crate::process::note_wall_clock;
 
-pub(super) async fn run(common: &Common, _options: &Run) -> Exit {
+pub(super) async fn run(common: &Common, options: &Run) -> Exit {
     note_wall_clock();
     let variables = load::variables();
-    let plan = match load::plan(common, &variables) {
+    let command = options.command.clone();
+    let plan = match load::plan_of_run(common, &variables, &command) {
         Ok(plan) => plan,
         Err(exit) => return exit,
     };
@@ -22,14 +23,11 @@ pub(super) async fn run(common: &Common, _options: &Run) -> Exit {
     again.config = plan.config.file.clone().or(again.config);
     let environment = variables.clone();
     let reread = Reread {
-        everything: Box::new(move || load::reread(&again, &variables)),
+        everything: Box::new(move || load::reread(&again, &variables, &command)),
         templates: Box::new(move |plan| load::reread_templates(plan, &environment)),
     };
     match Daemon::start(plan, reread, records, claims).await {
-        Ok(daemon) => {
-            daemon.run().await;
-            Exit::Done
-        }
+        Ok(daemon) => daemon.run().await.map_or(Exit::Done, Exit::Process),
         Err(error) => {
             say::error(format_args!("failed to listen for signals: {error}"));
             Exit::Failed

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::args::{Common, Status};
 use super::ask::{AT_ONCE, ask, lasted, mismatch, print, print_json, until};
-use crate::control::report::{self, Delayed, Held, Registry, Saved, Target, Waiting};
+use crate::control::report::{self, Delayed, Held, LastExit, Process, Registry, Saved, Target, Waiting};
 use crate::control::{Reply, Request};
 use crate::exit::Exit;
 
@@ -63,6 +63,7 @@ pub(super) fn target_lines(target: &Target) -> String {
         refused,
         drifted,
         delayed,
+        process,
         ..
     } = target;
     let mut text = format!("target {name}: {state} for {}", lasted(since));
@@ -78,6 +79,7 @@ pub(super) fn target_lines(target: &Target) -> String {
         (None, None) => {}
     }
     text.push('\n');
+    text.extend(process.as_ref().map(process_line));
     if let Some(paused) = paused {
         let _ = writeln!(text, "  paused for {}: `liveconf resume {name}` goes on", lasted(paused));
     }
@@ -114,6 +116,30 @@ pub(super) fn target_lines(target: &Target) -> String {
         let _ = writeln!(text, "  changed by somebody else: {}", first_line(drifted));
     }
     more(&mut text, drifted.len());
+    text
+}
+
+fn process_line(process: &Process) -> String {
+    let Process { state, since, pid, restarts, last_exit, next, waiting_for } = process;
+    let mut text = format!("  process: {state} for {}", lasted(since));
+    if let Some(pid) = pid {
+        let _ = write!(text, ", pid {pid}");
+    }
+    if !waiting_for.is_empty() {
+        let _ = write!(text, ", for the files of {}", waiting_for.join(", "));
+    }
+    if let Some(next) = next {
+        let _ = write!(text, ", next start in {}", until(next));
+    }
+    match restarts {
+        0 => {}
+        1 => text.push_str(", started anew once"),
+        times => _ = write!(text, ", started anew {times} times"),
+    }
+    if let Some(LastExit { at, reason }) = last_exit {
+        let _ = write!(text, "; {} ago it {}", lasted(at), first_line(reason));
+    }
+    text.push('\n');
     text
 }
 

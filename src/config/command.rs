@@ -51,13 +51,18 @@ pub(super) fn looks_at_staged(check: &Check) -> bool {
 /// Reads `command` or `shell`, and `timeout`. The caller says what is missing when neither is there.
 pub(super) fn command(section: &mut Section<'_>, scope: Scope<'_>) -> Option<Command> {
     let timeout = section.or("timeout", TIMEOUT, Field::nonzero_duration);
-    let program = match (section.field("command"), section.field("shell")) {
+    let program = program(section, scope);
+    Some(Command { program: program?, timeout: timeout? })
+}
+
+/// Reads `command` or `shell`.
+pub(super) fn program(section: &mut Section<'_>, scope: Scope<'_>) -> Option<Program> {
+    match (section.field("command"), section.field("shell")) {
         (Some(_), Some(shell)) => shell.complain(Complaint::new("`command` and `shell` exclude each other")),
         (Some(field), None) => arguments(field, scope),
         (None, Some(field)) => script(field, scope),
         (None, None) => None,
-    };
-    Some(Command { program: program?, timeout: timeout? })
+    }
 }
 
 fn arguments(field: Field<'_>, scope: Scope<'_>) -> Option<Program> {

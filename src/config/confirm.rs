@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use super::command;
 use super::field::Field;
 use super::http::{self, HttpRequest, Statuses};
-use super::model::{Command, Haproxy, Reload, Template};
+use super::model::{Command, Haproxy, ProcessReload, Reload, Template};
 use super::placeholder::Scope;
 use super::problem::Complaint;
 use super::section::Section;
@@ -100,6 +100,8 @@ pub(super) struct Of<'a> {
     pub(super) scope: Scope<'a>,
     /// Its reload; none where something is wrong with it.
     pub(super) reload: Option<&'a Reload>,
+    /// Whether we run its process, which then needs no file that names it.
+    pub(super) has_process: bool,
 }
 
 impl Confirm {
@@ -112,7 +114,8 @@ impl Confirm {
 
 /// Whether the process has been told when its reload returns.
 fn is_told_at_once(reload: Option<&Reload>) -> bool {
-    matches!(reload, Some(Reload::Signal { .. } | Reload::Haproxy(_) | Reload::Http(_)))
+    let ours = matches!(reload, Some(Reload::Process(ProcessReload::Signal(_))));
+    ours || matches!(reload, Some(Reload::Signal { .. } | Reload::Haproxy(_) | Reload::Http(_)))
 }
 
 /// How a reload is confirmed that says by itself which process it is about; none for the others, which are believed.
@@ -165,16 +168,18 @@ pub(super) fn read(field: Field<'_>, of: &Of<'_>) -> Option<Confirm> {
 
 /// The kind of this name, and the file that names the process.
 fn kind(name: &str, section: &mut Section<'_>, of: &Of<'_>) -> Option<(Kind, Option<PathBuf>)> {
-    let reload = match of.reload {
-        Some(Reload::Signal { signal, pid_file }) => Some((*signal, pid_file.clone())),
-        Some(Reload::Haproxy(Haproxy { pid_file: Some(pid_file), .. })) => Some((Signal::SIGUSR2, pid_file.clone())),
-        _ => None,
+    let (signal, pid_file) = match of.reload {
+        Some(Reload::Signal { signal, pid_file }) => (Some(*signal), Some(pid_file.clone())),
+        Some(Reload::Process(ProcessReload::Signal(signal))) => (Some(*signal), None),
+        Some(Reload::Haproxy(Haproxy { pid_file: Some(pid_file), .. })) => {
+            (Some(Signal::SIGUSR2), Some(pid_file.clone()))
+        }
+        _ => (None, None),
     };
     let master = match of.reload {
         Some(Reload::Haproxy(haproxy)) => haproxy.master.clone(),
         _ => None,
     };
-    let pid_file = reload.as_ref().map(|(_, pid_file)| pid_file.clone());
     if name == "command" {
         let scope = Scope { staged: false, wrapper: false, ..of.scope };
         return Some((Kind::Command(command::command(section, scope)?), pid_file));
@@ -186,16 +191,21 @@ fn kind(name: &str, section: &mut Section<'_>, of: &Of<'_>) -> Option<(Kind, Opt
             let error_log = own.optional("error_log", Field::path);
             let pid_file = own.or("pid_file", pid_file, |field| field.path().map(Some));
             let old_workers = old_workers(&mut own);
-            takes(field, reload.as_ref(), &[Signal::SIGHUP])?;
-            let kind = Kind::Nginx { error_log: error_log?, old_workers: old_workers? };
-            Some((kind, Some(named(field, pid_file?)?)))
+            takes(field, signal, &[Signal::SIGHUP])?;
+            let (old_workers, pid_file) = (old_workers?, named(field, pid_file?, of)?);
+            if old_workers.is_some() && pid_file.is_none() {
+                let message = "`max_old_workers` needs the `pid_file` that nginx writes";
+                return field.complain(Complaint::new(message).hint("such as `pid_file: /run/nginx.pid`"));
+            }
+            let kind = Kind::Nginx { error_log: error_log?, old_workers };
+            Some((kind, pid_file))
         }
         "haproxy" => {
             let socket = own.or("socket", master, |field| field.path().map(Some));
             let pid_file = own.or("pid_file", pid_file, |field| field.path().map(Some));
-            takes(field, reload.as_ref(), &[Signal::SIGUSR2, Signal::SIGHUP])?;
+            takes(field, signal, &[Signal::SIGUSR2, Signal::SIGHUP])?;
             let (socket, pid_file) = (socket?, pid_file?);
-            let pid_file = if socket.is_some() { pid_file } else { Some(named(field, pid_file)?) };
+            let pid_file = if socket.is_some() { pid_file } else { named(field, pid_file, of)? };
             Some((Kind::Haproxy { socket }, pid_file))
         }
         "http" => Some((Kind::Http(http(&mut own)?), pid_file)),
@@ -220,9 +230,9 @@ fn old_workers(section: &mut Section<'_>) -> Option<Option<OldWorkers>> {
 }
 
 /// A program that is told by another signal than those that it takes as a reload is never seen to reload.
-fn takes(field: Field<'_>, reload: Option<&(Signal, PathBuf)>, signals: &[Signal]) -> Option<()> {
-    match reload {
-        Some((signal, _)) if !signals.contains(signal) => {
+fn takes(field: Field<'_>, signal: Option<Signal>, signals: &[Signal]) -> Option<()> {
+    match signal {
+        Some(signal) if !signals.contains(&signal) => {
             let names: Vec<_> = signals.iter().map(|signal| format!("`{}`", &signal.as_str()[3..])).collect();
             let message = format!("{} does not reload on `{}`", field.key, &signal.as_str()[3..]);
             field.complain(Complaint::new(message).hint(format!("`reload` takes {}", names.join(" or "))))
@@ -231,13 +241,14 @@ fn takes(field: Field<'_>, reload: Option<&(Signal, PathBuf)>, signals: &[Signal
     }
 }
 
-/// The pid file that has to be there.
-fn named(field: Field<'_>, pid_file: Option<PathBuf>) -> Option<PathBuf> {
-    if pid_file.is_none() {
+/// The pid file, which has to be there unless we run the process.
+#[expect(clippy::option_option, reason = "one that is missing and one that is not needed differ here")]
+fn named(field: Field<'_>, pid_file: Option<PathBuf>, of: &Of<'_>) -> Option<Option<PathBuf>> {
+    if pid_file.is_none() && !of.has_process {
         let message = format!("nothing names the process of {}", field.key);
-        field.note(Complaint::new(message).hint("give it the `pid_file` that it writes"));
+        return field.complain(Complaint::new(message).hint("give it the `pid_file` that it writes"));
     }
-    pid_file
+    Some(pid_file)
 }
 
 fn http(section: &mut Section<'_>) -> Option<Http> {

@@ -79,6 +79,7 @@ mod tests {
             environment: BTreeMap::from([("HOME".to_owned(), "/home/me".to_owned())]),
             working_folder: folder.to_owned(),
             uid: 1000,
+            command: Some(Vec::new()),
         };
         find_in(&options, Path::new("/nowhere")).map_err(|problems| problems[0].to_string())
     }

@@ -13,6 +13,7 @@ use super::lock;
 use super::model::{Config, Control, Limits, LogConfig, Reload, Target};
 use super::options::LoadOptions;
 use super::problem::Complaint;
+use super::process::Supervises;
 use super::registries;
 use super::section::Section;
 use super::state;
@@ -52,12 +53,21 @@ pub(super) fn config<'a>(
     };
     let registries = distinct(entries(&mut sections, "registries"));
     let names: Vec<&str> = registries.iter().map(|(_, value)| value.key).collect();
-    let (mut targets, locks) = targets(entries(&mut sections, "targets"));
+    let run = Supervises::of(options.command.as_deref());
+    let (mut targets, locks) = targets(entries(&mut sections, "targets"), &run);
 
     let main = sections.first_mut()?;
     let nothing = |node: &Node| node.is_null() || matches!(&node.value, Value::Map(entries) if entries.is_empty());
     if documents.iter().filter_map(|document| document.root.get("targets")).all(nothing) {
         main.problem("targets", "there are no `targets`: nothing to do", None);
+    }
+    if run.process().is_some() && targets.iter().flatten().all(|target| target.process != run.process().cloned()) {
+        let hint = "leave the command out, or one of the `process`";
+        main.problem(
+            "targets",
+            "every target has a `process` of its own: nothing is left for the command",
+            Some(hint.into()),
+        );
     }
     let template_dirs = main.or("template_dirs", vec![frame.base.join("templates")], paths);
     let state_dir = state_dir(main, frame.identity, options);
@@ -118,7 +128,7 @@ fn distinct(entries: Vec<Entry<'_>>) -> Vec<Entry<'_>> {
 
 /// Reads the targets; entries of one name are one target, all but one of which add templates only. Also where the locks of
 /// which stand.
-fn targets<'a>(entries: Vec<Entry<'a>>) -> (Option<Vec<Target>>, Vec<(&'a str, Field<'a>)>) {
+fn targets<'a>(entries: Vec<Entry<'a>>, run: &Supervises) -> (Option<Vec<Target>>, Vec<(&'a str, Field<'a>)>) {
     let mut groups: Vec<(&str, Vec<Entry<'a>>)> = Vec::new();
     for (name, value) in entries {
         match groups.iter_mut().find(|(other, _)| *other == value.key) {
@@ -127,7 +137,7 @@ fn targets<'a>(entries: Vec<Entry<'a>>) -> (Option<Vec<Target>>, Vec<(&'a str, F
         }
     }
     let written: Vec<Option<target::Written<'_>>> =
-        groups.iter().map(|(name, group)| read_target(name, group)).collect();
+        groups.iter().map(|(name, group)| read_target(name, group, run)).collect();
     refuse_equal_destinations(written.iter().flatten());
     warn_of_equal_reloads(written.iter().flatten());
     let locks = groups.iter().zip(&written).filter_map(|((name, _), written)| Some((*name, written.as_ref()?.lock?)));
@@ -136,7 +146,7 @@ fn targets<'a>(entries: Vec<Entry<'a>>) -> (Option<Vec<Target>>, Vec<(&'a str, F
 }
 
 /// Reads the target that all entries of `group` are about.
-fn read_target<'a>(name: &str, group: &[Entry<'a>]) -> Option<target::Written<'a>> {
+fn read_target<'a>(name: &str, group: &[Entry<'a>], run: &Supervises) -> Option<target::Written<'a>> {
     let says_more = |value: &Field<'_>| {
         value.entries().is_some_and(|entries| entries.iter().any(|(_, setting)| setting.key != "templates"))
     };
@@ -153,7 +163,7 @@ fn read_target<'a>(name: &str, group: &[Entry<'a>]) -> Option<target::Written<'a
     }
     // Before the home stand none but additions, each of which is a section.
     let mut section = sections.remove(home);
-    Some(target::read(name, &mut section, &mut sections))
+    Some(target::read(name, &mut section, &mut sections, run))
 }
 
 fn refuse_equal_destinations<'a, 'w: 'a>(written: impl Iterator<Item = &'a target::Written<'w>>) {
@@ -174,7 +184,8 @@ fn warn_of_equal_reloads<'a, 'w: 'a>(written: impl Iterator<Item = &'a target::W
     for written in written {
         let (Some(target), Some(field)) = (&written.target, written.reload) else { continue };
         let comparable = match &target.reload {
-            Reload::None => false,
+            // A program that several targets share is started once for all of them.
+            Reload::None | Reload::Process(_) => false,
             Reload::Signal { .. } | Reload::Systemd(_) | Reload::Haproxy(_) => true,
             Reload::Http(http) => !matches!(http.body_file, Some(BodyFile::Dest(_))),
             Reload::Command(command) => command::is_fixed(&command.program),

@@ -27,6 +27,7 @@ pub(crate) fn document(bytes: &[u8]) {
         environment: environment.clone(),
         working_folder: base.to_owned(),
         uid: 1000,
+        command: Some(Vec::new()),
     };
     let reading = Reading::new(&environment, KINDS);
     let documents = [document];

@@ -147,6 +147,7 @@ mod tests {
             environment: variable.map(|value| ("LIVECONF_CONFIG".to_owned(), value.to_owned())).into_iter().collect(),
             working_folder: folder.to_owned(),
             uid,
+            command: Some(Vec::new()),
         }
     }
 

@@ -7,7 +7,7 @@
 //! `locate` says which files there are and `load` reads them; `job` makes the same of flags. Each becomes a
 //! `document`: a [tree of nodes](crate::yaml) with its places. `decode` reads documents together, with a file for
 //! each thing that is configured: `registries`, `target`, `guard`, `template`, `command` (with `placeholder` and `shell`),
-//! `state`. They read through [`Section`], a mapping, and `field`, a value, which note what is wrong as [`Problem`]s
+//! `process`, `state`. They read through [`Section`], a mapping, and `field`, a value, which note what is wrong as [`Problem`]s
 //! with their places and go on. What comes out is a [`Config`] (`model`), complete and checked.
 
 mod model;
@@ -25,6 +25,7 @@ mod load;
 mod lock;
 mod locate;
 mod placeholder;
+mod process;
 mod registries;
 mod reload;
 mod shell;
@@ -49,10 +50,11 @@ pub use load::load;
 pub use lock::Lock;
 pub use model::{
     Action, Check, Command, Config, Control, ControlSocket, Delimiters, Drift, Gather, Guard, Haproxy, Limits,
-    LogConfig, LogFormat, NamedRegistry, Owner, Placeholder, Program, Reload, Target, Template, TemplateSource, Unit,
-    Wait, When,
+    LogConfig, LogFormat, NamedRegistry, Owner, Placeholder, ProcessReload, Program, Reload, Target, Template,
+    TemplateSource, Unit, Wait, When,
 };
 pub use options::LoadOptions;
 pub use problem::{Problem, describe, describe_as};
+pub use process::{Process, Restart};
 pub use section::Section;
 pub(crate) use units::{DURATION, duration};

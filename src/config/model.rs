@@ -9,6 +9,7 @@ use super::confirm::Confirm;
 use super::http::HttpReload;
 use super::lock::Lock;
 use super::problem::Problem;
+use super::process::Process;
 use crate::registry::{Path, Registry};
 
 /// A whole configuration.
@@ -73,6 +74,8 @@ pub struct Target {
     pub verify: Option<Check>,
     /// How the process takes the new files.
     pub reload: Reload,
+    /// The program that reads the files, where it is ours to run.
+    pub process: Option<Arc<Process>>,
     /// How it is seen that the process runs the new files; none where the reload itself is believed.
     pub confirm: Option<Confirm>,
     /// When a change is applied.
@@ -239,8 +242,19 @@ pub enum Reload {
     Haproxy(Haproxy),
     /// An HTTP request.
     Http(HttpReload),
+    /// The program of the target, which we run.
+    Process(ProcessReload),
     /// A program that exits 0.
     Command(Command),
+}
+
+/// How a program that we run takes new files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessReload {
+    /// By this signal.
+    Signal(nix::sys::signal::Signal),
+    /// It is stopped and started anew.
+    Restart,
 }
 
 /// A unit of systemd that is told by `systemctl`.

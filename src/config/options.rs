@@ -17,6 +17,8 @@ pub struct LoadOptions {
     pub working_folder: PathBuf,
     /// The effective user id.
     pub uid: u32,
+    /// The program that `run` supervises, with its arguments; empty where it is given none. None for other commands.
+    pub command: Option<Vec<String>>,
 }
 
 /// The variables may hold secrets: only their names are shown.
@@ -28,6 +30,7 @@ impl fmt::Debug for LoadOptions {
             .field("environment", &self.environment.keys())
             .field("working_folder", &self.working_folder)
             .field("uid", &self.uid)
+            .field("command", &self.command)
             .finish()
     }
 }

@@ -114,7 +114,8 @@ fn unit(field: Field<'_>) -> Option<String> {
     Some(if name.contains('.') { name.into_owned() } else { format!("{name}.service") })
 }
 
-fn parse_signal(field: Field<'_>) -> Option<Signal> {
+/// The name of a signal, with or without `SIG`.
+pub(super) fn parse_signal(field: Field<'_>) -> Option<Signal> {
     let text = field.expanded("the name of a signal")?.to_ascii_uppercase();
     let name = if text.starts_with("SIG") { text } else { format!("SIG{text}") };
     match Signal::from_str(&name) {

@@ -80,6 +80,7 @@ mod tests {
                 environment,
                 working_folder: "/job".into(),
                 uid,
+                command: Some(Vec::new()),
             };
             assert_eq!(folder(&options, configured.map(PathBuf::from), "main"), Path::new(expected), "{skip} {uid}");
         }

@@ -1,6 +1,7 @@
 //! One target: a process and its files.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::command;
@@ -11,6 +12,7 @@ use super::lock;
 use super::model::{Check, Drift, Gather, Guard, Reload, Target, Template, Wait};
 use super::placeholder::Scope;
 use super::problem::Complaint;
+use super::process::{self, Supervises};
 use super::reload;
 use super::section::Section;
 use super::template::{self, Draft};
@@ -30,7 +32,14 @@ pub(super) struct Written<'a> {
 
 /// Reads the target called `name`. `additions` are the sections of the same target in other files, which add
 /// templates and nothing else.
-pub(super) fn read<'a>(name: &str, section: &mut Section<'a>, additions: &mut [Section<'a>]) -> Written<'a> {
+///
+/// `run` says what the command line supervises, which every target has that has no process of its own.
+pub(super) fn read<'a>(
+    name: &str,
+    section: &mut Section<'a>,
+    additions: &mut [Section<'a>],
+    run: &Supervises,
+) -> Written<'a> {
     let mut lists = vec![section.field("templates")];
     for addition in additions {
         lists.push(addition.field("templates"));
@@ -59,10 +68,16 @@ pub(super) fn read<'a>(name: &str, section: &mut Section<'a>, additions: &mut [S
 
     let check = section.optional("check", |field| checked(field, scope));
     let verify = section.optional("verify", |field| command::check(field, scope));
+    let written = section.optional("process", |field| process::read(field, scope));
+    let has_process = if matches!(written, Some(None)) { run.has_process() } else { Some(true) };
     let reload_field = section.field("reload");
-    let reload = reload_field.map_or(Some(Reload::None), |field| reload::read(field, scope));
-    let confirm =
-        section.optional("confirm", |field| confirm::read(field, &confirm::Of { scope, reload: reload.as_ref() }));
+    let reload = match reload_field {
+        None => Some(process::reload_without(has_process == Some(true))),
+        Some(field) => process::reload(field, has_process).unwrap_or_else(|| reload::read(field, scope)),
+    };
+    let confirm = section.optional("confirm", |field| {
+        confirm::read(field, &confirm::Of { scope, reload: reload.as_ref(), has_process: has_process != Some(false) })
+    });
     let guard = section.or("guard", Guard::default(), guard::read);
     let policies = [("repair", Drift::Repair), ("report", Drift::Report), ("ignore", Drift::Ignore)];
     let drift = section.or("drift", Drift::Repair, |field| field.choice(&policies));
@@ -87,6 +102,10 @@ pub(super) fn read<'a>(name: &str, section: &mut Section<'a>, additions: &mut [S
         let (min, max) = wait?;
         let templates: Vec<Template> = templates.into_iter().collect::<Option<_>>()?;
         let reload = reload?;
+        let process = match written? {
+            Some(process) => Some(Arc::new(process.of(name, &templates))),
+            None => run.process().cloned(),
+        };
         Some(Target {
             name: name.into(),
             confirm: confirm?.or_else(|| confirm::implied(&reload)).map(|confirm| confirm.of(&templates)),
@@ -94,6 +113,7 @@ pub(super) fn read<'a>(name: &str, section: &mut Section<'a>, additions: &mut [S
             check: check?,
             verify: verify?,
             reload,
+            process,
             wait: Wait { min, max, gather: gather? },
             reload_interval: reload_interval?,
             splay: splay?,

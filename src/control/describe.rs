@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::report;
 use super::roster::{Posted, Roster};
 use crate::guard::{Held, Reason};
+use crate::process::supervise;
 use crate::registry::Asked;
 use crate::registry::driver::Standing;
 use crate::store::Reading;
@@ -74,9 +75,11 @@ fn summary(roster: &Roster, posted: &Posted, state: &State) -> report::Target {
         && readings.refused == 0
         && state.drifted.is_empty()
         && state.delayed.is_none();
+    let process = posted.process.as_ref().map(|process| process.borrow().clone());
     report::Target {
         name: posted.name.to_string(),
         well: is_true
+            && process.as_ref().is_none_or(is_as_it_should)
             && paused.is_none()
             && matches!(state.phase, Phase::Settled { .. })
             && !state.busy.is_some_and(|since| since.elapsed().is_ok_and(|elapsed| elapsed > LONG)),
@@ -95,6 +98,44 @@ fn summary(roster: &Roster, posted: &Posted, state: &State) -> report::Target {
         refused: readings.refused,
         drifted: state.drifted.clone(),
         delayed: state.delayed.as_ref().map(delayed),
+        process: process.as_ref().map(self::process),
+    }
+}
+
+/// Whether a program runs, or has ended well and is not to run.
+fn is_as_it_should(process: &supervise::State) -> bool {
+    match process.phase {
+        supervise::Phase::Running => true,
+        supervise::Phase::Over(_) => process.last_end.as_ref().is_some_and(|end| !end.failed),
+        _ => false,
+    }
+}
+
+fn process(process: &supervise::State) -> report::Process {
+    let (mut next, mut waiting_for) = (None, Vec::new());
+    let state = match &process.phase {
+        supervise::Phase::Waiting(targets) => {
+            waiting_for.extend(targets.iter().map(ToString::to_string));
+            "waiting"
+        }
+        supervise::Phase::Running => "running",
+        supervise::Phase::Stopping => "stopping",
+        supervise::Phase::Pausing(at) => {
+            next = Some(moment(*at));
+            "pausing"
+        }
+        supervise::Phase::Over(_) => "over",
+        supervise::Phase::Stopped => "stopped",
+    };
+    let last_exit = |end: &supervise::Ended| report::LastExit { at: time(end.at), reason: end.reason.clone() };
+    report::Process {
+        state: state.to_owned(),
+        since: time(process.since),
+        pid: process.run.map(|run| run.pid),
+        restarts: process.restarts(),
+        last_exit: process.last_end.as_ref().map(last_exit),
+        next,
+        waiting_for,
     }
 }
 

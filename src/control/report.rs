@@ -53,7 +53,7 @@ pub struct Registry {
 pub struct Target {
     /// Its name.
     pub name: String,
-    /// Whether it is as it should be: settled on the newest answers, with nothing held back, paused, away, refused or changed by somebody else.
+    /// Whether it is as it should be: settled on the newest answers, with nothing held back, paused, away, refused or changed by somebody else, and its process running where liveconf runs it.
     pub well: bool,
     /// How far it has come: `waiting`, `held`, `settled`, `owed`, `failed` or `rejected`.
     pub state: String,
@@ -87,6 +87,9 @@ pub struct Target {
     /// What is due and has to wait, if something has.
     #[serde(default)]
     pub delayed: Option<Delayed>,
+    /// The program that reads its files, where liveconf runs it.
+    #[serde(default)]
+    pub process: Option<Process>,
 }
 
 /// Something that is due and delayed, before its render.
@@ -100,6 +103,34 @@ pub struct Delayed {
     pub since: String,
     /// When it goes on whatever is; none for without limit.
     pub until: Option<String>,
+}
+
+/// A program that liveconf runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// What it does: `waiting`, `running`, `stopping`, `pausing`, `over` or `stopped`.
+    pub state: String,
+    /// Since when.
+    pub since: String,
+    /// Its process id, while it runs.
+    pub pid: Option<i32>,
+    /// How often it was started anew after it had ended by itself.
+    pub restarts: u64,
+    /// How it last ended by itself.
+    pub last_exit: Option<LastExit>,
+    /// When it is started anew, while it is `pausing`.
+    pub next: Option<String>,
+    /// The targets whose files it waits for, before its first start.
+    pub waiting_for: Vec<String>,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastExit {
+    /// When.
+    pub at: String,
+    /// How, such as `exited with 1`.
+    pub reason: String,
 }
 
 /// A query that is not answered.

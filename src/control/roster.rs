@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
+use crate::process::supervise;
 use crate::registry::driver::Standing;
 use crate::store::Store;
 use crate::target::Desk;
@@ -43,6 +44,8 @@ pub struct Posted {
     pub files: Vec<PathBuf>,
     /// Where its state stands and orders go.
     pub desk: Arc<Desk>,
+    /// How the program stands that reads the files, where we run it.
+    pub process: Option<watch::Receiver<supervise::State>>,
 }
 
 impl Roster {

@@ -409,7 +409,7 @@ mod tests {
         let (roster, control) = serving(&path);
         // A target whose task is busy for long: nobody carries out its orders.
         let desk = Arc::new(crate::target::Desk::new());
-        let posted = Posted { name: "web".into(), files: Vec::new(), desk: desk.clone() };
+        let posted = Posted { name: "web".into(), files: Vec::new(), desk: desk.clone(), process: None };
         roster.send_modify(|roster| Arc::make_mut(roster).targets = vec![posted]);
         let status = Request::Status { targets: Vec::new() };
         assert!(matches!(answer(&path, &status).await, Reply::Status(_)));

@@ -17,7 +17,9 @@ use tokio::net::unix::pipe;
 use tokio::process::Child;
 use tokio::time::{sleep, timeout};
 
+use super::children::{self, Ours};
 use super::output::Output;
+use super::supervise::Handle;
 use super::{environment, remains};
 
 /// What a command is given after it was asked to end, before it is killed.
@@ -37,6 +39,8 @@ pub struct Context {
     pub target: Arc<str>,
     /// Variables of our environment that commands see beside the usual ones.
     pub env_allow: Arc<[String]>,
+    /// The program of the target, where we supervise it.
+    pub process: Option<Handle>,
 }
 
 /// One run of a program: everything filled in.
@@ -103,7 +107,18 @@ impl End {
         }
     }
 
-    fn of(status: io::Result<ExitStatus>) -> Self {
+    /// What a shell makes of it: its exit code, or 128 and the number of the signal that ended it.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Exited(code) => u8::try_from(*code).unwrap_or(u8::MAX),
+            Self::Signalled(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+            Self::NotStarted(error) if error.kind() == io::ErrorKind::NotFound => 127,
+            Self::NotStarted(_) => 126,
+            Self::TimedOut(_) | Self::Lost(_) => 1,
+        }
+    }
+
+    pub(super) fn of(status: io::Result<ExitStatus>) -> Self {
         match status {
             Ok(status) => match (status.code(), status.signal()) {
                 (Some(code), _) => Self::Exited(code),
@@ -161,19 +176,17 @@ fn start(invocation: &Invocation, context: &Context, run: &str) -> io::Result<Ru
         .stderr(writer)
         .process_group(0)
         .kill_on_drop(true);
-    let child = command.spawn()?;
-    let group = child
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .and_then(Pid::from_raw)
-        .ok_or_else(|| io::Error::other("the system gave no process id"))?;
+    let (child, pid, ours) = children::spawn(&mut command)?;
+    let leader = Pid::from_raw(pid).ok_or_else(|| io::Error::other("the system gave no process id"))?;
     // `command` is dropped here, and with it our ends of the pipe that are for writing.
-    Ok(Running { child, group: Group { leader: group, over: false }, reader: Some(reader), output: Output::default() })
+    let group = Group { leader, over: false };
+    Ok(Running { child, _ours: ours, group, reader: Some(reader), output: Output::default() })
 }
 
 /// A program on its way.
 struct Running {
     child: Child,
+    _ours: Ours,
     group: Group,
     /// None once everybody has closed the other end.
     reader: Option<pipe::Receiver>,

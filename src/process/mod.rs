@@ -1,11 +1,14 @@
-//! Child processes and signals: how a program is run with a bound, and how another one is told something.
+//! Child processes and signals: how a program is run with a bound, or for as long as we run, and how another one is told
+//! something.
 
 mod boot_time;
+pub mod children;
 pub mod command;
 mod environment;
 mod output;
 mod remains;
 pub mod signal;
+pub mod supervise;
 pub mod tree;
 mod wall_clock;
 

@@ -49,6 +49,12 @@ pub enum Absent {
         /// The number in it.
         pid: i32,
     },
+    /// There is no run of the program that we supervise.
+    #[error("its process is not running")]
+    NotStarted,
+    /// The process that we supervise has ended.
+    #[error("its process {0} has ended")]
+    Gone(i32),
     /// The number belongs to another process now.
     #[error("pid file `{}` is stale: process {pid} is `{name}`, which started after the file was written", .path.display())]
     Reused {
@@ -125,6 +131,14 @@ pub fn find(path: &Path) -> Result<Process, SignalError> {
         return Err(Absent::Reused { path: path.to_owned(), pid: number, name: seen.name }.into());
     }
     Ok(Process { pid, handle, started: seen.started })
+}
+
+/// The process that we supervise with this id, which began then.
+pub fn supervised(pid: i32, begun: BootTime) -> Result<Process, SignalError> {
+    match (Pid::from_raw(pid), Stat::read(pid)) {
+        (Some(pid), Ok(seen)) if !seen.ended => Ok(Process { pid, handle: None, started: begun }),
+        _ => Err(Absent::Gone(pid).into()),
+    }
 }
 
 /// Whether the process with this id surely started after `moment`; false where that cannot be told.
@@ -210,6 +224,10 @@ pub(super) struct Stat {
     pub(super) ended: bool,
     /// How often it touched memory that it had to be given first.
     pub(super) faults: u64,
+    /// Its process group.
+    pub(super) group: i32,
+    /// Its session.
+    pub(super) session: i32,
 }
 
 impl Stat {
@@ -218,8 +236,8 @@ impl Stat {
         Self::parse(&String::from_utf8_lossy(&bytes)).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// The name stands in parentheses and may itself hold some, so the last one ends it. Fields 3 (state), 10 (minor
-    /// faults) and 22 (start time) count from 1.
+    /// The name stands in parentheses and may itself hold some, so the last one ends it. Fields 3 (state), 5 (process
+    /// group), 6 (session), 10 (minor faults) and 22 (start time) count from 1.
     fn parse(text: &str) -> Option<Self> {
         let (_, rest) = text.split_once('(')?;
         let (name, rest) = rest.rsplit_once(')')?;
@@ -227,7 +245,8 @@ impl Stat {
         let ticks = fields.get(22 - 3)?.parse().ok()?;
         let faults = fields.get(10 - 3)?.parse().ok()?;
         let ended = matches!(*fields.first()?, "Z" | "X" | "x");
-        Some(Self { name: name.to_owned(), started: BootTime::from_ticks(ticks), ended, faults })
+        let (group, session) = (fields.get(5 - 3)?.parse().ok()?, fields.get(6 - 3)?.parse().ok()?);
+        Some(Self { name: name.to_owned(), started: BootTime::from_ticks(ticks), ended, faults, group, session })
     }
 }
 

@@ -53,12 +53,26 @@ pub fn waits_for(pid: i32, signals: &[Signal]) -> io::Result<bool> {
     Ok(waits(&status, signals))
 }
 
+/// Whether `pid` has said what it does about a signal (a handler, or that it ignores it), so that the signal does not just
+/// end it.
+pub fn handles(pid: i32, signal: Signal) -> io::Result<bool> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let bit = 1u64 << (signal as i32 - 1);
+    Ok([mask(&status, "SigCgt"), mask(&status, "SigIgn")].into_iter().flatten().any(|mask| mask & bit != 0))
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim))
+}
+
+fn mask(status: &str, name: &str) -> Option<u64> {
+    u64::from_str_radix(field(status, name)?, 16).ok()
+}
+
 fn waits(status: &str, signals: &[Signal]) -> bool {
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim));
-    let mask = |name| field(name).and_then(|mask| u64::from_str_radix(mask, 16).ok());
     let ours = signals.iter().fold(0, |mask, signal| mask | 1 << (*signal as i32 - 1));
-    let masks = [mask("SigPnd"), mask("ShdPnd"), mask("SigBlk")];
-    field("State").is_some_and(|state| state.starts_with('S'))
+    let masks = ["SigPnd", "ShdPnd", "SigBlk"].map(|name| mask(status, name));
+    field(status, "State").is_some_and(|state| state.starts_with('S'))
         && masks.iter().all(|mask| mask.is_some_and(|mask| mask & ours == 0))
 }
 

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::page::{CONFIGURATION, OPERATION, TEMPLATES, blocks, rows, terms};
 use crate::config::{
-    Config, ConfirmKind, LoadOptions, NamedRegistry, Placeholder, Problem, Program, Reload, Section, describe,
-    describe_as, load,
+    Config, ConfirmKind, LoadOptions, NamedRegistry, Placeholder, Problem, ProcessReload, Program, Reload, Section,
+    describe, describe_as, load,
 };
 use crate::exit::Exit;
 use crate::heartbeat::Heart;
@@ -36,6 +36,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("systemd", "`systemd`"),
     ("reload haproxy", "`haproxy` as a reload"),
     ("reload http", "A reload by HTTP"),
+    ("process", "`process`"),
     ("guard", "`guard`"),
     ("lock", "`lock`"),
     ("confirm", "`confirm`"),
@@ -58,6 +59,7 @@ fn read(folder: &Path) -> Result<Config, Vec<Problem>> {
         environment: BTreeMap::new(),
         working_folder: folder.to_owned(),
         uid: 1000,
+        command: Some(Vec::new()),
     })
 }
 
@@ -89,7 +91,7 @@ fn every_key_that_is_read_is_explained_and_no_other() {
     let asked = Section::asked(|| {
         assert_eq!(example().targets.len(), 2);
         configuration_of(&with("consul", "strict: false"));
-        for kind in ["http", "tcp", "systemd"] {
+        for kind in ["http", "tcp", "systemd", "process"] {
             configuration_of(&with(kind, ""));
         }
     });
@@ -140,6 +142,7 @@ fn with(section: &str, line: &str) -> String {
     };
     let base = if line.starts_with("registries:") || line.starts_with("targets:") { "" } else { own("") };
     let lock = if section == "lock" { format!("lock: {{path: a, {line}}}") } else { String::new() };
+    let process = if section == "process" { format!("process: {{command: [a], {line}}}") } else { String::new() };
     let reload = match section {
         "systemd" => format!("systemd: {{unit: a, {line}}}"),
         "reload haproxy" => format!("haproxy: {{socket: /s, pid_file: /p, {line}}}"),
@@ -147,7 +150,7 @@ fn with(section: &str, line: &str) -> String {
         _ => format!("command: [b], {}", own("reload")),
     };
     format!(
-        "{base}\n{nested}\nregistries: {{main: {{{registry}}}}}\ntargets:\n  web:\n    {}\n    {lock}\n    templates: \
+        "{base}\n{nested}\nregistries: {{main: {{{registry}}}}}\ntargets:\n  web:\n    {}\n    {lock}\n    {process}\n    templates: \
          [{{src: in, dest: /out, {} {delimiters}}}]\n    check: {{command: [a, '{{staged}}'], {}}}\n    reload: \
          {{{reload}}}\n    guard: {{{}}}\n    confirm: {{{confirm}}}\n",
         own("web"),
@@ -253,8 +256,11 @@ fn every_reload_is_shown_and_can_be_configured() {
     for row in rows(CONFIGURATION).into_iter().filter(|row| row.heading == "`reload`" && row.table == "form") {
         let form = row.code(0).replace("[...]", "[a]").replace("url: ...", "url: 'http://a/'");
         let form = form.replace("...", "a").replace("FILE", "/f");
-        let config =
-            configuration_of(&format!("targets: {{t: {{templates: [{{src: in, dest: /out}}], reload: {form}}}}}"));
+        let is_ours = form == "restart" || form.contains("signal") && !form.contains("pid_file");
+        let process = if is_ours { ", process: {command: [a]}" } else { "" };
+        let config = configuration_of(&format!(
+            "targets: {{t: {{templates: [{{src: in, dest: /out}}], reload: {form}{process}}}}}"
+        ));
         // A new kind has a row, and a line here.
         kinds.insert(match &config.targets[0].reload {
             Reload::None => "none",
@@ -262,6 +268,8 @@ fn every_reload_is_shown_and_can_be_configured() {
             Reload::Systemd(_) => "systemd",
             Reload::Haproxy(_) => "haproxy",
             Reload::Http(_) => "http",
+            Reload::Process(ProcessReload::Signal(_)) => "signal to the process",
+            Reload::Process(ProcessReload::Restart) => "restart",
             Reload::Command(command) => match command.program {
                 Program::Arguments(_) => "command",
                 Program::Shell { .. } => "shell",
@@ -270,7 +278,7 @@ fn every_reload_is_shown_and_can_be_configured() {
     }
     assert_eq!(
         kinds.into_iter().collect::<Vec<_>>(),
-        ["command", "haproxy", "http", "none", "shell", "signal", "systemd"]
+        ["command", "haproxy", "http", "none", "restart", "shell", "signal", "signal to the process", "systemd"]
     );
 }
 
@@ -320,8 +328,9 @@ fn every_exit_code_is_explained() {
         Exit::Usage => "2",
         Exit::NotReady => "3",
         Exit::Differs => "4",
+        Exit::Process(_) => "any",
     };
-    let all = [Exit::Done, Exit::Failed, Exit::Usage, Exit::NotReady, Exit::Differs].map(number);
+    let all = [Exit::Done, Exit::Failed, Exit::Usage, Exit::NotReady, Exit::Differs, Exit::Process(9)].map(number);
     assert_eq!(terms(OPERATION, "Exit codes", "code"), all);
 }
 

@@ -26,11 +26,12 @@ use crate::apply::reload::Outcome;
 use crate::apply::reload::haproxy::Runtime;
 use crate::apply::{
     ApplyError, Drifted, ErrorKind, GoBackError, Hashes, Inspection, Process, Provisional, Records, Staged, Told,
-    Wrong, tell, verify,
+    Wrong, lacks_a_file, tell, verify,
 };
 use crate::config::Target;
 use crate::guard::Guard;
 use crate::heartbeat::Pulse;
+use crate::process::supervise::Handle;
 use crate::process::{BootTime, Context};
 use crate::protection::Protection;
 use crate::remembered::Recollection;
@@ -322,6 +323,28 @@ impl Applier {
         self
     }
 
+    /// Has this program read the files, which we run.
+    #[must_use]
+    pub fn supervising(mut self, process: Option<Handle>) -> Self {
+        self.context.process = process;
+        self
+    }
+
+    /// The files are in place: the program that reads them may be started, where we run it.
+    pub fn start_process(&self) {
+        if let Some(process) = &self.context.process {
+            process.in_place();
+        }
+    }
+
+    /// The program that reads the files may be started where all of them are there from an earlier time.
+    pub async fn start_process_as_it_is(&self) {
+        if self.context.process.is_some() && self.on_thread(|files| !lacks_a_file(&files.target)).await.unwrap_or(false)
+        {
+            self.start_process();
+        }
+    }
+
     /// What is remembered, where something is.
     pub fn recollection(&self) -> Option<&Recollection> {
         self.recollection.as_ref()
@@ -402,6 +425,7 @@ impl Applier {
         if newest.is_some() {
             self.journal.revision = Some(revision);
         }
+        self.start_process();
         let reload = if self.owed && !self.no_reload { Some(self.pay().await) } else { None };
         // What was refused, and is not in place any more, is no good answer.
         if let (Some(view), Some(recollection)) = (newest, &self.recollection)
@@ -564,6 +588,7 @@ impl Applier {
 
     /// Tells the process of the files that are in place; also what it ran until then.
     async fn tell(&mut self, at: BootTime) -> Result<(Told, Process), Failure> {
+        self.start_process();
         let before = self.on_thread(Files::begin).await?;
         self.journal.told = Some(SystemTime::now());
         #[cfg(test)]

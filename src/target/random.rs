@@ -155,6 +155,7 @@ impl World {
             environment: BTreeMap::new(),
             working_folder: folder.path().to_owned(),
             uid: 1000,
+            command: Some(Vec::new()),
         };
         let plan = Plan::load(config::load(&options).unwrap(), &BTreeMap::new()).unwrap_or_else(|_| panic!());
         let store = Store::new();

@@ -421,6 +421,10 @@ impl Task {
                 if let Some(changes) = changes {
                     self.schedule.changed(changes, true);
                 }
+                // Without the newest files it has to be those from before.
+                if matches!(attempt, Attempt::Failed(_) | Attempt::Held) {
+                    self.applier.start_process_as_it_is().await;
+                }
                 return self.note(attempt);
             };
             if !self.waits(waiting) || stop.is_cancelled() {

@@ -34,6 +34,7 @@ targets:
         environment: BTreeMap::new(),
         working_folder: folder.to_owned(),
         uid: 1000,
+        command: Some(Vec::new()),
     };
     let plan = Plan::load(config::load(&options).unwrap(), &BTreeMap::new()).unwrap_or_else(|_| panic!());
     let records = Arc::new(Records::open(&folder.join("state")));

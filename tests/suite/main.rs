@@ -49,6 +49,7 @@ mod servers;
 mod service_manager;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod several;
+mod supervise;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod unwell_consul;
 #[cfg(feature = "etcd")]

@@ -10,9 +10,10 @@ use tokio::time::{Instant, sleep};
 use super::Verdict;
 use super::generation::{Generations, Habits, Look, Worker};
 use crate::config::Confirm;
-use crate::process::BootTime;
-use crate::process::signal::{SignalError, find};
+use crate::process::signal::{Absent, Process, SignalError, find, supervised};
+use crate::process::supervise::Handle;
 use crate::process::tree::{self, Child};
+use crate::process::{BootTime, Context};
 
 /// For how long there may be no process before it counts as gone: one that is replaced by a newer program, or started
 /// anew, has no pid file for a moment.
@@ -42,6 +43,34 @@ pub(super) enum Role {
     Other,
 }
 
+/// What says which process is the master.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Named<'a> {
+    /// The file that it writes.
+    PidFile(&'a Path),
+    /// We run it.
+    Ours(&'a Handle),
+}
+
+impl<'a> Named<'a> {
+    /// What says it for a target, if anything does. A pid file that is given goes before.
+    pub(super) fn of(confirm: &'a Confirm, context: &'a Context) -> Option<Self> {
+        let ours = || context.process.as_ref().map(Self::Ours);
+        confirm.pid_file.as_deref().map(Self::PidFile).or_else(ours)
+    }
+
+    /// The process.
+    pub(super) fn find(self) -> Result<Process, SignalError> {
+        match self {
+            Self::PidFile(path) => find(path),
+            Self::Ours(process) => {
+                let run = process.current().ok_or(Absent::NotStarted)?;
+                supervised(run.pid, run.begun)
+            }
+        }
+    }
+}
+
 /// Why a process was not seen.
 #[derive(Debug)]
 pub(super) enum Missed {
@@ -51,10 +80,10 @@ pub(super) enum Missed {
     Hidden(String),
 }
 
-/// Looks at the master that a pid file names.
-pub(super) fn look(program: &Program, pid_file: &Path) -> Result<Look, Missed> {
+/// Looks at a master.
+pub(super) fn look(program: &Program, named: Named<'_>) -> Result<Look, Missed> {
     let at = BootTime::now();
-    let process = find(pid_file).map_err(|error| match error {
+    let process = named.find().map_err(|error| match error {
         SignalError::Absent(absent) => Missed::Absent(absent.to_string()),
         error => Missed::Hidden(error.to_string()),
     })?;
@@ -77,7 +106,10 @@ pub(super) fn look(program: &Program, pid_file: &Path) -> Result<Look, Missed> {
     };
     read().map_err(|error| {
         if tree::name(pid).is_err() {
-            return Missed::Absent(format!("process {pid} of pid file `{}` has ended", pid_file.display()));
+            return Missed::Absent(match named {
+                Named::PidFile(path) => format!("process {pid} of pid file `{}` has ended", path.display()),
+                Named::Ours(_) => format!("its process {pid} has ended"),
+            });
         }
         Missed::Hidden(format!("cannot look at process {pid} and its children in `/proc`: {error}"))
     })
@@ -86,11 +118,13 @@ pub(super) fn look(program: &Program, pid_file: &Path) -> Result<Look, Missed> {
 /// Looks at a master that is about to be told, once it is done with what it was told before: at the latest after
 /// `within`. What it does until then would look like what it is told now, and HAProxy drops a signal that comes while it
 /// loads.
-pub(super) async fn look_idle(program: &Program, confirm: &Confirm) -> Result<Look, Missed> {
-    let Some(pid_file) = &confirm.pid_file else { return Err(Missed::Absent("no pid file is given".to_owned())) };
+pub(super) async fn look_idle(program: &Program, confirm: &Confirm, context: &Context) -> Result<Look, Missed> {
+    let Some(named) = Named::of(confirm, context) else {
+        return Err(Missed::Absent("no pid file is given".to_owned()));
+    };
     let deadline = Instant::now() + confirm.within;
     loop {
-        let look = look(program, pid_file)?;
+        let look = look(program, named)?;
         if look.idle && look.unnamed.is_empty() || Instant::now() >= deadline {
             return Ok(look);
         }
@@ -101,7 +135,7 @@ pub(super) async fn look_idle(program: &Program, confirm: &Confirm) -> Result<Lo
 /// Looks again and again until there is a verdict, at the latest at `deadline`.
 pub(super) async fn confirmed(
     program: &Program,
-    pid_file: &Path,
+    named: Named<'_>,
     mut generations: Generations,
     (deadline, within, interval): (Instant, Duration, Duration),
 ) -> Verdict {
@@ -109,7 +143,7 @@ pub(super) async fn confirmed(
     let mut was_late = false;
     loop {
         let now = Instant::now();
-        match look(program, pid_file) {
+        match look(program, named) {
             Ok(look) => {
                 absent_since = None;
                 if let Some(verdict) = generations.see(look) {

@@ -16,17 +16,15 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
-
 use tokio::time::Instant;
 
 use self::generation::{Generations, Look};
 use self::haproxy::{HAPROXY, Processes};
-use self::master::{Program, look_idle};
+use self::master::{Named, Program, look_idle};
 pub use self::nginx::Workers;
 use self::nginx::{ErrorLog, NGINX};
 use crate::config::{Confirm, ConfirmKind};
-use crate::process::signal::{SignalError, find};
+use crate::process::signal::SignalError;
 use crate::process::{BootTime, Context};
 
 /// Whether the process runs the new files.
@@ -80,11 +78,11 @@ impl Before {
         };
         let seen = match &confirm.kind {
             ConfirmKind::Nginx { error_log, .. } => {
-                let look = look_idle(&NGINX, confirm).await.inspect_err(|missed| unseen(missed)).ok();
+                let look = look_idle(&NGINX, confirm, context).await.inspect_err(|missed| unseen(missed)).ok();
                 Seen::Master(&NGINX, look, error_log.as_deref().map(ErrorLog::look))
             }
             ConfirmKind::Haproxy { socket: None } => {
-                let look = look_idle(&HAPROXY, confirm).await.inspect_err(|missed| unseen(missed)).ok();
+                let look = look_idle(&HAPROXY, confirm, context).await.inspect_err(|missed| unseen(missed)).ok();
                 Seen::Master(&HAPROXY, look, None)
             }
             ConfirmKind::Haproxy { socket: Some(socket) } => {
@@ -97,19 +95,33 @@ impl Before {
         Self { confirm: confirm.clone(), at, committed, seen }
     }
 
+    /// There is nothing to look at: the process is to start, or has just started, with files that were in place at
+    /// `committed`.
+    pub fn nothing(confirm: &Confirm, committed: Option<BootTime>) -> Self {
+        let seen = match &confirm.kind {
+            ConfirmKind::Nginx { error_log, .. } => {
+                Seen::Master(&NGINX, None, error_log.as_deref().map(ErrorLog::look))
+            }
+            ConfirmKind::Haproxy { socket: None } => Seen::Master(&HAPROXY, None, None),
+            ConfirmKind::Haproxy { socket: Some(_) } => Seen::Processes(None),
+            ConfirmKind::Http(_) | ConfirmKind::Tcp { .. } | ConfirmKind::Command(_) => Seen::Nothing,
+        };
+        Self { confirm: confirm.clone(), at: committed.unwrap_or_else(BootTime::now), committed, seen }
+    }
+
     /// Waits until the process runs the new files, or surely does not; at most for the configured time.
     pub async fn confirmed(self, context: &Context) -> Verdict {
         let confirm = &self.confirm;
         let deadline = Instant::now() + confirm.within;
         match (&confirm.kind, self.seen) {
             (_, Seen::Master(program, before, log)) => {
-                let Some(pid_file) = &confirm.pid_file else {
+                let Some(named) = Named::of(confirm, context) else {
                     return Verdict::Unseen("no pid file is configured".to_owned());
                 };
                 let generations =
                     Generations::new(program.habits, before, self.at, self.committed, confirm.told_at_once);
                 let time = (deadline, confirm.within, confirm.interval);
-                let verdict = master::confirmed(program, pid_file, generations, time).await;
+                let verdict = master::confirmed(program, named, generations, time).await;
                 explain(verdict, log.as_ref(), confirm.secret, context)
             }
             (ConfirmKind::Haproxy { socket: Some(socket) }, Seen::Processes(before)) => {
@@ -131,15 +143,15 @@ impl Before {
                         Verdict::Unseen("nothing was seen before the reload".to_owned())
                     }
                 };
-                unless_gone(verdict, confirm.pid_file.as_deref())
+                unless_gone(verdict, Named::of(confirm, context))
             }
         }
     }
 }
 
 /// A process that is gone has not refused anything.
-fn unless_gone(verdict: Verdict, pid_file: Option<&Path>) -> Verdict {
-    match (verdict, pid_file.map(find)) {
+fn unless_gone(verdict: Verdict, named: Option<Named<'_>>) -> Verdict {
+    match (verdict, named.map(Named::find)) {
         (Verdict::Refused { reason, .. }, Some(Err(SignalError::Absent(absent)))) => {
             Verdict::NotRunning(format!("{absent}; {reason}"))
         }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 
 use super::generation::Habits;
-use super::master::{Program, Role, look};
+use super::master::{Named, Program, Role, look};
 use crate::process::tree::Child;
 
 /// Bytes of the error log that are looked through.
@@ -33,7 +33,7 @@ pub struct Workers {
 impl Workers {
     /// Those of the master that a pid file names; none where there is no master, or it cannot be looked at.
     pub fn of(pid_file: &Path) -> Option<Self> {
-        let workers = look(&NGINX, pid_file).ok()?.workers;
+        let workers = look(&NGINX, Named::PidFile(pid_file)).ok()?.workers;
         let old = workers.iter().filter(|worker| worker.leaving).count();
         Some(Self { serving: workers.len() - old, old })
     }

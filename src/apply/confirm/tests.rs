@@ -25,7 +25,7 @@ fn confirm(kind: ConfirmKind) -> Confirm {
 }
 
 async fn verdict(confirm: Confirm) -> Verdict {
-    let context = Context { target: "web".into(), env_allow: Arc::new([]) };
+    let context = Context { target: "web".into(), env_allow: Arc::new([]), process: None };
     Before::look(&confirm, None, &context).await.confirmed(&context).await
 }
 

@@ -154,7 +154,7 @@ mod tests {
 
     async fn reload_in(folder: &Path, http: &HttpReload) -> Outcome {
         let target = target(vec![template(folder.join("out.conf"))]);
-        let context = Context { target: "web".into(), env_allow: Arc::new([]) };
+        let context = Context { target: "web".into(), env_allow: Arc::new([]), process: None };
         reload(&target, http, &context).await
     }
 

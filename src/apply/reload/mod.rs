@@ -3,6 +3,7 @@
 mod command;
 pub mod haproxy;
 mod http;
+pub(super) mod process;
 mod signal;
 mod systemd;
 
@@ -32,5 +33,6 @@ pub async fn reload(target: &Target, committed: Option<BootTime>, context: &Cont
         Reload::Haproxy(haproxy) => haproxy::reload(target, haproxy, committed).await,
         Reload::Http(request) => http::reload(target, request, context).await,
         Reload::Command(command) => command::reload(target, command, context).await,
+        Reload::Process(how) => process::reload(*how, context).await,
     }
 }

@@ -50,6 +50,7 @@ pub(super) fn target(templates: impl Into<Vec<Template>>) -> Target {
         check: None,
         verify: None,
         reload: Reload::None,
+        process: None,
         confirm: None,
         wait: Wait { min: Duration::ZERO, max: Duration::ZERO, gather: Gather::Burst },
         reload_interval: Duration::ZERO,
@@ -64,7 +65,7 @@ pub(super) fn target(templates: impl Into<Vec<Template>>) -> Target {
 }
 
 fn context() -> Context {
-    Context { target: "web".into(), env_allow: Arc::new([]) }
+    Context { target: "web".into(), env_allow: Arc::new([]), process: None }
 }
 
 /// Stages and commits one file without a check.

@@ -15,6 +15,7 @@ fn read(job: &Job) -> Result<Config, Vec<String>> {
         environment: BTreeMap::from([("XDG_STATE_HOME".into(), "/state".into())]),
         working_folder: "/job".into(),
         uid: 1000,
+        command: Some(Vec::new()),
     };
     job_with(job, &options, FAKES).map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }

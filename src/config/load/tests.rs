@@ -90,6 +90,7 @@ impl Setup {
             environment: self.environment.clone(),
             working_folder: self.folder.path().to_owned(),
             uid: 1000,
+            command: Some(Vec::new()),
         };
         load_from(&options, FAKES, Path::new("/nonexistent"))
     }

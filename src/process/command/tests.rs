@@ -5,7 +5,7 @@ use rustix::process::test_kill_process;
 use super::*;
 
 fn context() -> Context {
-    Context { target: "web".into(), env_allow: Arc::new([]) }
+    Context { target: "web".into(), env_allow: Arc::new([]), process: None }
 }
 
 fn shell(script: &str) -> Invocation {

@@ -30,7 +30,7 @@ pub(super) fn verify(target: &Target) -> Duration {
 /// The reload and its confirmation, which looks at the process before it as well.
 pub(super) fn tell(target: &Target) -> Duration {
     let reload = match &target.reload {
-        Reload::None | Reload::Signal { .. } => Duration::ZERO,
+        Reload::None | Reload::Signal { .. } | Reload::Process(_) => Duration::ZERO,
         // What is asked of the master has limits of its own, of some seconds together.
         Reload::Haproxy(haproxy) => runtime(haproxy).saturating_mul(3),
         // It is asked how the unit is, and then told.
@@ -39,6 +39,12 @@ pub(super) fn tell(target: &Target) -> Duration {
         Reload::Http(http) => http.request.timeout.saturating_mul(2),
         Reload::Command(command) => of(command),
     };
+    // It is stopped and started, may be so once more, and what it leaves is ended each time.
+    let process = target.process.iter().map(|process| {
+        let run = process.kill_timeout.saturating_mul(2).saturating_add(process.settle);
+        run.saturating_add(process.restart_delay.0).saturating_add(ENDING).saturating_mul(2)
+    });
+    let reload = process.fold(reload, Duration::saturating_add);
     let confirm = target.confirm.iter().map(|confirm| confirm.within.saturating_mul(2).saturating_add(ENDING));
     confirm.fold(SPARE.saturating_add(reload), Duration::saturating_add)
 }

@@ -68,7 +68,9 @@ impl Task {
         let target = &*self.applier.target().name.clone();
         let tries = &mut self.recall.tries;
         match recalled {
-            Recalled::Needless | Recalled::Stopped => {}
+            // The files that are there are the last good ones.
+            Recalled::Needless => self.applier.start_process_as_it_is().await,
+            Recalled::Stopped => {}
             Recalled::Lacks(asked) => {
                 let now = Instant::now();
                 tries.at = Some(now + tries.backoff.next_pause());

@@ -155,6 +155,7 @@ fn target(templates: Vec<Template>) -> Target {
         check: None,
         verify: None,
         reload: Reload::None,
+        process: None,
         confirm: None,
         wait: Wait { min: second, max: second, gather: Gather::Burst },
         reload_interval: second,

@@ -352,7 +352,7 @@ proptest! {
             Ok(document) => {
                 let reading = Reading::new(&setup.environment, FAKES);
                 let options = LoadOptions {
-                    config: None, state_dir: None, environment: BTreeMap::new(), working_folder: "/".into(), uid: 1,
+                    config: None, state_dir: None, environment: BTreeMap::new(), working_folder: "/".into(), uid: 1, command: Some(Vec::new()),
                 };
                 let documents = [document];
                 let config = decode::config(&reading, &documents, Frame { file: None, base: "/".into(), identity: b"" }, &options);

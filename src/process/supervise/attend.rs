@@ -1,0 +1,154 @@
+//! A run while it lasts: told, and ended.
+
+use std::io;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info, warn};
+
+use super::group::Group;
+use super::handle::{Order, Ran};
+use super::run::Running;
+use super::state::{Phase, Run};
+use super::stop::{Stop, at_once, stopping};
+use super::supervisor::{Over, Supervisor};
+use crate::log::rounded;
+use crate::process::{BootTime, End, tree};
+
+/// How long a program that was just started may take until it handles the signal that it is to reload on.
+const READY: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether it does.
+const LOOK: Duration = Duration::from_millis(10);
+
+impl Supervisor {
+    /// Looks after a run until it is over, and ends what is left of it.
+    pub(super) async fn attend(&mut self, mut running: Running) -> Over {
+        let Running { pid, begun, group, .. } = running;
+        if let Some(group) = group
+            && let Err(error) = self.note.write(group)
+        {
+            debug!(process = self.shown(), %error, "what is left of it could not be found after a crash of ours");
+        }
+        info!(process = self.shown(), pid, "started");
+        self.enter(Phase::Running, Some(Run { pid, begun }));
+        for told in self.told.drain(..) {
+            let _ = told.send(Ran::Taken);
+        }
+        let over = loop {
+            tokio::select! {
+                biased;
+                end = running.ended() => break Over::Itself(end),
+                () = stopping(&mut self.stop) => break Over::Stopped(self.end(&mut running).await),
+                order = self.orders.recv() => match order {
+                    Some(order) => {
+                        if let Some(over) = self.obey(order, &mut running).await {
+                            break over;
+                        }
+                    }
+                    None => break Over::Stopped(self.end(&mut running).await),
+                },
+            }
+        };
+        if let Some(group) = group {
+            self.end_rest(group).await;
+        }
+        self.note.remove();
+        over
+    }
+
+    /// Takes an order while it runs.
+    async fn obey(&mut self, order: Order, running: &mut Running) -> Option<Over> {
+        match order {
+            Order::InPlace(target) => _ = self.waiting.remove(&target),
+            Order::Run { committed, done, .. } => {
+                _ = done.send(if running.begun > committed { Ran::Taken } else { Ran::Older });
+            }
+            Order::Restart(done) => {
+                self.told.push(done);
+                info!(process = self.shown(), "it is started anew to take the new files");
+                let end = self.end(running).await;
+                let stops = *self.stop.borrow() != Stop::No;
+                return Some(if stops { Over::Stopped(end) } else { Over::Restart });
+            }
+            Order::Reload(signal, done) => {
+                let ran = self.reload(signal, running).await;
+                let _ = done.send(ran);
+            }
+            Order::Forward(signal) => {
+                info!(process = self.shown(), %signal, "a signal was handed on");
+                if let Err(error) = running.send(signal) {
+                    warn!(process = self.shown(), %signal, %error, "a signal could not be handed on");
+                }
+            }
+            Order::Redefine(process) => self.redefine(process),
+        }
+        None
+    }
+
+    /// Sends the signal that it reloads on, once it handles it: one that has just been started would end by it.
+    async fn reload(&mut self, signal: Signal, running: &Running) -> Ran {
+        let pid = running.pid;
+        let ready = async {
+            while let Ok(false) = tree::handles(pid, signal) {
+                sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            ready = timeout(READY.saturating_sub(BootTime::now().since(running.begun)), ready) => if ready.is_err() {
+                debug!(process = self.shown(), %signal, "it has no handler for the signal that it is sent");
+            },
+            () = stopping(&mut self.stop) => return Ran::Not("liveconf stops".to_owned()),
+        }
+        match running.send(signal) {
+            Ok(()) => Ran::Taken,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ran::Not("its process has ended".to_owned()),
+            Err(error) => Ran::Failed(format!("process {pid} cannot be sent {signal}: {error}")),
+        }
+    }
+
+    /// Asks it to end, and kills its group when that takes too long or there is no more time.
+    async fn end(&mut self, running: &mut Running) -> End {
+        let run = self.state.borrow().run;
+        self.enter(Phase::Stopping, run);
+        let signal = match *self.stop.borrow() {
+            Stop::Ask(Signal::SIGTERM) | Stop::No => Some(self.process.stop_signal),
+            Stop::Ask(signal) => Some(signal),
+            Stop::Now => None,
+        };
+        if let Some(signal) = signal {
+            if let Err(error) = running.send(signal) {
+                warn!(process = self.shown(), %signal, %error, "it cannot be asked to end");
+            }
+            tokio::select! {
+                end = running.ended() => return end,
+                () = sleep(self.process.kill_timeout) => {
+                    let lasted = rounded(self.process.kill_timeout);
+                    warn!(process = self.shown(), "it did not end within {lasted} after {signal}, and is killed");
+                }
+                () = at_once(&mut self.stop) => {}
+            }
+        }
+        if let Some(leader) = rustix::process::Pid::from_raw(running.pid) {
+            let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
+        }
+        running.ended().await
+    }
+
+    /// Ends what a run left in its group: nginx's workers outlive a master that was killed, and hold its ports.
+    async fn end_rest(&mut self, group: Group) {
+        let mercy = match *self.stop.borrow() {
+            Stop::Now => Duration::ZERO,
+            _ => self.process.kill_timeout,
+        };
+        let rest = group.end(BootTime::now(), rustix::process::Signal::TERM, mercy);
+        let found = tokio::select! {
+            found = rest => found,
+            () = at_once(&mut self.stop) => group.end(BootTime::now(), rustix::process::Signal::KILL, mercy).await,
+        };
+        if found {
+            info!(process = self.shown(), "ended what it had left in its process group");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! One run of a supervised program: started, told, ended.
+
+use std::ffi::OsString;
+use std::io;
+use std::process::Stdio;
+
+use nix::sys::signal::Signal;
+use rustix::process::{Pid, kill_process};
+use tokio::process::{Child, Command};
+use tracing::debug;
+
+use super::environment::{identity, variables};
+use super::group::Group;
+use super::launch;
+use crate::config::Process;
+use crate::process::children::{self, Ours};
+use crate::process::{BootTime, End};
+
+/// A program under way. Dropped, it is killed.
+#[derive(Debug)]
+pub(super) struct Running {
+    child: Child,
+    _ours: Ours,
+    pub(super) pid: i32,
+    /// Its process group; none where `/proc` did not show it.
+    pub(super) group: Option<Group>,
+    /// Just before it was started.
+    pub(super) begun: BootTime,
+}
+
+impl Running {
+    /// Starts the program, as the leader of a process group of its own, with our output and without input.
+    pub(super) fn start(process: &Process) -> io::Result<Self> {
+        let begun = BootTime::now();
+        let bound = launch::arguments(process.stop_signal, &process.arguments);
+        let (child, pid, ours) = match start(process, "/proc/self/exe".into(), &bound) {
+            Ok(started) => started,
+            Err(error) => {
+                debug!(%error, "starting a program without a bond to our own life");
+                let (program, arguments) =
+                    process.arguments.split_first().ok_or_else(|| io::Error::other("there is no program"))?;
+                start(process, program.clone(), arguments)?
+            }
+        };
+        Ok(Self { child, _ours: ours, pid, group: Group::of(pid), begun })
+    }
+
+    /// Waits until it ends. Safe to cancel.
+    pub(super) async fn ended(&mut self) -> End {
+        End::of(self.child.wait().await)
+    }
+
+    /// Sends it a signal. Its number is its own as long as nobody waited for its end, and nobody else does.
+    pub(super) fn send(&self, signal: Signal) -> io::Result<()> {
+        let pid = self.child.id().and(Pid::from_raw(self.pid)).ok_or(io::ErrorKind::NotFound)?;
+        let number = rustix::process::Signal::from_named_raw(signal as i32).ok_or(io::ErrorKind::Unsupported)?;
+        Ok(kill_process(pid, number)?)
+    }
+}
+
+fn start(process: &Process, program: OsString, arguments: &[OsString]) -> io::Result<(Child, i32, Ours)> {
+    let identity = identity(process)?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(variables(process, &identity, std::env::vars_os()))
+        .stdin(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(true);
+    if let Some(folder) = &process.working_dir {
+        command.current_dir(folder);
+    }
+    if let Some(gid) = identity.gid {
+        command.gid(gid);
+    }
+    if let Some(uid) = identity.uid {
+        command.uid(uid);
+    }
+    children::spawn(&mut command)
+}

@@ -1,0 +1,306 @@
+//! The task that owns one supervised program.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, error, info, warn};
+
+use super::handle::{Order, Ran};
+use super::leftover::Note;
+use super::run::Running;
+use super::state::{Ended, Phase, Run, State};
+use super::stop::{Stop, stopping};
+use crate::backoff::Backoff;
+use crate::config::{Process, Restart};
+use crate::log::{Line, Repeats, rounded};
+use crate::process::{BootTime, End};
+
+/// How much a pause before a new start is shortened at random.
+const JITTER: f64 = 0.2;
+
+/// Owns one program.
+pub(super) struct Supervisor {
+    pub(super) process: Arc<Process>,
+    /// The targets whose files are not in place yet. Once it was started nobody waits for any.
+    pub(super) waiting: BTreeSet<Arc<str>>,
+    pub(super) orders: mpsc::UnboundedReceiver<Order>,
+    pub(super) stop: watch::Receiver<Stop>,
+    pub(super) state: watch::Sender<State>,
+    /// When it is started; none where it is not by itself.
+    due: Option<Instant>,
+    backoff: Backoff,
+    /// How many runs have ended one after the other without being up for long.
+    in_a_row: u64,
+    /// Those who are told once it is started.
+    pub(super) told: Vec<oneshot::Sender<Ran>>,
+    pub(super) note: Note,
+    repeats: Repeats,
+    over: mpsc::UnboundedSender<u8>,
+}
+
+/// Its ends of what it shares with others.
+pub(super) struct Ends {
+    /// What it is told.
+    pub(super) orders: mpsc::UnboundedReceiver<Order>,
+    /// Whether it is to stop.
+    pub(super) stop: watch::Receiver<Stop>,
+    /// How its program stands.
+    pub(super) state: watch::Sender<State>,
+    /// Where it tells the exit code of a program that ended for good and takes us with it.
+    pub(super) over: mpsc::UnboundedSender<u8>,
+}
+
+/// Why a run is over.
+pub(super) enum Over {
+    /// It ended by itself.
+    Itself(End),
+    /// It is started anew, as it was asked for.
+    Restart,
+    /// We stop.
+    Stopped(End),
+}
+
+impl Supervisor {
+    /// The owner of a program that was not started yet, and that is started when the files of these targets are in place.
+    pub(super) fn new(process: Arc<Process>, targets: BTreeSet<Arc<str>>, ends: Ends, note: Note) -> Self {
+        let Ends { orders, stop, state, over } = ends;
+        Self {
+            backoff: Backoff::new(process.restart_delay.0, process.restart_delay.1, JITTER),
+            process,
+            waiting: targets,
+            orders,
+            stop,
+            state,
+            due: Some(Instant::now()),
+            in_a_row: 0,
+            told: Vec::new(),
+            note,
+            repeats: Repeats::default(),
+            over,
+        }
+    }
+
+    /// Works until it is stopped; how the last run ended, if there was one.
+    pub(super) async fn work(mut self) -> Option<u8> {
+        let mut code = None;
+        let mut is_first = true;
+        while self.idle().await {
+            if std::mem::take(&mut is_first) {
+                self.end_leftovers().await;
+                if *self.stop.borrow() != Stop::No {
+                    break;
+                }
+            }
+            let over = match Running::start(&self.process) {
+                Ok(running) => self.attend(running).await,
+                Err(error) => Over::Itself(End::NotStarted(error)),
+            };
+            match over {
+                Over::Itself(end) => {
+                    code = Some(end.code());
+                    self.ended(&end);
+                }
+                Over::Restart => self.due = Some(Instant::now()),
+                Over::Stopped(end) => {
+                    code = Some(end.code());
+                    break;
+                }
+            }
+        }
+        self.enter(Phase::Stopped, None);
+        code
+    }
+
+    /// Waits until it is to be started. False when we stop.
+    async fn idle(&mut self) -> bool {
+        loop {
+            let due = self.due.filter(|_| self.waiting.is_empty());
+            let start = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stopping(&mut self.stop) => return false,
+                () = start => return true,
+                order = self.orders.recv() => match order {
+                    Some(order) => self.heed(order),
+                    None => return false,
+                },
+            }
+        }
+    }
+
+    /// Takes an order while it does not run.
+    fn heed(&mut self, order: Order) {
+        match order {
+            Order::InPlace(target) => {
+                if self.waiting.remove(&target) && self.state.borrow().last_begun.is_none() {
+                    self.enter(Phase::Waiting(self.waiting.clone()), None);
+                }
+            }
+            Order::Run { committed, revive, done } => {
+                let is_newer = self.state.borrow().last_begun.is_none_or(|begun| begun <= committed);
+                let is_over = matches!(self.state.borrow().phase, Phase::Over(_));
+                if !self.waiting.is_empty() {
+                    let waiting: Vec<_> = self.waiting.iter().map(|target| format!("`{target}`")).collect();
+                    let _ = done.send(Ran::Not(format!("it waits for the files of target {}", waiting.join(", "))));
+                } else if is_newer && (!is_over || revive || self.gave_up()) {
+                    // New files may be what it lacks.
+                    self.fresh();
+                    self.told.push(done);
+                } else {
+                    let _ = done.send(Ran::Not(self.absence()));
+                }
+            }
+            Order::Restart(done) => {
+                self.fresh();
+                self.told.push(done);
+            }
+            Order::Reload(_, done) => _ = done.send(Ran::Not(self.absence())),
+            Order::Forward(signal) => {
+                debug!(process = self.shown(), %signal, "it does not run: a signal came to nobody");
+            }
+            Order::Redefine(process) => self.redefine(process),
+        }
+    }
+
+    /// It is started at once, and has all its tries before it.
+    fn fresh(&mut self) {
+        self.due = Some(Instant::now());
+        self.backoff.reset();
+        self.in_a_row = 0;
+    }
+
+    fn gave_up(&self) -> bool {
+        self.process.restart_limit.is_some_and(|limit| self.in_a_row > limit)
+    }
+
+    /// Why it does not run.
+    fn absence(&self) -> String {
+        let state = self.state.borrow();
+        let how = state.last_end.as_ref().map_or("it was not started yet", |end| &end.reason);
+        match &state.phase {
+            Phase::Pausing(at) => {
+                let pause = at.saturating_duration_since(std::time::Instant::now());
+                format!("its process {how}, and is started anew in {}", rounded(pause))
+            }
+            Phase::Over(reason) => reason.clone(),
+            _ => format!("its process does not run: {how}"),
+        }
+    }
+
+    /// Ends what a liveconf that was killed left running, before it is in the way.
+    async fn end_leftovers(&mut self) {
+        let Some(group) = self.note.read() else { return };
+        let now = BootTime::now();
+        if group.has_leader() {
+            let pid = group.leader;
+            warn!(process = self.shown(), pid, "a process of an earlier run of liveconf is still there, and is ended");
+        }
+        let signal = rustix::process::Signal::from_named_raw(self.process.stop_signal as i32);
+        let signal = signal.unwrap_or(rustix::process::Signal::TERM);
+        tokio::select! {
+            _ = group.end(now, signal, self.process.kill_timeout) => self.note.remove(),
+            () = stopping(&mut self.stop) => {}
+        }
+    }
+
+    /// It ended by itself: whether and when it is started anew.
+    fn ended(&mut self, end: &End) {
+        let now = BootTime::now();
+        let begun = self.state.borrow().run.map(|run| run.begun);
+        let lasted = begun.map(|begun| now.since(begun)).unwrap_or_default();
+        let failed = !end.is_success();
+        let mut reason = end.to_string();
+        if lasted < self.process.restart_delay.1 {
+            self.in_a_row += 1;
+        } else {
+            self.in_a_row = 1;
+            self.backoff.reset();
+            let _ = self.repeats.recovered(std::time::Instant::now());
+        }
+        if let Some(hint) = end.hint() {
+            reason.push_str("; ");
+            reason.push_str(hint);
+        } else if !failed && lasted < self.process.settle && self.process.restart == Restart::Always {
+            reason.push_str(
+                ", right after its start: it has to stay in the foreground, as nginx does with `daemon off;`",
+            );
+        }
+        let is_wanted = match self.process.restart {
+            Restart::Always => true,
+            Restart::OnFailure => failed,
+            Restart::Never => false,
+        };
+        let phase = if !is_wanted {
+            Phase::Over(format!("its process {reason}, and is not started anew"))
+        } else if self.gave_up() {
+            let tries = self.in_a_row;
+            Phase::Over(format!(
+                "its process {reason}, {tries} times in a row, and is not started anew before new files come"
+            ))
+        } else {
+            Phase::Pausing(std::time::Instant::now() + self.backoff.next_pause())
+        };
+        self.due = if let Phase::Pausing(at) = phase { Some(at.into()) } else { None };
+        self.state.send_modify(|state| {
+            state.ends += 1;
+            state.last_begun = Some(begun.unwrap_or(now));
+            state.last_end = Some(Ended { at: SystemTime::now(), reason: reason.clone(), failed });
+        });
+        self.tell_of_end(&phase, &reason, failed);
+        let is_over = matches!(phase, Phase::Over(_));
+        let ran = Ran::Failed(format!("its process {reason}"));
+        self.enter(phase, None);
+        for told in self.told.drain(..) {
+            let _ = told.send(ran.clone());
+        }
+        if is_over && self.process.exit {
+            let _ = self.over.send(end.code());
+        }
+    }
+
+    /// Tells the log of an end.
+    fn tell_of_end(&mut self, phase: &Phase, reason: &str, failed: bool) {
+        let process = self.process.shown();
+        match phase {
+            Phase::Over(_) if !failed => info!(process, "it ended: {reason}"),
+            Phase::Over(why) => error!(process, "{why}"),
+            _ if self.repeats.failed(std::time::Instant::now(), reason) == Line::Silent => {}
+            _ => warn!(process, "it ended and is started anew: {reason}"),
+        }
+    }
+
+    /// Starts and treats the program otherwise from now on.
+    pub(super) fn redefine(&mut self, process: Arc<Process>) {
+        if self.state.borrow().run.is_some() && !process.starts_like(&self.process) {
+            warn!(process = self.shown(), "its `process` changed: that takes effect when it is started the next time");
+        }
+        if process.restart_delay != self.process.restart_delay {
+            self.backoff = Backoff::new(process.restart_delay.0, process.restart_delay.1, JITTER);
+        }
+        self.process = process;
+    }
+
+    /// The program does this from now on.
+    pub(super) fn enter(&self, phase: Phase, run: Option<Run>) {
+        self.state.send_modify(|state| {
+            if std::mem::discriminant(&phase) != std::mem::discriminant(&state.phase) || run != state.run {
+                state.since = SystemTime::now();
+            }
+            state.last_begun = run.map(|run| run.begun).or(state.last_begun);
+            (state.phase, state.run) = (phase, run);
+        });
+    }
+
+    /// What the program is called in the log.
+    pub(super) fn shown(&self) -> &str {
+        self.process.shown()
+    }
+}
