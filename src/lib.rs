@@ -37,7 +37,7 @@
 //! | [`remembered`] | the last answers that targets accepted, on the disk for the next start |
 //! | [`target`] | when to apply: quiet period, retries, what is owed, what waits at its gate |
 //! | [`apply`] | stage, check, commit, verify, reload, confirm, and the way back; the only writer of destinations |
-//! | [`process`] | child processes and signals |
+//! | [`process`] | child processes and signals; the programs that we run beside their files ([`supervise`](process::supervise)), and orphans |
 //! | [`control`] | the socket that tells how everything stands, and takes commands |
 //! | [`service_manager`] | what systemd is told: ready, reloading, stopping, how everything stands, that we live |
 //! | [`backoff`], [`exit`], [`file_watch`], [`heartbeat`], [`log`], [`protection`], [`secret`], [`yaml`] | single things that several of these use |
@@ -45,8 +45,10 @@
 //! # Who owns what
 //!
 //! State has one owner each: a registry's watch its connection and cursor, the store its answers, a target task its
-//! files, its holds, its owed reload and its retry times, the daemon the signals and the shutdown. Readers get immutable
-//! snapshots. No lock is held across an await, and nothing is global but the log.
+//! files, its holds, its owed reload and its retry times, a supervisor task its program, the daemon the signals and the
+//! shutdown. A target reaches its program through a [handle](process::supervise::Handle) in the
+//! [context](process::Context) of its commands. Readers get immutable snapshots. No lock is held across an await, and
+//! nothing is global but the log, and the list of our own children, which the kernel keeps for the process as a whole.
 //!
 //! # Invariants
 //!
@@ -60,6 +62,9 @@
 //! - What a process refused is not tried again before the data change.
 //! - Who polls a destination never sees a partial, empty or missing file.
 //! - An answer that loses too much reaches no file before its hold is over.
+//! - A supervised program never starts before its files are there, never outlives us, and is never started anew because
+//!   our own configuration was loaded anew.
+//! - The exit code of a child of ours is taken by whoever waits for it; every other child is reaped.
 //! - Secrets never leave through logs, errors, diffs, arguments or file modes.
 //!
 //! What users write and see, key by key, is in the [reference](mod@reference).

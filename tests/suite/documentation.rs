@@ -48,8 +48,8 @@ fn the_readme_does_what_it_shows() {
     let mut sessions = 0;
     for block in readme() {
         match (&*block.info, block.info.split_once(" file=")) {
-            // `.ci/run` runs both as they stand: they build, and install.
-            ("sh", _) => {}
+            // `.ci/run` runs both as they stand: they build, and install. Another shows the line of `examples/entrypoint`.
+            ("sh" | "dockerfile", _) => {}
             (_, Some((_, file))) => job.write(file, &block.text),
             ("console", _) => {
                 session(&job, &block);
@@ -134,7 +134,17 @@ fn every_example_is_known() {
     names.sort();
     assert_eq!(
         names,
-        ["ci", "container", "haproxy-consul", "nginx-consul", "nginx-etcd", "static", "systemd", "two-registries"]
+        [
+            "ci",
+            "container",
+            "entrypoint",
+            "haproxy-consul",
+            "nginx-consul",
+            "nginx-etcd",
+            "static",
+            "systemd",
+            "two-registries"
+        ]
     );
     for name in names {
         let folder = example(name.to_str().unwrap());

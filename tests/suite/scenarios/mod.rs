@@ -3,6 +3,7 @@
 
 pub(crate) mod backend;
 mod container;
+mod entrypoint;
 mod haproxy_consul;
 mod nginx_consul;
 mod nginx_etcd;
