@@ -1,7 +1,9 @@
 //! What somebody else changes is put back, or reported.
 
 use std::fs::{self, Permissions};
+use std::io;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::support::liveconf::{Daemon, Job};
@@ -75,14 +77,21 @@ fn a_mode_is_put_right_without_a_reload() {
     daemon.stop();
 }
 
+/// Puts something else in the place of a file, which may be put back in between.
+fn put_in_place_of(path: &Path, put: impl Fn() -> io::Result<()>) {
+    poll_until(SOON, || {
+        let _ = fs::remove_file(path);
+        put().map_err(|error| error.to_string())
+    });
+}
+
 #[test]
 fn what_is_no_file_any_more_is_left_alone_until_it_is_gone() {
     let job = job("");
     let mut daemon = start(&job);
     let path = job.folder().path("out/a");
     edit(&job, "precious", "do not write here");
-    fs::remove_file(&path).unwrap();
-    symlink("../precious", &path).unwrap();
+    put_in_place_of(&path, || symlink("../precious", &path));
     poll_until(SOON, || match daemon.logged("it leads to").len() {
         // Or it was gone when it was looked, and is put back already.
         0 if !path.is_symlink() => Ok(()),
@@ -93,8 +102,7 @@ fn what_is_no_file_any_more_is_left_alone_until_it_is_gone() {
     let _ = fs::remove_file(&path);
     job.wait_for("out/a", "A");
 
-    fs::remove_file(&path).unwrap();
-    fs::create_dir(&path).unwrap();
+    put_in_place_of(&path, || fs::create_dir(&path));
     daemon.wait_for_log("there is a folder at this place");
     assert!(daemon.is_running());
     fs::remove_dir(&path).unwrap();

@@ -51,6 +51,7 @@ enum Taker {
 const TEMPLATES: [(&str, &str, Taker); 8] = [
     ("ci", "app.ini.tera", Taker::Nobody),
     ("container", "web-api.conf.tera", Taker::Nginx),
+    ("entrypoint", "web-api.conf.tera", Taker::Nginx),
     ("haproxy-consul", "haproxy.cfg.tera", Taker::Haproxy),
     ("nginx-consul", "web-api.conf.tera", Taker::Nginx),
     ("nginx-etcd", "web.conf.tera", Taker::Nginx),

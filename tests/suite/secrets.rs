@@ -134,7 +134,7 @@ fn a_token_in_a_confirmation() {
         secret_job("file: {path: registry.yaml}", "{{ key(path=\"x\") }}\n", &target).with("registry.yaml", "x: 1\n");
     let mut daemon = job.start(&TRACE);
     let line = daemon.wait_for_log("the process refuses the new files");
-    assert!(line.contains("does not answer"), "{line}");
+    assert!(line.contains("takes no connection"), "{line}");
     let status = job.run(&["status"]);
     assert!(status.stdout.contains("owed"), "the files from before are not confirmed either: {}", status.stdout);
     is_clean("status", &status.stdout);
