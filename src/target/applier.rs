@@ -599,7 +599,8 @@ impl Applier {
             return Ok((Told::Taken, before));
         }
         self.note_reload();
-        let telling = tell(self.target(), Some(at), &self.context);
+        // Processes are told seldom, and a target is to take little memory while none is.
+        let telling = Box::pin(tell(self.target(), Some(at), &self.context));
         let told = self.pulse.outside(patience::tell(self.target()), telling).await;
         if told == Told::Taken {
             self.runtime.reloaded();
