@@ -104,7 +104,8 @@ fn a_program_that_never_came_up_keeps_the_newest_files() {
     // New files are tried at once, whatever the pause.
     job.write("registry.yaml", "x: good\n");
     wait_until_well(&job);
-    assert_eq!(notes(&job, 2).last().unwrap(), "started good");
+    // One that was started anew just then may also be told.
+    assert!(notes(&job, 2).last().unwrap().ends_with(" good"));
     daemon.stop();
 }
 
