@@ -86,8 +86,15 @@ mod tests {
     fn children_are_found_by_name_and_title() {
         let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
         let pid = i32::try_from(sleeper.id()).unwrap();
-        // A test runs on a thread of its own, whose children are not those of the main thread.
-        let own = child(pid).unwrap();
+        // A test runs on a thread of its own, whose children are not those of the main thread. While a program is about
+        // to replace another it has the name, and no title yet.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        let own = loop {
+            let own = child(pid).unwrap();
+            if !own.title.is_empty() || std::time::Instant::now() > deadline {
+                break own;
+            }
+        };
         assert_eq!((own.name.as_str(), own.title.as_str()), ("sleep", "sleep 60"));
         assert!(own.started <= BootTime::now());
         sleeper.kill().unwrap();
@@ -103,7 +110,7 @@ mod tests {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
         let found = loop {
             let found = children(pid).unwrap();
-            if found.iter().filter(|child| child.name == "sleep").count() == 2 {
+            if found.iter().filter(|child| child.name == "sleep" && !child.title.is_empty()).count() == 2 {
                 break found;
             }
             assert!(std::time::Instant::now() < deadline, "{found:?}");

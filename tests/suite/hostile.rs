@@ -48,7 +48,7 @@ enum Taker {
 }
 
 /// Every shipped template by its example, and who takes what it writes.
-const TEMPLATES: [(&str, &str, Taker); 8] = [
+const TEMPLATES: [(&str, &str, Taker); 9] = [
     ("ci", "app.ini.tera", Taker::Nobody),
     ("container", "web-api.conf.tera", Taker::Nginx),
     ("entrypoint", "web-api.conf.tera", Taker::Nginx),

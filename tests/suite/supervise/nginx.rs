@@ -159,5 +159,6 @@ fn one_that_goes_into_the_background_is_told_of() {
     let pid = web.job.wait_for_lines("nginx.pid", 1)[0].parse().unwrap();
     assert!(daemon.is_running());
     daemon.stop();
-    kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+    // It may have been ended with its group, before it had one of its own.
+    let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
 }
