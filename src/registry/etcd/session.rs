@@ -23,8 +23,8 @@ use super::stream::{Frame, Stream, WatchId};
 use crate::process::BootTime;
 use crate::registry::Feed;
 
-/// How long a new watch may take to catch up; etcd sees to it every 100 ms.
-const CATCHING_UP: Duration = Duration::from_millis(150);
+/// How long a new watch may take to catch up. etcd sees to it every 100 ms, and on a busy machine later.
+const CATCHING_UP: Duration = Duration::from_millis(500);
 
 /// How often a synchronisation begins again because what it reads is compacted under it.
 const COMPACTIONS: u32 = 8;
