@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use futures_util::FutureExt;
 use nix::sys::signal::Signal;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -166,6 +166,21 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// Reads the configuration or its templates. They may lie on a file system that hangs, which must not make us deaf.
+    fn read(&self, reading: Reading) -> impl Future<Output = Result<Read, JoinError>> + use<> {
+        let (reread, plan) = (self.reread.clone(), self.plan.clone());
+        async move {
+            if let Reading::Templates(settle) = reading {
+                tokio::time::sleep(settle).await;
+            }
+            tokio::task::spawn_blocking(move || match reading {
+                Reading::Everything => (reread.everything)(),
+                Reading::Templates(_) => (reread.templates)(&plan),
+            })
+            .await
+        }
+    }
+
     /// Works until a stop signal; then each target finishes the transaction that it is in, within the grace period.
     /// A second signal ends that at once, but for files that are put back. What a reload still owes then is on record and
     /// paid at the next start.
@@ -197,25 +212,22 @@ impl Daemon {
             if reading.is_asked_for() {
                 self.service_manager.reloading();
             }
-            // What is read may lie on a file system that hangs, which must not make us deaf.
-            let (reread, plan) = (self.reread.clone(), self.plan.clone());
-            let read = async move {
-                if let Reading::Templates(settle) = reading {
-                    tokio::time::sleep(settle).await;
+            let mut read = std::pin::pin!(self.read(reading));
+            let ended = loop {
+                tokio::select! {
+                    // Targets go on by the old plan however long it takes.
+                    plan = self.pulse.attend(&mut read) => break Ok(plan),
+                    code = self.processes.over() => break Err((Signal::SIGTERM, Some(code))),
+                    signal = self.signals.but_hangup() => match signal {
+                        Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT => break Err((signal, None)),
+                        signal => _ = self.processes.forward(signal),
+                    },
                 }
-                tokio::task::spawn_blocking(move || match reading {
-                    Reading::Everything => (reread.everything)(),
-                    Reading::Templates(_) => (reread.templates)(&plan),
-                })
-                .await
             };
-            tokio::select! {
-                // Targets go on by the old plan however long it takes.
-                plan = self.pulse.attend(read) => match plan {
-                    Ok(plan) => self.follow(reading, plan).await,
-                    Err(_panicked) => error!("internal error: reading the configuration panicked; please report this"),
-                },
-                signal = self.signals.stop() => break (signal, None),
+            match ended {
+                Ok(Ok(plan)) => self.follow(reading, plan).await,
+                Ok(Err(_panicked)) => error!("internal error: reading the configuration panicked; please report this"),
+                Err(end) => break end,
             }
             if reading.is_asked_for() {
                 self.service_manager.reloaded();
@@ -225,7 +237,7 @@ impl Daemon {
         info!("stopping");
         self.change_roster(|roster| roster.stopping = true);
         self.processes.stop(signal);
-        let within = self.plan.config.grace.max(self.processes.kill_timeout()) + STOPPED;
+        let within = self.plan.config.grace.max(self.processes.kill_timeout() * 2) + STOPPED;
         self.service_manager.stopping(within);
         let targets = async {
             stop(self.targets.values_mut().chain(&mut self.ending), self.plan.config.grace).await;

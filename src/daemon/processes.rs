@@ -19,7 +19,7 @@ pub(super) struct Processes {
     state_dir: PathBuf,
     running: BTreeMap<Arc<str>, Supervised>,
     /// Those that are not configured any more and have not ended yet.
-    ending: Vec<JoinHandle<()>>,
+    ending: Vec<Supervised>,
     /// Where a program tells that it has ended for good, and takes us with it.
     over: (mpsc::UnboundedSender<u8>, mpsc::UnboundedReceiver<u8>),
     reaper: Option<JoinHandle<()>>,
@@ -50,10 +50,10 @@ impl Processes {
             }
         }
         let dropped: Vec<_> = self.running.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
-        for mut supervised in dropped.iter().filter_map(|name| self.running.remove(name)) {
+        for supervised in dropped.iter().filter_map(|name| self.running.remove(name)) {
             warn!(process = supervised.process().shown(), "it is stopped: it is not configured any more");
             supervised.stop(Stop::Ask(Signal::SIGTERM));
-            self.ending.push(tokio::spawn(async move { _ = supervised.stopped().await }));
+            self.ending.push(supervised);
         }
         self.ending.retain(|ending| !ending.is_finished());
         if !wanted.is_empty() && self.reaper.is_none() {
@@ -62,7 +62,7 @@ impl Processes {
         }
         for (name, Wanted { process, targets }) in wanted {
             if let Some(supervised) = self.running.get_mut(&name) {
-                supervised.redefine(process);
+                supervised.redefine(process, targets);
             } else {
                 let supervised = supervise::start(process, targets, &self.state_dir, self.over.0.clone());
                 self.running.insert(name, supervised);
@@ -92,7 +92,12 @@ impl Processes {
 
     /// How long the slowest program may take to end.
     pub(super) fn kill_timeout(&self) -> Duration {
-        self.running.values().map(|supervised| supervised.process().kill_timeout).max().unwrap_or_default()
+        self.running
+            .values()
+            .chain(&self.ending)
+            .map(|supervised| supervised.process().kill_timeout)
+            .max()
+            .unwrap_or_default()
     }
 
     /// Asks every program to end, by this signal where it has no other.
@@ -104,7 +109,7 @@ impl Processes {
 
     /// Kills every program.
     pub(super) fn kill(&self) {
-        for supervised in self.running.values() {
+        for supervised in self.running.values().chain(&self.ending) {
             supervised.stop(Stop::Now);
         }
     }
@@ -120,7 +125,7 @@ impl Processes {
             code = code.or(last.filter(|_| process.exit));
         }
         for ending in &mut self.ending {
-            let _ = ending.await;
+            let _ = ending.stopped().await;
         }
         self.ending.clear();
         code

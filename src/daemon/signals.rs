@@ -47,6 +47,18 @@ impl Signals {
         }
     }
 
+    /// Waits for one that has nothing read anew. Safe to cancel.
+    pub(super) async fn but_hangup(&mut self) -> Name {
+        tokio::select! {
+            _ = self.terminate.recv() => Name::SIGTERM,
+            _ = self.interrupt.recv() => Name::SIGINT,
+            _ = self.quit.recv() => Name::SIGQUIT,
+            _ = self.user1.recv() => Name::SIGUSR1,
+            _ = self.user2.recv() => Name::SIGUSR2,
+            _ = self.window.recv() => Name::SIGWINCH,
+        }
+    }
+
     /// Waits for one that asks to stop.
     pub(super) async fn stop(&mut self) -> Name {
         tokio::select! {

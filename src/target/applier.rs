@@ -31,7 +31,7 @@ use crate::apply::{
 use crate::config::Target;
 use crate::guard::Guard;
 use crate::heartbeat::Pulse;
-use crate::process::supervise::Handle;
+use crate::process::supervise::{Handle, Phase};
 use crate::process::{BootTime, Context};
 use crate::protection::Protection;
 use crate::remembered::Recollection;
@@ -335,6 +335,11 @@ impl Applier {
         if let Some(process) = &self.context.process {
             process.in_place();
         }
+    }
+
+    /// Whether the program that reads the files was not started yet.
+    pub fn process_waits(&self) -> bool {
+        self.context.process.as_ref().is_some_and(|process| matches!(process.state().borrow().phase, Phase::Waiting(_)))
     }
 
     /// The program that reads the files may be started where all of them are there from an earlier time.

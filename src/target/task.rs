@@ -240,16 +240,18 @@ impl Task {
         self.begin();
         let outcome = self.applier.put_process_right().await;
         self.drift.written();
-        match outcome {
-            Some(outcome) => self.note_reload(&outcome),
-            None => self.stay(),
+        if let Some(outcome) = outcome {
+            self.note_reload(&outcome);
+        } else {
+            self.pay_soon();
+            self.stay();
         }
     }
 
     /// Everything that the last render lacked is answered, or the first render is to find out what it lacks.
     async fn answered(&mut self, stop: &CancellationToken) {
-        // A process cannot do without its files.
-        if self.paused || self.gate.is_open_to_all() || self.lacks_files().await {
+        // A process cannot do without its files, and one that does not run yet does nobody harm.
+        if self.paused || self.gate.is_open_to_all() || self.applier.process_waits() || self.lacks_files().await {
             return self.apply(stop).await;
         }
         loop {

@@ -39,7 +39,12 @@ impl Supervisor {
         let over = loop {
             tokio::select! {
                 biased;
-                end = running.ended() => break Over::Itself(end),
+                end = running.ended() => {
+                    let lasted = BootTime::now().since(begun);
+                    // Nobody is to take it for one that is up while what it left is being ended.
+                    self.enter(Phase::Stopping, None);
+                    break Over::Itself(end, Some((begun, lasted)));
+                }
                 () = stopping(&mut self.stop) => break Over::Stopped(self.end(&mut running).await),
                 order = self.orders.recv() => match order {
                     Some(order) => {
@@ -82,7 +87,7 @@ impl Supervisor {
                     warn!(process = self.shown(), %signal, %error, "a signal could not be handed on");
                 }
             }
-            Order::Redefine(process) => self.redefine(process),
+            Order::Redefine(process, targets) => self.redefine(process, targets),
         }
         None
     }

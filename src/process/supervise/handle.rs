@@ -1,5 +1,6 @@
 //! How a target reaches the program that reads its files.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,8 +45,8 @@ pub(super) enum Order {
     Restart(oneshot::Sender<Ran>),
     /// It is to take this signal, which somebody sent to us.
     Forward(Signal),
-    /// This is how it is started and treated from now on.
-    Redefine(Arc<Process>),
+    /// This is how it is started and treated from now on, and these are the targets whose files it reads.
+    Redefine(Arc<Process>, BTreeSet<Arc<str>>),
 }
 
 /// What came of an order.

@@ -20,6 +20,8 @@ use crate::config::Process;
 #[derive(Debug)]
 pub struct Supervised {
     process: Arc<Process>,
+    /// Those whose files it reads.
+    targets: BTreeSet<Arc<str>>,
     orders: mpsc::UnboundedSender<Order>,
     state: watch::Receiver<State>,
     stop: watch::Sender<Stop>,
@@ -39,9 +41,13 @@ pub fn start(
     let (stop, stopped) = watch::channel(Stop::No);
     let (shown, state) = watch::channel(State::new(targets.clone()));
     let note = Note::new(state_dir, &process.name);
-    let supervisor =
-        Supervisor::new(process.clone(), targets, Ends { orders: inbox, stop: stopped, state: shown, over }, note);
-    Supervised { process, orders, state, stop, task: tokio::spawn(supervisor.work()) }
+    let supervisor = Supervisor::new(
+        process.clone(),
+        targets.clone(),
+        Ends { orders: inbox, stop: stopped, state: shown, over },
+        note,
+    );
+    Supervised { process, targets, orders, state, stop, task: tokio::spawn(supervisor.work()) }
 }
 
 impl Supervised {
@@ -62,11 +68,16 @@ impl Supervised {
     }
 
     /// Starts and treats it otherwise from now on. What runs goes on.
-    pub fn redefine(&mut self, process: Arc<Process>) {
-        if *self.process != *process {
-            let _ = self.orders.send(Order::Redefine(process.clone()));
-            self.process = process;
+    pub fn redefine(&mut self, process: Arc<Process>, targets: BTreeSet<Arc<str>>) {
+        if *self.process != *process || self.targets != targets {
+            let _ = self.orders.send(Order::Redefine(process.clone(), targets.clone()));
+            (self.process, self.targets) = (process, targets);
         }
+    }
+
+    /// Whether its task has ended.
+    pub fn is_finished(&self) -> bool {
+        self.task.is_finished()
     }
 
     /// Hands it a signal that somebody sent to us.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -26,6 +26,8 @@ pub(super) struct Supervisor {
     pub(super) process: Arc<Process>,
     /// The targets whose files are not in place yet. Once it was started nobody waits for any.
     pub(super) waiting: BTreeSet<Arc<str>>,
+    /// All whose files it reads.
+    targets: BTreeSet<Arc<str>>,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     pub(super) stop: watch::Receiver<Stop>,
     pub(super) state: watch::Sender<State>,
@@ -55,8 +57,8 @@ pub(super) struct Ends {
 
 /// Why a run is over.
 pub(super) enum Over {
-    /// It ended by itself.
-    Itself(End),
+    /// It ended by itself, after a run that began then and took so long; one that could not be started has none.
+    Itself(End, Option<(BootTime, Duration)>),
     /// It is started anew, as it was asked for.
     Restart,
     /// We stop.
@@ -70,6 +72,7 @@ impl Supervisor {
         Self {
             backoff: Backoff::new(process.restart_delay.0, process.restart_delay.1, JITTER),
             process,
+            targets: targets.clone(),
             waiting: targets,
             orders,
             stop,
@@ -96,12 +99,12 @@ impl Supervisor {
             }
             let over = match Running::start(&self.process) {
                 Ok(running) => self.attend(running).await,
-                Err(error) => Over::Itself(End::NotStarted(error)),
+                Err(error) => Over::Itself(End::NotStarted(error), None),
             };
             match over {
-                Over::Itself(end) => {
+                Over::Itself(end, run) => {
                     code = Some(end.code());
-                    self.ended(&end);
+                    self.ended(&end, run);
                 }
                 Over::Restart => self.due = Some(Instant::now()),
                 Over::Stopped(end) => {
@@ -166,7 +169,7 @@ impl Supervisor {
             Order::Forward(signal) => {
                 debug!(process = self.shown(), %signal, "it does not run: a signal came to nobody");
             }
-            Order::Redefine(process) => self.redefine(process),
+            Order::Redefine(process, targets) => self.redefine(process, targets),
         }
     }
 
@@ -212,10 +215,8 @@ impl Supervisor {
     }
 
     /// It ended by itself: whether and when it is started anew.
-    fn ended(&mut self, end: &End) {
-        let now = BootTime::now();
-        let begun = self.state.borrow().run.map(|run| run.begun);
-        let lasted = begun.map(|begun| now.since(begun)).unwrap_or_default();
+    fn ended(&mut self, end: &End, run: Option<(BootTime, Duration)>) {
+        let (begun, lasted) = run.unwrap_or_else(|| (BootTime::now(), Duration::ZERO));
         let failed = !end.is_success();
         let mut reason = end.to_string();
         if lasted < self.process.restart_delay.1 {
@@ -251,7 +252,7 @@ impl Supervisor {
         self.due = if let Phase::Pausing(at) = phase { Some(at.into()) } else { None };
         self.state.send_modify(|state| {
             state.ends += 1;
-            state.last_begun = Some(begun.unwrap_or(now));
+            state.last_begun = Some(begun);
             state.last_end = Some(Ended { at: SystemTime::now(), reason: reason.clone(), failed });
         });
         self.tell_of_end(&phase, &reason, failed);
@@ -278,7 +279,13 @@ impl Supervisor {
     }
 
     /// Starts and treats the program otherwise from now on.
-    pub(super) fn redefine(&mut self, process: Arc<Process>) {
+    pub(super) fn redefine(&mut self, process: Arc<Process>, targets: BTreeSet<Arc<str>>) {
+        if self.state.borrow().last_begun.is_none() && self.state.borrow().run.is_none() {
+            self.waiting.retain(|target| targets.contains(target));
+            self.waiting.extend(targets.difference(&self.targets).cloned());
+            self.enter(Phase::Waiting(self.waiting.clone()), None);
+        }
+        self.targets = targets;
         if self.state.borrow().run.is_some() && !process.starts_like(&self.process) {
             warn!(process = self.shown(), "its `process` changed: that takes effect when it is started the next time");
         }

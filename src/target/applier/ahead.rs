@@ -182,9 +182,10 @@ impl Applier {
                 Some(Outcome::Taken)
             }
             Err(reason) => {
+                // A reload comes when it may.
                 self.by_reload = Some(reason);
                 self.owed = true;
-                Some(self.pay().await)
+                None
             }
         }
     }

@@ -75,6 +75,20 @@ fn files_over_which_it_dies_are_taken_back() {
 }
 
 #[test]
+fn what_it_leaves_behind_does_not_hide_that_it_died() {
+    // A child that does not listen to TERM keeps its group busy for longer than a program takes to be up.
+    let program = FUSSY.replace("exit 3", "(trap \"\" TERM; exec sleep 600) & exit 3");
+    let job = job_of(&program, "settle: 100ms\nkill_timeout: 1s", "reload: {signal: HUP}");
+    let mut daemon = job.start(&["run"]);
+    assert_eq!(notes(&job, 1), ["started A"]);
+    wait_until_well(&job);
+    job.write("registry.yaml", "x: bad\n");
+    daemon.wait_for_log("the process refuses the new files");
+    job.wait_for("out.conf", "A");
+    daemon.stop();
+}
+
+#[test]
 fn an_accident_is_not_taken_for_a_refusal() {
     let job = job("", "reload: {signal: HUP}");
     let mut daemon = job.start(&["run"]);

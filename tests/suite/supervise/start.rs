@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use super::{PROGRAM, job, job_of, notes, process, wait_until_well};
 use crate::support::liveconf::Job;
 
@@ -104,6 +106,26 @@ fn it_runs_as_another_user() {
     assert_eq!(lines[..3], [nobody.uid.to_string(), nobody.gid.to_string(), nobody.dir.display().to_string()]);
     process.signal(nix::sys::signal::Signal::SIGTERM);
     process.wait(Duration::from_secs(30));
+}
+
+#[test]
+fn a_program_waits_for_no_target_that_is_not_configured_any_more() {
+    let target = |name: &str| {
+        format!("  {name}: {{templates: [{{content: '{{{{ key(path=\"{name}\") }}}}', dest: {name}.conf}}]}}\n")
+    };
+    let head = "registries: {local: {file: {path: registry.yaml}}}\ntargets:\n";
+    let job = Job::new(&format!("{head}{}{}", target("out"), target("other")))
+        .with("registry.yaml", "out: A\n")
+        .with("program", PROGRAM);
+    let mut daemon = job.start(&["run", "--", "sh", "program"]);
+    daemon.wait_for_log("not applied");
+    job.write("liveconf.yaml", format!("{head}{}{}", target("out"), target("third")));
+    daemon.signal(Signal::SIGHUP);
+    process(&job, |process| process["waiting_for"] == serde_json::json!(["third"]));
+    job.write("liveconf.yaml", format!("{head}{}", target("out")));
+    daemon.signal(Signal::SIGHUP);
+    assert_eq!(notes(&job, 1), ["started A"]);
+    daemon.stop();
 }
 
 #[test]

@@ -93,6 +93,10 @@ fn of_section(old: &Section, new: &Section, mentioned: impl Fn(&str) -> Option<u
             (None, Some(added)) if addable(added).is_none() => {
                 return Err((added.line, "`add server` does not take all that this server needs"));
             }
+            (Some(before), None) if before.options.known().is_none() => {
+                // What was taken out could not be brought back, were the files refused.
+                return Err((before.line, "a server that is removed has words that are not understood"));
+            }
             (Some(_), None) => {
                 if let Some(line) = mentioned(name) {
                     return Err((line, "it may speak of a server that is removed"));
@@ -178,6 +182,7 @@ mod tests {
             (one, "server x 10.0.0.1:80 weight \"2\"\n", 4),
             ("http-send-name-header x\nserver x 10.0.0.1:80\n", "http-send-name-header x\n", 4),
             ("server x 10.0.0.1:80\nserver y 10.0.0.2:80 track a/x\n", "server y 10.0.0.2:80 track a/x\n", 4),
+            ("server x 10.0.0.1:80\nserver y 10.0.0.2:80 source 0.0.0.0\n", one, 5),
             ("balance source\nserver x 10.0.0.1:80\n", "balance source\n", 4),
         ] {
             assert_eq!(between(old, new), Err(line), "{new}");

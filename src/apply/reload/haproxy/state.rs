@@ -5,10 +5,12 @@
 //! weight that was changed while it ran, from there, over what its file says. So only what nobody wrote into a file is handed
 //! on: whether a server drains, and its health.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use super::runtime::table;
 use super::sections::{self, Section};
@@ -66,10 +68,16 @@ fn handed_on(table: &Table, sections: &[Section]) -> Table {
 
 /// Replaces the file; where its folder is not ours to write in, writes into it.
 fn write(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mode = fs::metadata(path).map_or(0o644, |metadata| metadata.permissions().mode() & 0o777);
+    // The folder may be that of HAProxy's user, who may be a stranger by now: no symlink is followed, and nobody gets to
+    // write who could not.
+    let mode = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => metadata.permissions().mode() & 0o664,
+        _ => 0o644,
+    };
     let new = path.with_extension("liveconf-new");
     let replace = || {
-        let mut file = File::create(&new)?;
+        let _ = fs::remove_file(&new);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         file.set_permissions(Permissions::from_mode(mode))?;
         file.write_all(text)?;
         #[expect(clippy::disallowed_methods, reason = "this is no destination: HAProxy reads it once, at the reload")]
@@ -77,8 +85,10 @@ fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     };
     replace().or_else(|_| {
         let _ = fs::remove_file(&new);
-        #[expect(clippy::disallowed_methods, reason = "the same")]
-        fs::write(path, text)
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let flags = i32::try_from(flags.bits()).unwrap_or_default();
+        let mut file = OpenOptions::new().write(true).truncate(true).custom_flags(flags).open(path)?;
+        file.write_all(text)
     })
 }
 
@@ -86,6 +96,21 @@ fn write(path: &Path, text: &[u8]) -> io::Result<()> {
 mod tests {
     use super::super::table::tests::{HEAD, table};
     use super::*;
+
+    #[test]
+    fn nobody_has_another_file_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let [victim, state] = ["victim", "state"].map(|name| folder.path().join(name));
+        fs::write(&victim, "precious").unwrap();
+        // As one who may write to the folder would have it.
+        fs::write(&state, "").unwrap();
+        fs::set_permissions(&state, Permissions::from_mode(0o666)).unwrap();
+        std::os::unix::fs::symlink(&victim, folder.path().join("state.liveconf-new")).unwrap();
+        write(&state, b"new").unwrap();
+        assert_eq!(fs::read_to_string(&state).unwrap(), "new");
+        assert_eq!(fs::symlink_metadata(&state).unwrap().permissions().mode() & 0o7777, 0o664);
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    }
 
     #[test]
     fn a_server_that_drains_goes_on_draining_with_what_its_file_says() {
