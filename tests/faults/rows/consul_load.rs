@@ -79,7 +79,7 @@ fn row_17_consul_values_of_512_kib() {
 
 /// 100,000 keys (10,000 in the short run) of which 1 % change each second: 99 of 100 changes are in the file within 5 s, memory
 /// stays, with the environment of the unit in `examples/systemd`, within 64 MiB and six times what is held and rendered, and
-/// there is at most one reload a second.
+/// there is at most one reload a second. The one full run so far, of a debug build, took 166 MiB where that allows 144.
 #[test]
 fn row_18_consul_many_keys_that_change() {
     /// Changes that Consul takes in one transaction.
