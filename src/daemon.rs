@@ -192,7 +192,7 @@ impl Daemon {
             let again = self.wrong_templates;
             let reading = tokio::select! {
                 signal = self.signals.next() => match signal {
-                    Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT => break (signal, None),
+                    _ if signals::stops(signal) => break (signal, None),
                     _ if self.processes.forward(signal) => continue,
                     Signal::SIGHUP => Reading::Everything,
                     _ => {
@@ -219,7 +219,7 @@ impl Daemon {
                     plan = self.pulse.attend(&mut read) => break Ok(plan),
                     code = self.processes.over() => break Err((Signal::SIGTERM, Some(code))),
                     signal = self.signals.but_hangup() => match signal {
-                        Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT => break Err((signal, None)),
+                        signal if signals::stops(signal) => break Err((signal, None)),
                         signal => _ = self.processes.forward(signal),
                     },
                 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::{Outage, Path};
@@ -34,4 +35,43 @@ pub trait Line: Send {
 
     /// Gives the place up, if there is one.
     fn leave(&mut self) -> BoxFuture<'_, Result<(), Outage>>;
+}
+
+/// What a kind gives for that: the same steps, which fail in its own way.
+pub trait Steps: Send {
+    /// Why a step failed.
+    type Failure: Send;
+
+    /// [`Line::join`].
+    fn try_join(&mut self) -> impl Future<Output = Result<(), Self::Failure>> + Send;
+
+    /// [`Line::ahead`].
+    fn try_ahead(&mut self) -> impl Future<Output = Result<Option<usize>, Self::Failure>> + Send;
+
+    /// [`Line::renew`].
+    fn try_renew(&mut self) -> impl Future<Output = Result<bool, Self::Failure>> + Send;
+
+    /// [`Line::leave`].
+    fn try_leave(&mut self) -> impl Future<Output = Result<(), Self::Failure>> + Send;
+
+    /// What to say of a failure, with what to do.
+    fn outage(&self, failure: &Self::Failure) -> Outage;
+}
+
+impl<S: Steps> Line for S {
+    fn join(&mut self) -> BoxFuture<'_, Result<(), Outage>> {
+        async { self.try_join().await.map_err(|failure| self.outage(&failure)) }.boxed()
+    }
+
+    fn ahead(&mut self) -> BoxFuture<'_, Result<Option<usize>, Outage>> {
+        async { self.try_ahead().await.map_err(|failure| self.outage(&failure)) }.boxed()
+    }
+
+    fn renew(&mut self) -> BoxFuture<'_, Result<bool, Outage>> {
+        async { self.try_renew().await.map_err(|failure| self.outage(&failure)) }.boxed()
+    }
+
+    fn leave(&mut self) -> BoxFuture<'_, Result<(), Outage>> {
+        async { self.try_leave().await.map_err(|failure| self.outage(&failure)) }.boxed()
+    }
 }

@@ -26,7 +26,7 @@ use crate::apply::reload::Outcome;
 use crate::apply::reload::haproxy::Runtime;
 use crate::apply::{
     ApplyError, Drifted, ErrorKind, GoBackError, Hashes, Inspection, Process, Provisional, Records, Staged, Told,
-    Wrong, lacks_a_file, tell, verify,
+    Wrong, tell, verify,
 };
 use crate::config::Target;
 use crate::guard::Guard;
@@ -344,8 +344,7 @@ impl Applier {
 
     /// The program that reads the files may be started where all of them are there from an earlier time.
     pub async fn start_process_as_it_is(&self) {
-        if self.context.process.is_some() && self.on_thread(|files| !lacks_a_file(&files.target)).await.unwrap_or(false)
-        {
+        if self.context.process.is_some() && matches!(self.lacks_a_file().await, Ok(false)) {
             self.start_process();
         }
     }

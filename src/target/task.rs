@@ -238,10 +238,10 @@ impl Task {
             return self.stay();
         }
         self.begin();
-        let outcome = self.applier.put_process_right().await;
+        let is_right = self.applier.put_process_right().await;
         self.drift.written();
-        if let Some(outcome) = outcome {
-            self.note_reload(&outcome);
+        if is_right {
+            self.note_reload(&Outcome::Taken);
         } else {
             self.pay_soon();
             self.stay();
@@ -251,7 +251,11 @@ impl Task {
     /// Everything that the last render lacked is answered, or the first render is to find out what it lacks.
     async fn answered(&mut self, stop: &CancellationToken) {
         // A process cannot do without its files, and one that does not run yet does nobody harm.
-        if self.paused || self.gate.is_open_to_all() || self.applier.process_waits() || self.lacks_files().await {
+        if self.paused
+            || self.gate.is_open_to_all()
+            || self.applier.process_waits()
+            || matches!(self.applier.lacks_a_file().await, Ok(true))
+        {
             return self.apply(stop).await;
         }
         loop {
@@ -278,16 +282,6 @@ impl Task {
         self.failed = None;
         self.pay_soon();
         is_over
-    }
-
-    /// Whether one of the files is not there.
-    async fn lacks_files(&self) -> bool {
-        for template in &self.applier.target().templates {
-            if matches!(tokio::fs::try_exists(&template.dest).await, Ok(false)) {
-                return true;
-            }
-        }
-        false
     }
 
     /// Does what is due and was let through the gate.

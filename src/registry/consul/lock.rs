@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use reqwest::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -19,7 +17,7 @@ use super::request::Request;
 use super::token::Token;
 use crate::config::Limits;
 use crate::registry::Outage;
-use crate::registry::line::Line;
+use crate::registry::line::Steps;
 
 /// The shortest time of a session that Consul takes.
 const LEAST: Duration = Duration::from_secs(10);
@@ -93,18 +91,10 @@ impl ConsulLine {
         let places = Arc::new(Semaphore::new(1));
         Client::new(&self.config, token.follow(), places, Limits::default()).map_err(Failure::Away)
     }
+}
 
-    fn outage(&self, failure: &Failure) -> Outage {
-        let address = &self.config.address;
-        Outage(match failure {
-            Failure::Denied(said) if said.contains("Permission denied") => format!(
-                "`{address}`: {failure}: the token needs `session_prefix \"\" {{ policy = \"write\" }}` and `key_prefix \
-                 \"{}\" {{ policy = \"write\" }}`",
-                self.folder
-            ),
-            failure => format!("`{address}`: {failure}"),
-        })
-    }
+impl Steps for ConsulLine {
+    type Failure = Failure;
 
     async fn try_join(&mut self) -> Result<(), Failure> {
         self.try_leave().await?;
@@ -158,6 +148,18 @@ impl ConsulLine {
         self.session = None;
         Ok(())
     }
+
+    fn outage(&self, failure: &Failure) -> Outage {
+        let address = &self.config.address;
+        Outage(match failure {
+            Failure::Denied(said) if said.contains("Permission denied") => format!(
+                "`{address}`: {failure}: the token needs `session_prefix \"\" {{ policy = \"write\" }}` and `key_prefix \
+                 \"{}\" {{ policy = \"write\" }}`",
+                self.folder
+            ),
+            failure => format!("`{address}`: {failure}"),
+        })
+    }
 }
 
 /// What is in an answer, unless that is that there is none.
@@ -169,22 +171,4 @@ fn read<T: DeserializeOwned>(reply: &Reply) -> Result<T, Failure> {
     serde_json::from_slice(&reply.body).map_err(|error| {
         Failure::Unreadable(format!("the answer is not as Consul gives it, at column {}", error.column()))
     })
-}
-
-impl Line for ConsulLine {
-    fn join(&mut self) -> BoxFuture<'_, Result<(), Outage>> {
-        async { self.try_join().await.map_err(|failure| self.outage(&failure)) }.boxed()
-    }
-
-    fn ahead(&mut self) -> BoxFuture<'_, Result<Option<usize>, Outage>> {
-        async { self.try_ahead().await.map_err(|failure| self.outage(&failure)) }.boxed()
-    }
-
-    fn renew(&mut self) -> BoxFuture<'_, Result<bool, Outage>> {
-        async { self.try_renew().await.map_err(|failure| self.outage(&failure)) }.boxed()
-    }
-
-    fn leave(&mut self) -> BoxFuture<'_, Result<(), Outage>> {
-        async { self.try_leave().await.map_err(|failure| self.outage(&failure)) }.boxed()
-    }
 }

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use prost::Message;
 use rand::Rng;
 
@@ -13,7 +11,7 @@ use super::connection::{Connection, Endpoint, Failure};
 use super::keys::KeyRange;
 use super::messages::{RangeRequest, ResponseHeader};
 use crate::config::Limits;
-use crate::registry::line::Line;
+use crate::registry::line::Steps;
 use crate::registry::{Outage, Path};
 
 /// Asks for a lease.
@@ -131,16 +129,13 @@ impl EtcdLine {
         answer
     }
 
-    fn outage(&self, failure: &Failure) -> Outage {
-        Outage(match failure {
-            Failure::Denied => format!("permission denied: the user has to read and to write below `{}`", self.shown),
-            failure => failure.to_string(),
-        })
-    }
-
     fn key(&self, lease: i64) -> Vec<u8> {
         [self.line.start.as_slice(), format!("{lease:016x}").as_bytes()].concat()
     }
+}
+
+impl Steps for EtcdLine {
+    type Failure = Failure;
 
     async fn try_join(&mut self) -> Result<(), Failure> {
         self.try_leave().await?;
@@ -185,22 +180,11 @@ impl EtcdLine {
         self.lease = None;
         Ok(())
     }
-}
 
-impl Line for EtcdLine {
-    fn join(&mut self) -> BoxFuture<'_, Result<(), Outage>> {
-        async { self.try_join().await.map_err(|failure| self.outage(&failure)) }.boxed()
-    }
-
-    fn ahead(&mut self) -> BoxFuture<'_, Result<Option<usize>, Outage>> {
-        async { self.try_ahead().await.map_err(|failure| self.outage(&failure)) }.boxed()
-    }
-
-    fn renew(&mut self) -> BoxFuture<'_, Result<bool, Outage>> {
-        async { self.try_renew().await.map_err(|failure| self.outage(&failure)) }.boxed()
-    }
-
-    fn leave(&mut self) -> BoxFuture<'_, Result<(), Outage>> {
-        async { self.try_leave().await.map_err(|failure| self.outage(&failure)) }.boxed()
+    fn outage(&self, failure: &Failure) -> Outage {
+        Outage(match failure {
+            Failure::Denied => format!("permission denied: the user has to read and to write below `{}`", self.shown),
+            failure => failure.to_string(),
+        })
     }
 }

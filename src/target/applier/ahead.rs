@@ -10,7 +10,6 @@ use tracing::{info, warn};
 
 use super::{Applier, Failure, InPlace, patience};
 use crate::apply::Process;
-use crate::apply::reload::Outcome;
 use crate::apply::reload::haproxy::{Change, Running};
 use crate::config::{Haproxy, Reload};
 use crate::process::BootTime;
@@ -172,20 +171,20 @@ impl Applier {
         Some(found)
     }
 
-    /// Makes the process run what its files say: while it runs, or by a reload where that does not help.
-    pub async fn put_process_right(&mut self) -> Option<Outcome> {
-        let (haproxy, files) = self.settled_haproxy().await?;
+    /// Makes the process run what its files say, while it runs; whether it does. Where that does not help a reload is owed.
+    pub async fn put_process_right(&mut self) -> bool {
+        let Some((haproxy, files)) = self.settled_haproxy().await else { return false };
         self.journal.told = Some(SystemTime::now());
         match self.pulse.outside(patience::runtime(&haproxy), self.runtime.put_right(&haproxy, &files)).await {
             Ok(count) => {
                 self.journal.way = Some(Way::Runtime(count));
-                Some(Outcome::Taken)
+                true
             }
             Err(reason) => {
                 // A reload comes when it may.
                 self.by_reload = Some(reason);
                 self.owed = true;
-                None
+                false
             }
         }
     }
