@@ -68,7 +68,7 @@ pub enum Delay {
         path: Path,
         /// How many stand in front; none where the registry does not say.
         ahead: Option<usize>,
-        /// Why it does not.
+        /// Why it does not; none where it was asked only now.
         reason: Option<String>,
     },
 }
@@ -80,11 +80,14 @@ impl fmt::Display for Delay {
                 write!(f, "{old} old workers of nginx serve connections, and a reload may leave more than {most}")
             }
             Self::Lock { registry, path, ahead: Some(ahead), .. } => {
-                write!(f, "{ahead} others come first at lock `{path}` of registry `{registry}`")
+                let others = if *ahead == 1 { "other comes" } else { "others come" };
+                write!(f, "{ahead} {others} first at lock `{path}` of registry `{registry}`")
             }
-            Self::Lock { registry, path, ahead: None, reason } => {
-                write!(f, "registry `{registry}` gives no answer about lock `{path}`")?;
-                reason.iter().try_for_each(|reason| write!(f, ": {reason}"))
+            Self::Lock { registry, path, ahead: None, reason: Some(reason) } => {
+                write!(f, "registry `{registry}` gives no answer about lock `{path}`: {reason}")
+            }
+            Self::Lock { registry, path, ahead: None, reason: None } => {
+                write!(f, "registry `{registry}` is asked for lock `{path}`")
             }
         }
     }

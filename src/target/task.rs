@@ -556,9 +556,12 @@ impl Task {
         });
     }
 
-    /// Something is under way from now on.
+    /// Something is under way from now on, and not delayed any more.
     fn begin(&self) {
-        self.desk.lay_out(|state| state.busy = Some(SystemTime::now()));
+        self.desk.lay_out(|state| {
+            state.busy = Some(SystemTime::now());
+            state.delayed = self.gate.delayed().cloned();
+        });
     }
 
     /// Shows what waits at the gate, where that is news.
