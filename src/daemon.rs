@@ -95,6 +95,8 @@ pub struct Daemon {
 /// One target task.
 struct Running {
     stop: CancellationToken,
+    /// Cancelled before `stop` where another task of the target follows.
+    succeeded: CancellationToken,
     /// Cancelled when the task has ended.
     ended: CancellationToken,
     name: Arc<str>,
@@ -325,7 +327,7 @@ impl Daemon {
         info!("loaded {}", reading.what("the new"));
         self.sources.follow(plan.sources()).await;
         // Old templates never see what the new registries say.
-        self.end_targets();
+        self.end_targets(&plan);
         self.registries.follow(&plan.config.registries).await;
         self.remembered.follow(&plan.config).await;
         self.plan = Arc::new(plan);
@@ -357,10 +359,13 @@ impl Daemon {
         self.roster.send_modify(|roster| change(Arc::make_mut(roster)));
     }
 
-    /// Lets the task of each target end; the transaction that it is in may finish.
-    fn end_targets(&mut self) {
+    /// Lets the task of each target end; the transaction that it is in may finish. Those of the next plan follow them.
+    fn end_targets(&mut self, next: &Plan) {
         self.ending.retain(|running| !running.task.is_finished());
-        for (_, running) in std::mem::take(&mut self.targets) {
+        for (name, running) in std::mem::take(&mut self.targets) {
+            if next.targets.iter().any(|(target, _)| target.name == name) {
+                running.succeeded.cancel();
+            }
             running.stop.cancel();
             self.ending.push(running);
         }
@@ -382,6 +387,8 @@ impl Daemon {
             let before: Vec<_> = self.ending.iter().filter(is_before).map(|before| before.ended.clone()).collect();
             let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
             let (stopped, end) = (stop.clone(), ended.clone().drop_guard());
+            let succeeded = CancellationToken::new();
+            let followed = succeeded.clone();
             let desk = roster.target(&target.name).map(|posted| posted.desk.clone()).unwrap_or_default();
             let shown = desk.clone();
             let recollection = self.remembered.of(&target.name, plan.config.last_known_good_after);
@@ -397,7 +404,8 @@ impl Daemon {
                 let applier = plan.applier(index, &records, Options::default()).beating(beating.clone());
                 let applier = applier.guarded_by(plan.guard(index, &memory)).remembering(recollection.clone());
                 let applier = applier.supervising(process.clone());
-                Task::new(applier, store.reader(), shown.clone()).locked_by(plan.lock(index))
+                let task = Task::new(applier, store.reader(), shown.clone());
+                task.locked_by(plan.lock(index)).succeeded_after(followed.clone())
             };
             let name = target.name.clone();
             let task = tokio::spawn(async move {
@@ -416,7 +424,7 @@ impl Daemon {
                     task = new_task();
                 }
             });
-            let running = Running { stop, ended, name: target.name.clone(), destinations, desk, task };
+            let running = Running { stop, succeeded, ended, name: target.name.clone(), destinations, desk, task };
             self.targets.insert(target.name.clone(), running);
         }
     }

@@ -81,7 +81,7 @@ impl Plan {
     /// When there is no such target.
     pub fn lock(&self, index: usize) -> Option<Lock> {
         let rule = self.targets[index].0.lock.clone()?;
-        let registry = self.config.registries.get(&rule.registry)?.registry.clone();
+        let registry = self.config.registries.get(&rule.registry)?;
         Some(Lock::new(rule, registry))
     }
 

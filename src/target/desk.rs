@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::applier::Legacy;
+use super::gate::Place;
 use super::state::State;
 use crate::registry::Asked;
 
@@ -21,6 +22,8 @@ pub struct Desk {
     state: watch::Sender<State>,
     /// What the last task has left to the next.
     legacy: Mutex<Option<Legacy>>,
+    /// The place in the line of a lock that the last task has left to the next.
+    place: Mutex<Option<Place>>,
     requests: Mutex<Requests>,
     /// Rings when there is something new among them.
     bell: Notify,
@@ -78,7 +81,8 @@ impl Desk {
     /// The desk of a target that has done nothing yet.
     pub fn new() -> Self {
         let state = watch::Sender::new(State::new());
-        Self { state, legacy: Mutex::default(), requests: Mutex::default(), bell: Notify::new() }
+        let (legacy, place, requests) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { state, legacy, place, requests, bell: Notify::new() }
     }
 
     /// The state, now and later.
@@ -99,6 +103,16 @@ impl Desk {
     /// Takes what the task before has left. One that ended in any other way than by a stop has left nothing.
     pub(super) fn take_legacy(&self) -> Option<Legacy> {
         self.legacy.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Leaves a place in the line of a lock to the next task, which is sure to come.
+    pub(super) fn keep_place(&self, place: Option<Place>) {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = place;
+    }
+
+    /// Takes the place that the task before has left.
+    pub(super) fn take_place(&self) -> Option<Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Since when the target is paused, if it is.

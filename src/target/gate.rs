@@ -54,6 +54,15 @@ struct Waiting {
     is_said: bool,
 }
 
+/// What a gate leaves to the next one of its target: the place that it has in the line of its lock. Dropped, that is given
+/// back.
+#[derive(Debug)]
+pub(super) struct Place {
+    lock: Lock,
+    taking: Taking,
+    waiting: Option<Waiting>,
+}
+
 /// What keeps the gate closed.
 struct Hindrance {
     by: Delay,
@@ -73,9 +82,24 @@ impl Gate {
         Self { name, old_workers, is_past_workers: false, lock, taking, leaving, waiting, repeats }
     }
 
-    /// The same with the lock of a fleet.
-    pub(super) fn locked_by(self, lock: Option<Lock>) -> Self {
-        Self { lock, ..self }
+    /// The same with the lock of a fleet. The place that the gate before had in its line is kept; one in another line is
+    /// given back.
+    pub(super) fn locked_by(self, lock: Option<Lock>, place: Option<Place>) -> Self {
+        let mut gate = Self { lock, ..self };
+        if let Some(Place { lock: before, taking, waiting }) = place {
+            if gate.lock.as_ref().is_some_and(|lock| lock.is(&before)) {
+                (gate.taking, gate.waiting) = (Some(taking), waiting);
+            } else {
+                gate.leaving = Some(taking.release());
+            }
+        }
+        gate
+    }
+
+    /// Ends, and leaves the place to the next gate of the target.
+    pub(super) fn hand_over(&mut self) -> Option<Place> {
+        let (lock, taking) = (self.lock.clone()?, self.taking.take()?);
+        Some(Place { lock, taking, waiting: self.waiting.take() })
     }
 
     /// Whether there is anything to wait for at all.

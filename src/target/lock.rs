@@ -33,6 +33,8 @@ const RENEWALS: u32 = 6;
 pub struct Lock {
     pub(super) rule: config::Lock,
     registry: Arc<dyn Registry>,
+    /// How the registry is configured.
+    fingerprint: [u8; 32],
 }
 
 /// How far the one who takes a lock has come.
@@ -58,8 +60,13 @@ pub(super) struct Taking {
 
 impl Lock {
     /// The lock that `rule` describes, kept by `registry`.
-    pub fn new(rule: config::Lock, registry: Arc<dyn Registry>) -> Self {
-        Self { rule, registry }
+    pub fn new(rule: config::Lock, registry: &config::NamedRegistry) -> Self {
+        Self { rule, registry: registry.registry.clone(), fingerprint: registry.fingerprint }
+    }
+
+    /// Whether a place in the line of the other is one in the line of this, with the same rule.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.rule == other.rule && self.fingerprint == other.fingerprint
     }
 
     /// Stands in line for it, in the name of a target.

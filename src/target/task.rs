@@ -65,6 +65,8 @@ pub struct Task {
     recall: Recall,
     /// What is due and may end in a reload waits here.
     gate: Gate,
+    /// Cancelled where another task of the target follows this one.
+    succeeded: CancellationToken,
     /// The last reload found no process, which is looked for past the gate.
     is_absent: bool,
     /// What somebody else did to the files, which is to be put right, and when that was seen.
@@ -117,6 +119,7 @@ impl Task {
             schedule: Schedule::new(target),
             drift: DriftWatch::new(target),
             gate: Gate::new(target),
+            succeeded: CancellationToken::new(),
             is_absent: false,
             repair: None,
             apply: Retries::new((target.retry.0.min(LONGEST), target.retry.1.min(LONGEST))),
@@ -134,16 +137,27 @@ impl Task {
         }
     }
 
-    /// Has what may end in a reload wait for the lock of a fleet.
+    /// Has what may end in a reload wait for the lock of a fleet, at the place that the task before had in its line.
     #[must_use]
     pub fn locked_by(mut self, lock: Option<Lock>) -> Self {
-        self.gate = self.gate.locked_by(lock);
+        self.gate = self.gate.locked_by(lock, self.desk.take_place());
+        self
+    }
+
+    /// Another task of the target comes where this is cancelled before the end, and goes on at the place in the line of the
+    /// lock.
+    #[must_use]
+    pub fn succeeded_after(mut self, succeeded: CancellationToken) -> Self {
+        self.succeeded = succeeded;
         self
     }
 
     /// Works until `stop`, and then until the transaction that is under way has ended.
     pub async fn run(mut self, stop: CancellationToken) {
         self.work(&stop).await;
+        if self.succeeded.is_cancelled() {
+            self.desk.keep_place(self.gate.hand_over());
+        }
         self.gate.shut().await;
         self.desk.bequeath(self.applier.into_legacy());
     }
@@ -224,7 +238,8 @@ impl Task {
             let _ = self.applier.look_at_process().await;
             self.stay();
         }
-        if !is_gated || passes {
+        // What a stop came between may be due for the next task.
+        if !stop.is_cancelled() && (!is_gated || passes) {
             self.gate.close();
         }
         self.show_delay();

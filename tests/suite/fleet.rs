@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 use crate::support::consul::Consul;
 use crate::support::etcd::Etcd;
 use crate::support::folder::Folder;
@@ -353,6 +355,62 @@ fn a_longest_wait_for_others_ends_and_what_is_delayed_is_given_up_at_a_stop() {
     });
     fleet.stop();
     assert_eq!(client.prefix("/locks/web/").len(), 1, "the place is given up at once");
+}
+
+#[test]
+fn who_waits_keeps_its_place_while_the_configuration_is_loaded_anew() {
+    let etcd = Etcd::start();
+    let client = etcd.client();
+    client.put("/x", "one");
+    let registries = format!("main: {{etcd: {}}}", etcd.section());
+    let mut fleet = Fleet::start(1, &registries, "path: locks/web");
+    let before = client.lease(600);
+    client.put_with_lease("/locks/web/before", "before", before);
+    client.put("/x", "two");
+    let places = |count: usize| {
+        poll_until(SOON, || match client.prefix("/locks/web/") {
+            places if places.len() == count => Ok(places),
+            places => Err(format!("{places:?}")),
+        })
+    };
+    let own = places(2).into_iter().find(|(key, _)| !key.ends_with("before")).unwrap();
+    client.put_with_lease("/locks/web/behind", "behind", client.lease(600));
+    let (job, daemon) = &mut fleet.members[0];
+    let job = &*job;
+    daemon.wait_for_log("delayed: 1 other comes first");
+    let configuration = job.read("liveconf.yaml").unwrap();
+    let since = target(job)["delayed"]["since"].clone();
+    // More than one after the other, of which some may be over before their tasks began.
+    let load = |configuration: &str, daemon: &mut Daemon, times: usize| {
+        job.write("liveconf.yaml", configuration);
+        let loaded = daemon.logged("loaded the new configuration").len();
+        for done in 1..=times {
+            daemon.signal(Signal::SIGHUP);
+            poll_until(SOON, || match daemon.logged("loaded the new configuration").len() {
+                count if count >= loaded + done => Ok(()),
+                count => Err(format!("loaded {count} times")),
+            });
+        }
+    };
+    load(&configuration.replace("wait: 0", "wait: 1ms"), daemon, 3);
+    assert!(places(3).contains(&own));
+    poll_until(SOON, || match target(job) {
+        target if target["delayed"]["since"] == since => Ok(()),
+        target => Err(target.to_string()),
+    });
+    assert!(daemon.logged("goes on after").is_empty());
+    client.revoke(before);
+    daemon.wait_for_log("goes on after");
+    job.wait_for("out", "two");
+    assert_eq!(places(1)[0].1, "behind");
+
+    // In another line the place is another.
+    client.put("/x", "three");
+    let own = places(2).into_iter().find(|(key, _)| !key.ends_with("behind")).unwrap();
+    load(&configuration.replace("locks/web", "locks/other"), daemon, 1);
+    job.wait_for("out", "three");
+    assert!(!places(1).contains(&own));
+    fleet.stop();
 }
 
 #[test]
