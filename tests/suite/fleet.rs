@@ -414,6 +414,36 @@ fn who_waits_keeps_its_place_while_the_configuration_is_loaded_anew() {
 }
 
 #[test]
+fn a_program_that_does_not_run_yet_waits_for_nobody() {
+    let etcd = Etcd::start();
+    let client = etcd.client();
+    let job = Job::new(&format!(
+        "registries: {{main: {{file: {{path: registry.yaml}}}}, locks: {{etcd: {}}}}}
+targets:
+  web:
+    templates: [{{content: \"{{{{ key(path='x', registry='main') }}}}\", dest: out}}]
+    lock: {{registry: locks, path: locks/web}}
+    wait: 0
+    process: {{shell: 'cat out >> started; echo >> started; exec sleep 600', settle: 50ms}}
+    reload: restart
+",
+        etcd.section()
+    ));
+    job.write("registry.yaml", "x: one\n");
+    job.run(&["once"]).assert_code(0);
+    client.put_with_lease("/locks/web/other", "other", client.lease(600));
+    // Its files are there, and older than the registry.
+    job.write("registry.yaml", "x: two\n");
+    let mut daemon = job.start(&["run"]);
+    assert_eq!(job.wait_for_lines("started", 1), ["two"]);
+    // One that runs waits.
+    job.write("registry.yaml", "x: three\n");
+    daemon.wait_for_log("delayed: 1 other comes first");
+    assert_eq!(job.wait_for_lines("started", 1), ["two"]);
+    daemon.stop();
+}
+
+#[test]
 fn a_token_that_may_not_take_the_lock_is_told_what_it_lacks() {
     let consul = Consul::with_acl();
     let client = consul.client();

@@ -1,11 +1,26 @@
 //! What is refused, interrupted, or changed by somebody else.
 
-use super::{MASTER, RELOADED, SIGNAL, WITHOUT, Web, server, wait_for_logged};
+use super::{MASTER, RELOADED, SIGNAL, Server, WITHOUT, Web, server, wait_for_logged};
+use crate::support::etcd::Etcd;
 use crate::support::haproxy::Haproxy;
+use crate::support::liveconf::Daemon;
 use crate::support::{SOON, poll_until};
 
 /// A check that takes a while, for which HAProxy is ahead of its file, and refuses one address.
 const SLOW_CHECK: &str = "    check: {shell: \"sleep 1; ! grep -q 127.0.0.66 {staged}\"}\n";
+
+/// HAProxy comes to run this server alone, in this file and worker; and the next change goes the short way, as if nothing
+/// had been.
+fn is_as_before(web: &Web, mut daemon: Daemon, server_before: Server, (file, worker): (Option<String>, u32)) {
+    web.wait_for(std::slice::from_ref(&server_before));
+    assert_eq!((web.job.read("haproxy.cfg"), web.worker()), (file, worker));
+    let next = [server_before, server("b", "127.0.0.2", 1002)];
+    web.set(&next, "");
+    daemon.wait_for_log(WITHOUT);
+    web.wait_for(&next);
+    assert_eq!(web.worker(), worker);
+    daemon.stop();
+}
 
 #[test]
 fn what_the_check_refuses_is_taken_back() {
@@ -19,15 +34,7 @@ fn what_the_check_refuses_is_taken_back() {
     assert_eq!(web.job.read("haproxy.cfg"), file, "the socket goes first");
     daemon.wait_for_log("runs its servers of before again");
     daemon.wait_for_log("not applied");
-    web.wait_for(std::slice::from_ref(&a));
-    assert_eq!((web.job.read("haproxy.cfg"), web.worker()), (file, worker));
-    // All is as if it had not been: the next change goes the short way too.
-    let next = [a, server("b", "127.0.0.2", 1002)];
-    web.set(&next, "");
-    daemon.wait_for_log(WITHOUT);
-    web.wait_for(&next);
-    assert_eq!(web.worker(), worker);
-    daemon.stop();
+    is_as_before(&web, daemon, a, (file, worker));
 }
 
 #[test]
@@ -41,14 +48,7 @@ fn what_verify_refuses_is_taken_back() {
     web.set(&refused, "");
     web.wait_for(&refused);
     daemon.wait_for_log("the files from before are back");
-    web.wait_for(std::slice::from_ref(&a));
-    assert_eq!((web.job.read("haproxy.cfg"), web.worker()), (file, worker));
-    let next = [a, server("b", "127.0.0.2", 1002)];
-    web.set(&next, "");
-    daemon.wait_for_log(WITHOUT);
-    web.wait_for(&next);
-    assert_eq!(web.worker(), worker);
-    daemon.stop();
+    is_as_before(&web, daemon, a, (file, worker));
 }
 
 #[test]
@@ -121,6 +121,41 @@ fn what_somebody_else_does_to_servers_is_put_right_but_for_draining() {
     daemon.wait_for_log("1 server otherwise than its files say, which is put right");
     assert_eq!(web.servers()["b"], "127.0.0.2:1002 1 8", "whether it drains is not ours to say");
     assert_eq!(web.worker(), worker);
+    daemon.stop();
+}
+
+#[test]
+fn a_reload_for_servers_that_cannot_be_put_right_waits_for_the_lock() {
+    let etcd = Etcd::start();
+    let client = etcd.client();
+    let other = client.lease(600);
+    client.put_with_lease("/locks/web/other", "other", other);
+    // On that socket HAProxy can be looked at, and not changed.
+    let reload = "    reload: {haproxy: {socket: operator.sock, master: master.sock}}\n    drift_interval: 200ms\n";
+    let web = Web::start(reload, &[server("a", "127.0.0.1", 1001)]);
+    let config = web.job.read("liveconf.yaml").unwrap();
+    web.job.write("liveconf.yaml", format!("{config}    lock: {{registry: locks, path: locks/web}}\n"));
+    web.job.write("conf.d/locks.yaml", format!("registries: {{locks: {{etcd: {}}}}}\n", etcd.section()));
+    let template = web.job.read("haproxy.tera").unwrap();
+    let template = template.replace("path=\"more\"", "path=\"more\", registry=\"local\"");
+    web.job.write("haproxy.tera", template.replace("name=\"app\"", "name=\"app\", registry=\"local\""));
+    // The first look at the files goes by the lock as well.
+    let mut daemon = web.job.start(&["run"]);
+    daemon.wait_for_log("delayed: 1 other comes first");
+    client.revoke(other);
+    daemon.wait_for_log("goes on after");
+    let other = client.lease(600);
+    client.put_with_lease("/locks/web/other", "other", other);
+    let worker = web.worker();
+    web.tell("set server app/a weight 77");
+    daemon.wait_for_log("which is put right");
+    wait_for_logged(&daemon, "delayed: 1 other comes first", 2);
+    assert_eq!((web.worker(), &*web.servers()["a"]), (worker, "127.0.0.1:1001 77 0"));
+    assert!(daemon.logged(RELOADED).is_empty());
+    client.revoke(other);
+    daemon.wait_for_log(RELOADED);
+    web.wait_for(&[server("a", "127.0.0.1", 1001)]);
+    assert_ne!(web.worker(), worker);
     daemon.stop();
 }
 
