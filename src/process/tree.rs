@@ -61,6 +61,13 @@ pub fn handles(pid: i32, signal: Signal) -> io::Result<bool> {
     Ok([mask(&status, "SigCgt"), mask(&status, "SigIgn")].into_iter().flatten().any(|mask| mask & bit != 0))
 }
 
+/// Whether `pid` handles a signal, or ignores it, and does not block it: one that is sent now is heard.
+pub fn takes(pid: i32, signal: Signal) -> io::Result<bool> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let is_blocked = mask(&status, "SigBlk").is_none_or(|mask| mask & (1 << (signal as i32 - 1)) != 0);
+    Ok(!is_blocked && handles(pid, signal)?)
+}
+
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim))
 }

@@ -117,28 +117,51 @@ impl Supervisor {
     async fn end(&mut self, running: &mut Running) -> End {
         let run = self.state.borrow().run;
         self.enter(Phase::Stopping, run);
+        let mut stop = self.stop.clone();
         let signal = match *self.stop.borrow() {
             Stop::Ask(Signal::SIGTERM) | Stop::No => Some(self.process.stop_signal),
             Stop::Ask(signal) => Some(signal),
             Stop::Now => None,
         };
         if let Some(signal) = signal {
-            if let Err(error) = running.send(signal) {
-                warn!(process = self.shown(), %signal, %error, "it cannot be asked to end");
-            }
             tokio::select! {
-                end = running.ended() => return end,
+                end = self.ask(running, signal) => return end,
                 () = sleep(self.process.kill_timeout) => {
                     let lasted = rounded(self.process.kill_timeout);
                     warn!(process = self.shown(), "it did not end within {lasted} after {signal}, and is killed");
                 }
-                () = at_once(&mut self.stop) => {}
+                () = at_once(&mut stop) => {}
             }
         }
         if let Some(leader) = rustix::process::Pid::from_raw(running.pid) {
             let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
         }
         running.ended().await
+    }
+
+    /// Asks it to end with a signal, and waits until it does. One that executes itself anew forgets what it is sent until it
+    /// takes signals again, and is asked again then: a master of HAProxy does so for some tenth of a second at each reload.
+    async fn ask(&self, running: &mut Running, signal: Signal) -> End {
+        let pid = running.pid;
+        let mut has_forgotten = matches!(tree::handles(pid, signal), Ok(false));
+        self.send_end(running, signal);
+        loop {
+            if let Ok(end) = timeout(LOOK, running.ended()).await {
+                return end;
+            }
+            if has_forgotten && matches!(tree::takes(pid, signal), Ok(true)) {
+                has_forgotten = false;
+                debug!(process = self.shown(), %signal, "it handles signals again, and is asked once more to end");
+                self.send_end(running, signal);
+            }
+            has_forgotten |= matches!(tree::handles(pid, signal), Ok(false));
+        }
+    }
+
+    fn send_end(&self, running: &Running, signal: Signal) {
+        if let Err(error) = running.send(signal) {
+            warn!(process = self.shown(), %signal, %error, "it cannot be asked to end");
+        }
     }
 
     /// Ends what a run left in its group: nginx's workers outlive a master that was killed, and hold its ports.

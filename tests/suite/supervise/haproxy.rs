@@ -46,8 +46,15 @@ targets:
         job.write("registry.yaml", "x: three\n");
         serves("three");
         assert_eq!(process(&job, |process| process["pid"].is_i64())["pid"], master, "it was never started anew");
+        // While it loads files it forgets what it is sent, and is asked to end all the same.
+        job.write("registry.yaml", "x: four\n");
+        poll_until(SOON, || match job.read("haproxy.cfg") {
+            Some(text) if text.contains("four") => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
         daemon.signal(Signal::SIGTERM);
         assert_eq!(daemon.wait(SOON), 0);
+        assert!(daemon.logged("and is killed").is_empty(), "{:#?}", daemon.log());
         assert!(http::get(port, "/").is_err());
     }
 }
