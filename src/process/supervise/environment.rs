@@ -27,6 +27,8 @@ const FOR_US: &[&str] = &[
 pub(super) struct Identity {
     pub(super) uid: Option<u32>,
     pub(super) gid: Option<u32>,
+    /// The user by its name, where it has an entry: its further groups are listed by it.
+    pub(super) name: Option<OsString>,
     /// What tells a program who it is.
     variables: Vec<(OsString, OsString)>,
 }
@@ -44,6 +46,7 @@ pub(super) fn identity(process: &Process) -> io::Result<Identity> {
                 (identity.uid, identity.gid) = (Some(user.uid.as_raw()), Some(user.gid.as_raw()));
                 let home = user.dir.into_os_string();
                 let name = OsString::from(user.name);
+                identity.name = Some(name.clone());
                 identity.variables =
                     vec![("HOME".into(), home), ("USER".into(), name.clone()), ("LOGNAME".into(), name)];
             }

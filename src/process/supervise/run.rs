@@ -5,11 +5,12 @@ use std::io;
 use std::process::Stdio;
 
 use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
 use rustix::process::{Pid, kill_process};
 use tokio::process::{Child, Command};
 use tracing::debug;
 
-use super::environment::{identity, variables};
+use super::environment::{Identity, identity, variables};
 use super::group::Group;
 use super::launch;
 use crate::config::Process;
@@ -32,14 +33,19 @@ impl Running {
     /// Starts the program, as the leader of a process group of its own, with our output and without input.
     pub(super) fn start(process: &Process) -> io::Result<Self> {
         let begun = BootTime::now();
-        let bound = launch::arguments(process.stop_signal, &process.arguments);
-        let (child, pid, ours) = match start(process, "/proc/self/exe".into(), &bound) {
+        let identity = identity(process)?;
+        // Whoever is root still may look up the groups of another user, and have them.
+        let nobody_else = Identity::default();
+        let (at_once, later) = if geteuid().is_root() { (&nobody_else, &identity) } else { (&identity, &nobody_else) };
+        let seen = variables(process, &identity, std::env::vars_os());
+        let bound = launch::arguments(process.stop_signal, later, &process.arguments);
+        let (child, pid, ours) = match start(process, at_once, &seen, "/proc/self/exe".into(), &bound) {
             Ok(started) => started,
             Err(error) => {
                 debug!(%error, "starting a program without a bond to our own life");
                 let (program, arguments) =
                     process.arguments.split_first().ok_or_else(|| io::Error::other("there is no program"))?;
-                start(process, program.clone(), arguments)?
+                start(process, &identity, &seen, program.clone(), arguments)?
             }
         };
         Ok(Self { child, _ours: ours, pid, group: Group::of(pid), begun })
@@ -58,13 +64,19 @@ impl Running {
     }
 }
 
-fn start(process: &Process, program: OsString, arguments: &[OsString]) -> io::Result<(Child, i32, Ours)> {
-    let identity = identity(process)?;
+/// As root with another user, and no more groups than one.
+fn start(
+    process: &Process,
+    identity: &Identity,
+    variables: &[(OsString, OsString)],
+    program: OsString,
+    arguments: &[OsString],
+) -> io::Result<(Child, i32, Ours)> {
     let mut command = Command::new(program);
     command
         .args(arguments)
         .env_clear()
-        .envs(variables(process, &identity, std::env::vars_os()))
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .process_group(0)
         .kill_on_drop(true);

@@ -1,8 +1,11 @@
 //! When a program starts, and as what.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::unistd::User;
 
 use super::{PROGRAM, job, job_of, notes, process, wait_until_well};
 use crate::support::liveconf::Job;
@@ -92,7 +95,13 @@ fn it_runs_as_another_user() {
     if !nix::unistd::geteuid().is_root() {
         return;
     }
-    let job = job_of("shell: 'id -u; id -g; echo $HOME; exec sleep 600'", "user: nobody", "");
+    // One with further groups, where this machine has such a user.
+    let user = fs::read_to_string("/etc/group").unwrap();
+    let members = user.lines().filter_map(|line| line.rsplit(':').next()?.split(',').next());
+    let users = members.filter_map(|name| User::from_name(name).unwrap());
+    let user = users.chain(User::from_name("nobody").unwrap()).find(|user| !user.uid.is_root()).unwrap();
+    let script = "shell: 'id -u; id -g; echo $HOME; id -G; exec sleep 600'";
+    let job = job_of(script, &format!("user: {}", user.name), "");
     let mut command = job.command(&["run"]);
     let file = std::fs::File::create(job.folder().path("said")).unwrap();
     command.stderr(file.try_clone().unwrap()).stdout(file);
@@ -100,10 +109,13 @@ fn it_runs_as_another_user() {
     let lines = crate::support::poll_until(crate::support::SOON, || {
         let said = job.read("said").unwrap();
         let lines: Vec<_> = said.lines().filter(|line| !line.contains("INFO")).map(str::to_owned).collect();
-        if lines.len() >= 3 { Ok(lines) } else { Err(said) }
+        if lines.len() >= 4 { Ok(lines) } else { Err(said) }
     });
-    let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
-    assert_eq!(lines[..3], [nobody.uid.to_string(), nobody.gid.to_string(), nobody.dir.display().to_string()]);
+    assert_eq!(lines[..3], [user.uid.to_string(), user.gid.to_string(), user.dir.display().to_string()]);
+    let name = std::ffi::CString::new(user.name).unwrap();
+    let groups: BTreeSet<String> =
+        nix::unistd::getgrouplist(&name, user.gid).unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(lines[3].split(' ').map(str::to_owned).collect::<BTreeSet<_>>(), groups);
     process.signal(nix::sys::signal::Signal::SIGTERM);
     process.wait(Duration::from_secs(30));
 }
