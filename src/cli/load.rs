@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::args::Common;
 use super::say;
@@ -18,6 +19,13 @@ pub(super) fn variables() -> BTreeMap<String, String> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
 }
+
+/// How long another liveconf may hold what we need: one that was killed just now holds it until the kernel has taken it
+/// apart.
+const LAST_BREATH: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether it still does.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What keeps the command line from becoming a plan.
 pub(super) enum Unusable {
@@ -156,10 +164,19 @@ pub(super) fn only(plan: &mut Plan, names: &[String]) -> Result<(), Exit> {
 pub(super) fn records(plan: &Plan) -> Result<(Arc<Records>, Claims, Lock), Exit> {
     let records = Records::open(&plan.config.state_dir);
     let mut claims = Claims::default();
-    let lock = claims.hold(plan.destinations()).map_err(|taken| taken.to_string()).and_then(|()| {
-        let hint = "give one of them a `state_dir` of its own";
-        records.lock().map_err(|held| format!("{held}\n  = hint: {hint}"))
-    });
+    let mut hold = || {
+        claims.hold(plan.destinations()).map_err(|taken| taken.to_string()).and_then(|()| {
+            let hint = "give one of them a `state_dir` of its own";
+            records.lock().map_err(|held| format!("{held}\n  = hint: {hint}"))
+        })
+    };
+    let since = Instant::now();
+    let lock = loop {
+        match hold() {
+            Err(_) if since.elapsed() < LAST_BREATH => std::thread::sleep(LOOK),
+            lock => break lock,
+        }
+    };
     match lock {
         Ok(lock) => {
             sweep(&plan.config.targets);
