@@ -122,7 +122,10 @@ pub(super) enum Verb {
     Diff(Ready),
     /// Read configuration and templates and say what is wrong with them
     Check(Check),
-    /// Ask the running liveconf how everything stands; exits 1 unless all is well
+    /// Ask the running liveconf how everything stands
+    ///
+    /// Exits with 0 when all is well, with 1 when something is not, with 2 when there is no such target, and with 3 when no
+    /// liveconf runs.
     Status(Status),
     /// Ask why a target stands as it does: its queries, and what was done when
     Explain(Explain),
@@ -177,6 +180,9 @@ pub(super) struct Check {
     /// How long `--connect` waits
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub timeout: Duration,
+    /// The program that `run` will be given, where it is given one
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
 }
 
 /// How a running liveconf is reached, and what its answer is written as.

@@ -18,7 +18,12 @@ use crate::store::{Reader, Store};
 use crate::target::waiting_for;
 
 pub(super) async fn run(common: &Common, options: &Check) -> Exit {
-    let plan = match load::plan(common, &load::variables()) {
+    let variables = load::variables();
+    let plan = match &*options.command {
+        [] => load::plan(common, &variables),
+        command => load::plan_of_run(common, &variables, command),
+    };
+    let plan = match plan {
         Ok(plan) => plan,
         Err(exit) => return exit,
     };

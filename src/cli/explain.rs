@@ -7,6 +7,7 @@ use super::ask::{AT_ONCE, ask, lasted, mismatch, print, print_json};
 use super::status::target_lines;
 use crate::control::report::{Commit, Explanation, Name, Query};
 use crate::control::{Reply, Request};
+use crate::daemon::count;
 use crate::exit::Exit;
 
 /// How many queries are written for people.
@@ -45,8 +46,8 @@ fn text(explanation: &Explanation) -> String {
     }
     match way.as_ref().map(|way| (way.by.as_str(), way.servers, way.reason.as_deref())) {
         Some(("runtime", servers, _)) => {
-            let _ =
-                writeln!(text, "last told without a reload: servers that are others since: {}", servers.unwrap_or(0));
+            let servers = count(servers.unwrap_or(0), "server", "servers");
+            let _ = writeln!(text, "last told without a reload: {servers} changed");
         }
         Some((_, _, Some(reason))) => _ = writeln!(text, "last told by a reload: {reason}"),
         _ => {}

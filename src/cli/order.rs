@@ -4,7 +4,7 @@ use super::args::{Apply, Ask, Common, Release, Several};
 use super::ask::{AT_ONCE, ask, mismatch, print, print_json};
 use super::say;
 use super::status::target_lines;
-use crate::control::report::{Outcome, Target};
+use crate::control::report::{LastExit, Outcome, Target};
 use crate::control::{Reply, Request};
 use crate::exit::Exit;
 
@@ -59,7 +59,13 @@ fn applied(target: &Target) -> Exit {
         return Exit::Failed;
     }
     match target.state.as_str() {
-        "settled" => Exit::Done,
+        "settled" => match is_over(target) {
+            None => Exit::Done,
+            Some(end) => {
+                say::error_of(name, format_args!("its process does not run: it {}", end.reason));
+                Exit::Failed
+            }
+        },
         "waiting" => {
             say::error_of(name, format_args!("not applied: it waits for answers"));
             Exit::NotReady
@@ -70,6 +76,12 @@ fn applied(target: &Target) -> Exit {
             Exit::Failed
         }
     }
+}
+
+/// How the program of a target ended that failed and does not run, which is not well though its files are true.
+fn is_over(target: &Target) -> Option<&LastExit> {
+    let process = target.process.as_ref().filter(|process| ["over", "pausing"].contains(&&*process.state))?;
+    process.last_exit.as_ref().filter(|end| end.failed)
 }
 
 fn finish(options: &Ask, outcome: &Outcome, before: String, exit: Exit) -> Exit {

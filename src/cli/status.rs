@@ -136,7 +136,7 @@ fn process_line(process: &Process) -> String {
         1 => text.push_str(", started anew once"),
         times => _ = write!(text, ", started anew {times} times"),
     }
-    if let Some(LastExit { at, reason }) = last_exit {
+    if let Some(LastExit { at, reason, .. }) = last_exit {
         let _ = write!(text, "; {} ago it {}", lasted(at), first_line(reason));
     }
     text.push('\n');

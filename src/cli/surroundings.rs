@@ -30,6 +30,13 @@ pub(super) fn missing(plan: &Plan) -> Vec<String> {
             let program = &unit.systemctl;
             note(format!("the program `{program}` of its reload is not there\n  hint: {}", advice(program)));
         }
+        if let Some(process) = &target.process
+            && process.working_dir.is_none()
+            && find_program(process.program()).is_none()
+        {
+            let program = process.program();
+            note(format!("the program `{program}` of its process is not there\n  hint: {}", advice(program)));
+        }
         for (name, command) in commands {
             if let Some(program) = absent(command) {
                 note(format!("the program `{program}` of its {name} is not there\n  hint: {}", advice(program)));

@@ -114,6 +114,11 @@ impl Process {
         if *self.name == *OF_COMMAND_LINE { self.program() } else { &self.name }
     }
 
+    /// Whether a shell runs it, which finds programs by itself.
+    pub fn is_script(&self) -> bool {
+        self.program().ends_with("sh")
+    }
+
     /// The program, for messages.
     pub fn program(&self) -> &str {
         self.arguments.first().and_then(|program| program.to_str()).unwrap_or_default()
@@ -255,7 +260,7 @@ pub(super) fn reload(field: Field<'_>, has_process: Option<bool>) -> Option<Opti
         }
         None => field.warn(
             Complaint::new("neither a `pid_file` nor a `process` says which process this is about")
-                .hint("that is right for `liveconf run -- COMMAND`, and for nothing else"),
+                .hint("that is right for `liveconf run -- COMMAND` alone, which `liveconf check -- COMMAND` checks"),
         ),
     }
     if is_restart {

@@ -76,6 +76,9 @@ fn summary(roster: &Roster, posted: &Posted, state: &State) -> report::Target {
         && state.drifted.is_empty()
         && state.delayed.is_none();
     let process = posted.process.as_ref().map(|process| process.borrow().clone());
+    // It is looked whether somebody has started it, which nobody may call another try.
+    let is_over = matches!(state.phase, Phase::Owed(_))
+        && process.as_ref().is_some_and(|process| matches!(process.phase, supervise::Phase::Over(_)));
     report::Target {
         name: posted.name.to_string(),
         well: is_true
@@ -87,7 +90,7 @@ fn summary(roster: &Roster, posted: &Posted, state: &State) -> report::Target {
         since: time(state.since),
         revision: state.journal.revision,
         reason,
-        next: state.due.filter(|_| paused.is_none() && state.delayed.is_none()).map(moment),
+        next: state.due.filter(|_| paused.is_none() && state.delayed.is_none() && !is_over).map(moment),
         applying: state.busy.map(time),
         paused: paused.map(time),
         waiting_for,
@@ -127,7 +130,8 @@ fn process(process: &supervise::State) -> report::Process {
         supervise::Phase::Over(_) => "over",
         supervise::Phase::Stopped => "stopped",
     };
-    let last_exit = |end: &supervise::Ended| report::LastExit { at: time(end.at), reason: end.reason.clone() };
+    let last_exit =
+        |end: &supervise::Ended| report::LastExit { at: time(end.at), reason: end.reason.clone(), failed: end.failed };
     report::Process {
         state: state.to_owned(),
         since: time(process.since),

@@ -131,6 +131,9 @@ pub struct LastExit {
     pub at: String,
     /// How, such as `exited with 1`.
     pub reason: String,
+    /// Whether it did not end well: otherwise than by exiting with 0, or as often as it may.
+    #[serde(default)]
+    pub failed: bool,
 }
 
 /// A query that is not answered.

@@ -102,7 +102,7 @@ impl End {
                 Some("make the program executable for the user that liveconf runs as")
             }
             Self::TimedOut(_) => Some("raise its `timeout`, or see what it waits for: its standard input is empty"),
-            Self::Exited(127) => Some("a shell exits with 127 when it does not find a program"),
+            Self::Exited(127) => Some("a script exits with 127 when it does not find a program"),
             _ => None,
         }
     }

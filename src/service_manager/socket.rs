@@ -8,6 +8,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use tokio::time::timeout;
+use tracing::warn;
 
 /// How long a message may wait for room in the queue of a service manager that is busy.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -29,6 +30,9 @@ impl Address {
         // Inherited from a parent that is watched itself, it is not meant for us.
         let is_ours = number("WATCHDOG_PID").is_none_or(|watched| watched == u64::from(id));
         let watchdog = number("WATCHDOG_USEC").filter(|usec| is_ours && *usec > 0).map(Duration::from_micros);
+        if is_ours && watchdog.is_none() && variable("WATCHDOG_USEC").is_some_and(|usec| usec != "0") {
+            warn!("no watchdog is fed: `WATCHDOG_USEC` is no number of microseconds");
+        }
         Ok(Some(Self { socket: address(&socket)?, watchdog }))
     }
 

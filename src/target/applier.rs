@@ -451,7 +451,12 @@ impl Applier {
     }
 
     /// Tries again at the next attempt what `verify` or the process refused.
+    ///
+    /// A program of ours that failed for good is started anew.
     pub async fn forgive(&mut self) -> Result<(), Failure> {
+        if let Some(process) = &self.context.process {
+            self.pulse.outside(process.revival(), process.revive()).await;
+        }
         if self.refusal.take().is_some() {
             self.committed.iter_mut().for_each(|in_place| in_place.asks_record = true);
         }
@@ -594,12 +599,14 @@ impl Applier {
     async fn tell(&mut self, at: BootTime) -> Result<(Told, Process), Failure> {
         self.start_process();
         let before = self.on_thread(Files::begin).await?;
-        self.journal.told = Some(SystemTime::now());
+        let began = SystemTime::now();
         #[cfg(test)]
         if let Some(played) = &self.played {
+            self.journal.told = Some(began);
             return Ok((played().await, before));
         }
         if self.runs_ahead().await {
+            self.journal.told = Some(began);
             return Ok((Told::Taken, before));
         }
         self.note_reload();
@@ -608,6 +615,10 @@ impl Applier {
         let told = self.pulse.outside(patience::tell(self.target()), telling).await;
         if told == Told::Taken {
             self.runtime.reloaded();
+        }
+        // Nobody was told where there is nobody.
+        if !matches!(told, Told::NotRunning(_)) {
+            self.journal.told = Some(began);
         }
         Ok((told, before))
     }

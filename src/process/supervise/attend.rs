@@ -31,6 +31,7 @@ impl Supervisor {
         {
             debug!(process = self.shown(), %error, "what is left of it could not be found after a crash of ours");
         }
+        self.reloaded = None;
         info!(process = self.shown(), pid, "started");
         self.enter(Phase::Running, Some(Run { pid, begun }));
         for told in self.told.drain(..) {
@@ -87,6 +88,7 @@ impl Supervisor {
                     warn!(process = self.shown(), %signal, %error, "a signal could not be handed on");
                 }
             }
+            Order::Revive(done) => _ = done.send(Ran::Older),
             Order::Redefine(process, targets) => self.redefine(process, targets),
         }
         None
@@ -100,14 +102,18 @@ impl Supervisor {
                 sleep(LOOK).await;
             }
         };
-        tokio::select! {
-            ready = timeout(READY.saturating_sub(BootTime::now().since(running.begun)), ready) => if ready.is_err() {
-                debug!(process = self.shown(), %signal, "it has no handler for the signal that it is sent");
-            },
+        let ready = tokio::select! {
+            ready = timeout(READY.saturating_sub(BootTime::now().since(running.begun)), ready) => ready,
             () = stopping(&mut self.stop) => return Ran::Not("liveconf stops".to_owned()),
+        };
+        if ready.is_err() {
+            debug!(process = self.shown(), %signal, "it has no handler for the signal that it is sent");
         }
         match running.send(signal) {
-            Ok(()) => Ran::Taken,
+            Ok(()) => {
+                self.reloaded = Some((signal, BootTime::now()));
+                Ran::Taken
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ran::Not("its process has ended".to_owned()),
             Err(error) => Ran::Failed(format!("process {pid} cannot be sent {signal}: {error}")),
         }

@@ -43,6 +43,8 @@ pub(super) enum Order {
     Reload(Signal, oneshot::Sender<Ran>),
     /// It is to be stopped and started anew.
     Restart(oneshot::Sender<Ran>),
+    /// It is to be started where it failed for good.
+    Revive(oneshot::Sender<Ran>),
     /// It is to take this signal, which somebody sent to us.
     Forward(Signal),
     /// This is how it is started and treated from now on, and these are the targets whose files it reads.
@@ -105,6 +107,23 @@ impl Handle {
     /// Stops it and starts it anew.
     pub async fn restart(&self) -> Ran {
         self.order(Order::Restart).await
+    }
+
+    /// Starts it where it failed for good, as the operator says, and waits until it is up, or has ended once more.
+    pub async fn revive(&self) {
+        let ends = self.state.borrow().ends;
+        if self.order(Order::Revive).await == Ran::Taken {
+            let mut state = self.state.clone();
+            tokio::select! {
+                () = self.is_up(BootTime::now()) => {}
+                _ = state.wait_for(|state| state.ends > ends || state.phase == Phase::Stopped) => {}
+            }
+        }
+    }
+
+    /// How long that takes at most, about.
+    pub fn revival(&self) -> Duration {
+        self.settle + AGAIN
     }
 
     async fn order(&self, order: impl FnOnce(oneshot::Sender<Ran>) -> Order) -> Ran {

@@ -56,7 +56,8 @@ pub struct Ended {
     pub at: SystemTime,
     /// How, for people.
     pub reason: String,
-    /// It did not end well: it was not started, exited with something else than 0, or was ended by a signal.
+    /// It did not end well: it was not started, exited with something else than 0, was ended by a signal, or ended as
+    /// often as it may.
     pub failed: bool,
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
@@ -17,6 +18,9 @@ use crate::backoff::Backoff;
 use crate::config::{Process, Restart};
 use crate::log::{Line, Repeats, rounded};
 use crate::process::{BootTime, End};
+
+/// A program that ends by the signal of its reload this soon after it ended of that.
+const OF_ITS_RELOAD: Duration = Duration::from_secs(5);
 
 /// How much a pause before a new start is shortened at random.
 const JITTER: f64 = 0.2;
@@ -39,6 +43,8 @@ pub(super) struct Supervisor {
     /// Those who are told once it is started.
     pub(super) told: Vec<oneshot::Sender<Ran>>,
     pub(super) note: Note,
+    /// The signal that the last run was sent last as its reload, and when.
+    pub(super) reloaded: Option<(Signal, BootTime)>,
     repeats: Repeats,
     over: mpsc::UnboundedSender<u8>,
 }
@@ -81,6 +87,7 @@ impl Supervisor {
             in_a_row: 0,
             told: Vec::new(),
             note,
+            reloaded: None,
             repeats: Repeats::default(),
             over,
         }
@@ -153,6 +160,8 @@ impl Supervisor {
                 if !self.waiting.is_empty() {
                     let waiting: Vec<_> = self.waiting.iter().map(|target| format!("`{target}`")).collect();
                     let _ = done.send(Ran::Not(format!("it waits for the files of target {}", waiting.join(", "))));
+                } else if self.due.is_some_and(|due| due <= Instant::now()) {
+                    self.told.push(done);
                 } else if is_newer && (!is_over || revive || self.gave_up()) {
                     // New files may be what it lacks.
                     self.fresh();
@@ -168,6 +177,15 @@ impl Supervisor {
             Order::Reload(_, done) => _ = done.send(Ran::Not(self.absence())),
             Order::Forward(signal) => {
                 debug!(process = self.shown(), %signal, "it does not run: a signal came to nobody");
+            }
+            Order::Revive(done) => {
+                let is_over = matches!(self.state.borrow().phase, Phase::Over(_));
+                if is_over && self.state.borrow().last_end.as_ref().is_some_and(|end| end.failed) {
+                    self.fresh();
+                    self.told.push(done);
+                } else {
+                    let _ = done.send(Ran::Older);
+                }
             }
             Order::Redefine(process, targets) => self.redefine(process, targets),
         }
@@ -226,14 +244,7 @@ impl Supervisor {
             self.backoff.reset();
             let _ = self.repeats.recovered(std::time::Instant::now());
         }
-        if let Some(hint) = end.hint() {
-            reason.push_str("; ");
-            reason.push_str(hint);
-        } else if !failed && lasted < self.process.settle && self.process.restart == Restart::Always {
-            reason.push_str(
-                ", right after its start: it has to stay in the foreground, as nginx does with `daemon off;`",
-            );
-        }
+        reason.push_str(&self.advice(end, lasted));
         let is_wanted = match self.process.restart {
             Restart::Always => true,
             Restart::OnFailure => failed,
@@ -244,11 +255,14 @@ impl Supervisor {
         } else if self.gave_up() {
             let tries = self.in_a_row;
             Phase::Over(format!(
-                "its process {reason}, {tries} times in a row, and is not started anew before new files come"
+                "its process {reason}, {tries} times in a row, and is not started anew before new files come; see what \
+                 it wrote, mend that, and `liveconf apply` starts it anew"
             ))
         } else {
             Phase::Pausing(std::time::Instant::now() + self.backoff.next_pause())
         };
+        // To end again and again is not well, whatever it exits with.
+        let failed = failed || (is_wanted && self.gave_up());
         self.due = if let Phase::Pausing(at) = phase { Some(at.into()) } else { None };
         self.state.send_modify(|state| {
             state.ends += 1;
@@ -264,6 +278,33 @@ impl Supervisor {
         }
         if is_over && self.process.exit {
             let _ = self.over.send(end.code());
+        }
+    }
+
+    /// What is to be said of an end beside how it was.
+    fn advice(&self, end: &End, lasted: Duration) -> String {
+        let program = self.process.program();
+        match (end, self.reloaded) {
+            (End::Signalled(number), Some((signal, at)))
+                if *number == signal as i32 && BootTime::now().since(at) < OF_ITS_RELOAD =>
+            {
+                let name = signal.as_str().trim_start_matches("SIG");
+                format!(
+                    ", which it was sent as its reload and does not handle: write `reload: restart`, or the signal by \
+                     which it reads its files anew in the place of `{name}`"
+                )
+            }
+            // What stands in for it has said so, and may have run in another folder.
+            (End::Exited(127), _) if !self.process.is_script() => format!(
+                "; where there is no `{program}`: install it, give its absolute path, or see that `PATH` of liveconf \
+                 holds its folder"
+            ),
+            (end, _) if end.is_success() && lasted < self.process.settle && self.process.restart == Restart::Always => {
+                ", right after its start: it has to stay in the foreground, as nginx does with `daemon off;` and HAProxy \
+                 without `-D`"
+                    .to_owned()
+            }
+            (end, _) => end.hint().map(|hint| format!("; {hint}")).unwrap_or_default(),
         }
     }
 

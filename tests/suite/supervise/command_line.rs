@@ -91,7 +91,11 @@ fn what_does_not_fit_together_is_refused() {
     let without = job("reload: {signal: HUP}");
     without.run(&["run"]).assert_code(2).assert_says(&["`pid_file` is missing"]);
     // Who knows what `run` will be given.
-    without.run(&["check"]).assert_code(0).assert_says(&["liveconf run -- COMMAND"]);
+    without.run(&["check"]).assert_code(0).assert_says(&["warning", "liveconf check -- COMMAND"]);
+    let checked = without.run(&["check", "--", "sh", "program"]);
+    checked.assert_code(0);
+    assert!(!checked.stderr.contains("warning"), "{}", checked.stderr);
+    without.run(&["check", "--", "no-such-program"]).assert_code(0).assert_says(&["`no-such-program` of its process"]);
     let restart = job("reload: restart");
     restart.run(&["run"]).assert_code(2).assert_says(&["there is no process to restart"]);
     // Its files are there without it.

@@ -41,6 +41,95 @@ fn there_is_a_limit_and_new_files_begin_anew() {
 }
 
 #[test]
+fn at_its_limit_the_operator_is_told_what_to_do() {
+    for code in [0, 7] {
+        let script = format!("shell: 'echo >> starts; [ -e mended ] && exec sleep 600; exit {code}'");
+        // A busy machine may take its time for a shell.
+        let job = job_of(&script, "restart_limit: 1\nsettle: 1s", "");
+        let mut daemon = job.start(&["run"]);
+        let line = daemon.wait_for_log("2 times in a row, and is not started anew before new files come");
+        assert!(line.contains("ERROR") && line.contains("`liveconf apply` starts it anew"), "{line}");
+        process(&job, |process| process["state"] == "over");
+        let explained =
+            || -> serde_json::Value { serde_json::from_str(&job.run(&["explain", "web", "--json"]).stdout).unwrap() };
+        let before = poll_until(SOON, || match explained() {
+            target if target["target"]["state"] == "owed" && target["target"]["applying"].is_null() => Ok(target),
+            target => Err(target.to_string()),
+        });
+        // It is looked every second whether there is a process, which is told nothing.
+        std::thread::sleep(Duration::from_millis(1200));
+        assert_eq!(before["told"], explained()["told"]);
+        let shown = job.run(&["status"]);
+        shown.assert_code(1);
+        assert!(shown.stdout.contains("is not started anew") && !shown.stdout.contains("next try"), "{}", shown.stdout);
+
+        let starts = job.wait_for_lines("starts", 2).len();
+        job.run(&["apply"]).assert_code(1);
+        assert!(job.wait_for_lines("starts", starts + 1).len() > starts);
+        process(&job, |process| process["state"] == "over");
+        job.write("mended", "");
+        job.run(&["apply"]).assert_code(0);
+        job.run(&["status"]).assert_code(0);
+        daemon.stop();
+    }
+}
+
+#[test]
+fn one_that_failed_for_good_is_not_well_whoever_asks() {
+    let job = job_of("shell: 'while [ ! -e fail ]; do sleep 0.02; done; exit 3'", "restart: never\nsettle: 1s", "");
+    let daemon = job.start(&["run"]);
+    super::wait_until_well(&job);
+    job.write("fail", "");
+    process(&job, |process| process["state"] == "over");
+    job.run(&["status"]).assert_code(1);
+    // It is started anew, and ends so again.
+    job.run(&["apply"]).assert_code(1).assert_says(&["its process does not run: it exited with 3"]);
+    std::fs::remove_file(job.folder().path("fail")).unwrap();
+    job.run(&["apply"]).assert_code(0);
+    job.run(&["status"]).assert_code(0);
+    daemon.stop();
+}
+
+#[test]
+fn one_that_dies_of_the_signal_of_its_reload_is_told_of() {
+    let script = "shell: 'trap : USR1; echo >> starts; while [ ! -e deaf ]; do sleep 0.02; done; trap - USR1; \
+                  echo > unheard; exec sleep 600'";
+    let job = job_of(script, "", "reload: {signal: USR1}");
+    let mut daemon = job.start(&["run"]);
+    super::wait_until_well(&job);
+    job.write("deaf", "");
+    job.wait_for_lines("unheard", 1);
+    job.write("registry.yaml", "x: B\n");
+    let line = daemon.wait_for_log("which it was sent as its reload and does not handle");
+    assert!(line.contains("was ended by SIGUSR1") && line.contains("`reload: restart`"), "{line}");
+    daemon.stop();
+}
+
+#[test]
+fn what_is_not_there_is_no_matter_of_a_shell() {
+    let job = job_of("command: [no-such-program]", "", "");
+    let mut daemon = job.start(&["run"]);
+    let line = daemon.wait_for_log("exited with 127");
+    assert!(line.contains("there is no `no-such-program`") && !line.contains("shell"), "{line}");
+    daemon.stop();
+}
+
+#[test]
+fn the_next_start_waits_for_the_end_of_one_that_was_killed() {
+    let job = job("", "");
+    let first = job.start(&["run"]);
+    assert_eq!(notes(&job, 1), ["started A"]);
+    let mut second = job.start(&["run"]);
+    std::thread::sleep(Duration::from_millis(300));
+    first.kill();
+    job.wait_for("serves", "A");
+    second.wait_for_log("started");
+    let third = job.run(&["run"]);
+    third.assert_code(1).assert_says(&["is written by another liveconf"]);
+    second.stop();
+}
+
+#[test]
 fn policies_say_whether_it_is_started_anew() {
     for (policy, code, again) in
         [("on-failure", 0, false), ("on-failure", 1, true), ("never", 1, false), ("always", 0, true)]
