@@ -53,7 +53,8 @@ fn text(explanation: &Explanation) -> String {
         _ => {}
     }
     if *leaving > 0 {
-        let _ = writeln!(text, "servers that wait for their last sessions to end: {leaving}");
+        let servers = count(*leaving, "server waits for its", "servers wait for their");
+        let _ = writeln!(text, "{servers} last sessions to end");
     }
     match commit {
         Some(commit) => text.push_str(&commit_lines(commit)),

@@ -113,7 +113,7 @@ pub(super) fn target_lines(target: &Target) -> String {
         let _ = writeln!(text, "  {refused} of its queries refused: `liveconf explain {name}` shows them");
     }
     for drifted in drifted.iter().take(MOST) {
-        let _ = writeln!(text, "  changed by somebody else: {}", first_line(drifted));
+        let _ = writeln!(text, "  {}", first_line(drifted));
     }
     more(&mut text, drifted.len());
     text

@@ -53,7 +53,7 @@ pub struct Registry {
 pub struct Target {
     /// Its name.
     pub name: String,
-    /// Whether it is as it should be: settled on the newest answers, with nothing held back, paused, away, refused or changed by somebody else, and its process running where liveconf runs it.
+    /// Whether it is as it should be: settled on the newest answers, with nothing held back, paused, away, refused or otherwise than it was put there, and its process running where liveconf runs it.
     pub well: bool,
     /// How far it has come: `waiting`, `held`, `settled`, `owed`, `failed` or `rejected`.
     pub state: String,
@@ -81,7 +81,8 @@ pub struct Target {
     pub queries: usize,
     /// How many of them were refused by their registry since their last answer.
     pub refused: usize,
-    /// What somebody else changed in its files and is not put back, a text each.
+    /// What is not as it was put there, a text each: a file that somebody changed, servers that HAProxy runs otherwise, or that
+    /// it cannot be asked.
     #[serde(default)]
     pub drifted: Vec<String>,
     /// What is due and has to wait, if something has.
@@ -207,7 +208,7 @@ pub struct Explanation {
 pub struct Way {
     /// `runtime` or `reload`.
     pub by: String,
-    /// How many servers are others since, at `runtime`.
+    /// How many servers were changed, at `runtime`.
     pub servers: Option<usize>,
     /// Why it was a `reload`, as far as there was a choice.
     pub reason: Option<String>,

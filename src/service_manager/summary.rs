@@ -65,5 +65,5 @@ fn held(name: &str, state: &State, more: impl Fn(usize) -> String) -> Option<Str
     if let Some(first) = state.held.first() {
         return Some(format!("`{name}` holds back {}{}", first.asked, more(state.held.len())));
     }
-    (!state.drifted.is_empty()).then(|| format!("files of `{name}` were changed by somebody"))
+    (!state.drifted.is_empty()).then(|| format!("`{name}` is not as it was left"))
 }

@@ -33,7 +33,7 @@ pub struct State {
     pub journal: Journal,
     /// Who reads its answers; none before there was a task.
     pub reader: Option<ReaderId>,
-    /// What somebody else made of its files, as far as that is not put right.
+    /// What is not as it was put there, and not put right: files that somebody changed, servers that HAProxy runs otherwise.
     pub drifted: Vec<String>,
     /// What is due and has to wait, if something has.
     pub delayed: Option<Delayed>,

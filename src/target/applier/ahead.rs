@@ -31,7 +31,7 @@ pub(super) struct Ahead {
 /// How the process was told last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Way {
-    /// While it ran: so many servers are others since.
+    /// While it ran: so many servers were changed.
     Runtime(usize),
     /// By a reload; for this reason, where it could have been told while it ran.
     Reload(Option<String>),

@@ -12,13 +12,14 @@
 //! ```
 //!
 //! The commands are made of what HAProxy says, not of what was said to it before. So the same plan carries a change out,
-//! takes it back, and puts right what somebody else did.
+//! takes it back, and puts right what became otherwise: by somebody else, or by a restart of HAProxy from an older file.
 
 mod difference;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod options;
 mod plan;
+mod presence;
 mod runtime;
 mod sections;
 pub(in crate::apply) mod socket;
@@ -54,10 +55,7 @@ pub(super) async fn reload(target: &Target, haproxy: &Haproxy, committed: Option
             master.display()
         )),
         Ok(_) => Outcome::Taken,
-        Err(error) if socket::is_closed(&error) => {
-            Outcome::NotRunning(format!("no master of haproxy listens on `{}`", master.display()))
-        }
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Outcome::Taken,
-        Err(error) => Outcome::Failed(socket::why(master, &error)),
+        Err(error) => presence::without_master(haproxy, master, &error).await,
     }
 }

@@ -9,8 +9,9 @@ use tokio::time::timeout;
 
 use super::difference::{Difference, difference};
 use super::plan::{Plan, Removed, Step, Unplanned, plan};
+use super::presence::without_runtime;
 use super::sections::{self, Section};
-use super::socket::{ask, why};
+use super::socket::ask;
 use super::table::Table;
 use super::word::Word;
 use crate::config::Haproxy;
@@ -79,7 +80,7 @@ impl Runtime {
         Ok(Prepared(plans))
     }
 
-    /// Says it. How many servers are others now; or why HAProxy may have taken only some of the change.
+    /// Says it. How many servers were changed; or why HAProxy may have taken only some of the change.
     pub async fn carry_out(&mut self, haproxy: &Haproxy, prepared: &Prepared) -> Result<usize, String> {
         within(haproxy, take(haproxy, prepared.0.iter().flat_map(Plan::steps).collect())).await?;
         Ok(prepared.0.iter().map(Plan::size).sum())
@@ -118,7 +119,7 @@ impl Runtime {
         self.sweep = self.sweep.map(|_| (Instant::now() + SWEEP.1, SWEEP.1));
     }
 
-    /// Makes HAProxy run the servers that these files say, and looks whether it does. How many are others now.
+    /// Makes HAProxy run the servers that these files say, and looks whether it does. How many were changed.
     pub async fn put_right(&mut self, haproxy: &Haproxy, files: &[Bytes]) -> Result<usize, String> {
         let sections = changeable(files);
         let sections: Vec<&Section> = sections.iter().collect();
@@ -194,7 +195,7 @@ pub(super) async fn table(haproxy: &Haproxy, sections: &[&Section]) -> Result<Ta
         _ => None,
     };
     let line = name.map_or_else(|| "show servers state".to_owned(), |name| format!("show servers state {name}"));
-    let answer = ask(&haproxy.socket, &line).await.map_err(|error| why(&haproxy.socket, &error))?;
+    let answer = tell(haproxy, &line).await?;
     let socket = haproxy.socket.display();
     Table::parse(&answer).ok_or_else(|| {
         if is_denied(&answer) {
@@ -208,7 +209,7 @@ pub(super) async fn table(haproxy: &Haproxy, sections: &[&Section]) -> Result<Ta
 /// Says to HAProxy what these steps say, one after the other.
 async fn take(haproxy: &Haproxy, steps: Vec<&Step>) -> Result<(), String> {
     for step in steps {
-        let answer = ask(&haproxy.socket, &step.line).await.map_err(|error| why(&haproxy.socket, &error))?;
+        let answer = tell(haproxy, &step.line).await?;
         if is_denied(&answer) {
             return Err(denied(haproxy));
         }
@@ -217,6 +218,14 @@ async fn take(haproxy: &Haproxy, steps: Vec<&Step>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// One line for HAProxy, and its answer.
+async fn tell(haproxy: &Haproxy, line: &str) -> Result<String, String> {
+    match ask(&haproxy.socket, line).await {
+        Ok(answer) => Ok(answer),
+        Err(error) => Err(without_runtime(haproxy, &error).await),
+    }
 }
 
 fn is_denied(answer: &str) -> bool {
@@ -230,7 +239,8 @@ fn denied(haproxy: &Haproxy) -> String {
 const NOT_ADDABLE: &str = "a server is missing in haproxy that cannot be added while it runs";
 
 fn not_as_wanted(count: usize) -> String {
-    format!("haproxy runs {count} server{} that are not as the files say", if count == 1 { "" } else { "s" })
+    let servers = if count == 1 { "server that is" } else { "servers that are" };
+    format!("haproxy runs {count} {servers} not as the files say")
 }
 
 /// Does something about a HAProxy within the time that is configured for it.
