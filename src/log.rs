@@ -118,22 +118,30 @@ pub struct Repeats {
     since: Option<Instant>,
     /// The last line about the present failure, and what it was about.
     written: Option<(Instant, String)>,
+    /// The next failure is told although it is like the last.
+    is_other: bool,
     /// What may be written of the next first lines.
     news: Budget,
 }
 
 impl Default for Repeats {
     fn default() -> Self {
-        Self { since: None, written: None, news: Budget::new(NEWS) }
+        Self { since: None, written: None, is_other: false, news: Budget::new(NEWS) }
     }
 }
 
 impl Repeats {
+    /// What is tried from now on is another thing: that it fails is news, also for the same reason.
+    pub fn renew(&mut self) {
+        self.is_other = true;
+    }
+
     /// It failed at `now`, for a reason that `what` tells from others. Another reason than the last is told as well.
     pub fn failed(&mut self, now: Instant, what: &str) -> Line {
         let since = *self.since.get_or_insert(now);
         let enough = !self.news.has_room(now);
         let line = match &self.written {
+            Some(_) if self.is_other && !enough => Line::First,
             Some((at, last)) if last == what && now.duration_since(*at) < REMINDER => Line::Silent,
             Some((_, last)) if last == what => Line::Still(now.duration_since(since)),
             _ if enough => Line::Silent,
@@ -141,6 +149,7 @@ impl Repeats {
         };
         if line == Line::First {
             self.news.spend(now);
+            self.is_other = false;
         }
         if line != Line::Silent {
             self.written = Some((now, what.to_owned()));
@@ -150,6 +159,7 @@ impl Repeats {
 
     /// It works. Gives how long it did not, if that was written.
     pub fn recovered(&mut self, now: Instant) -> Option<Duration> {
+        self.is_other = false;
         let since = self.since.take()?;
         self.written.take().map(|_| now.duration_since(since))
     }
@@ -191,6 +201,26 @@ mod tests {
         assert_eq!(repeats.recovered(at(130)), Some(Duration::from_secs(130)));
         assert_eq!(repeats.recovered(at(131)), None);
         assert_eq!(repeats.failed(at(132), "refused"), Line::First, "a new outage is news");
+    }
+
+    #[test]
+    fn the_same_of_another_thing_is_written_and_its_end_tells_of_all() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut repeats = Repeats::default();
+        assert_eq!(repeats.failed(at(0), "refused"), Line::First);
+        repeats.renew();
+        assert_eq!(repeats.failed(at(1), "refused"), Line::First);
+        assert_eq!(repeats.failed(at(2), "refused"), Line::Silent);
+        repeats.renew();
+        assert_eq!(repeats.recovered(at(3)), Some(Duration::from_secs(3)));
+        assert_eq!(repeats.failed(at(4), "refused"), Line::First);
+        assert_eq!(repeats.failed(at(5), "refused"), Line::Silent);
+        for second in 5..20 {
+            repeats.renew();
+            repeats.failed(at(second), "refused");
+        }
+        assert_eq!(repeats.failed(at(20), "refused"), Line::Silent, "enough is enough");
     }
 
     #[test]

@@ -97,6 +97,12 @@ impl Retries {
         }
     }
 
+    /// What is tried from now on is new: the pauses begin again, and a failure is news.
+    fn renew(&mut self) {
+        self.backoff.reset();
+        self.repeats.renew();
+    }
+
     /// It works; if that is news, gives for how long it did not.
     fn succeeded(&mut self) -> Option<Duration> {
         self.backoff.reset();
@@ -453,8 +459,11 @@ impl Task {
                 self.pay_soon();
             }
             Attempt::Failed(failure) => self.note_failure(&failure),
-            Attempt::Applied(Applied { revision, reload, .. }) => {
+            Attempt::Applied(Applied { revision, reload, changed }) => {
                 self.revision = revision;
+                if !changed.is_empty() {
+                    self.reload.renew();
+                }
                 self.recall.end(&self.applier);
                 self.drift.written();
                 if let Some(lasted) = self.apply.succeeded() {
