@@ -1,5 +1,7 @@
 //! The way back: the version of a target's files that its process confirmed last, put in place again.
 
+use std::path::PathBuf;
+
 use super::destination::{Destination, Existing};
 use super::error::ApplyError;
 use super::metadata::{Metadata, SECRET_MODE};
@@ -19,17 +21,33 @@ pub enum GoBackError {
     Apply(#[from] ApplyError),
 }
 
-impl Staged {
+/// The version to go back to, staged.
+#[derive(Debug)]
+pub struct Earlier {
+    /// Its files.
+    pub staged: Staged,
+    /// The destinations at which there was nothing then, and that stay as they are all the same: the process may have
+    /// started with them.
+    pub staying: Vec<PathBuf>,
+}
+
+impl Earlier {
     /// Stages what there was at every destination of `target` in the version to go back to: content, owner and mode. A
-    /// file that was not there is removed by the commit. Blocks on the disk.
-    pub fn earlier(target: &Target, records: &Records) -> Result<Self, GoBackError> {
-        let files: Result<Vec<File>, GoBackError> =
-            target.templates.iter().map(|template| earlier(&target.name, template, records)).collect();
-        let files = files?;
+    /// file that was not there is removed by the commit where the process is known to have run without it; else it stays,
+    /// since a command line or an `include` may name it by now. Blocks on the disk.
+    pub fn stage(target: &Target, records: &Records) -> Result<Self, GoBackError> {
+        let (mut files, mut staying) = (Vec::with_capacity(target.templates.len()), Vec::new());
+        for template in &target.templates {
+            let file = earlier(&target.name, template, records)?;
+            if matches!(records.before(&target.name, &template.dest), Before::Nothing) && file.hash.is_some() {
+                staying.push(template.dest.clone());
+            }
+            files.push(file);
+        }
         for file in &files {
             file.sync()?;
         }
-        Ok(Self::of(target, files))
+        Ok(Self { staged: Staged::of(target, files), staying })
     }
 }
 
@@ -68,6 +86,9 @@ fn earlier(target: &str, template: &Template, records: &Records) -> Result<File,
     let before = records.before(target, &template.dest);
     let saved = match before {
         Before::AsNow => return as_now(template, destination),
+        Before::Nothing if existing.is_some() && !records.ran_earlier(target) => {
+            return as_now(template, destination);
+        }
         Before::Nothing => {
             let metadata = Metadata::of(template, None)?;
             let new = if existing.is_some() { New::Nothing } else { New::Same };

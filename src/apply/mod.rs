@@ -16,7 +16,7 @@
 //! - [`Told`]: what became of the process: the [`reload`] and what [`confirm`] saw of it.
 //!
 //! [`Records`] remember across restarts where each target stands: what its process confirmed, whether it is
-//! still owed a reload, what it refused, and the version of its files to go back to, which [`Staged::earlier`] stages.
+//! still owed a reload, what it refused, and the version of its files to go back to, which [`Earlier`] stages.
 //! Only the `write` module renames or writes a destination.
 
 mod check;
@@ -50,11 +50,11 @@ pub use claim::{Claims, Taken};
 pub use commit::{Committed, Provisional};
 pub use drift::{Drifted, Inspection, Wrong};
 pub use error::{ApplyError, ErrorKind};
-pub use go_back::{GoBackError, live};
+pub use go_back::{Earlier, GoBackError, live};
 pub use metadata::look_up_owner;
 pub use missing::{beside_what_is_there, lacks_a_file};
 pub use record::{Held, Live, Lock, Records};
-pub use standing::{Judgement, Owed, Process};
+pub use standing::{Judgement, Owed, Process, Version};
 pub use sweep::sweep;
 pub use tell::{Told, tell};
 pub use transaction::{Checked, Staged};

@@ -21,7 +21,7 @@ use rustix::fs::Stat;
 use sha2::{Digest as _, Sha256};
 
 use super::Hashes;
-use super::standing::{Judgement, Keyed, Owed, Process, Standing};
+use super::standing::{Judgement, Keyed, Owed, Process, Standing, Version};
 use crate::protection::Protection;
 pub(super) use contents::hash;
 pub(super) use file::Saved;
@@ -115,11 +115,12 @@ impl Records {
         Ok(lock)
     }
 
-    /// What is to be done with a render of `target` that gives these hashes.
-    pub fn judge(&self, target: &str, rendered: &Hashes) -> Judgement {
-        let rendered = self.keyed(rendered);
+    /// What is to be done with a render of `target` that gives these hashes. `terms` say how the files are looked at, and
+    /// the process told of them.
+    pub fn judge(&self, target: &str, rendered: &Hashes, terms: &str) -> Judgement {
+        let (rendered, terms) = (self.keyed(rendered), self.keyed_hash(terms));
         self.change(target, |known| match &mut known.standing {
-            Some(standing) => standing.judge(&rendered),
+            Some(standing) => standing.judge(&rendered, &terms),
             None => Judgement::Wanted,
         })
     }
@@ -192,10 +193,22 @@ impl Records {
         }
     }
 
-    /// Notes that the process of `target` refuses these files; `took` and `before` as for `Standing::refuse`.
-    pub fn refuse(&self, target: &str, hashes: &Hashes, took: bool, before: Process) {
-        let hashes = self.keyed(hashes);
-        self.change(target, |known| known.standing.get_or_insert_default().refuse(hashes, took, before));
+    /// Notes that the process of `target` refuses these files under these terms; `took` and `before` as for
+    /// `Standing::refuse`.
+    pub fn refuse(&self, target: &str, hashes: &Hashes, terms: &str, took: bool, before: Process) {
+        let (hashes, terms) = (self.keyed(hashes), self.keyed_hash(terms));
+        self.change(target, |known| known.standing.get_or_insert_default().refuse(hashes, terms, took, before));
+    }
+
+    /// Which files of `target` those are that come back.
+    pub fn version(&self, target: &str) -> Version {
+        self.look(target, |known| known.standing.as_ref().map_or(Version::Found, Standing::version))
+    }
+
+    /// Whether the process of `target` is known to have run without the files that were not there in the version to go
+    /// back to.
+    pub(super) fn ran_earlier(&self, target: &str) -> bool {
+        self.look(target, |known| known.standing.as_ref().is_none_or(Standing::ran_earlier))
     }
 
     /// Notes that the files in place are not wanted, although the process was not told of them.
@@ -212,14 +225,16 @@ impl Records {
     /// Whether these are the files that the process of `target` refused last.
     pub fn is_refused(&self, target: &str, hashes: &Hashes) -> bool {
         let hashes = self.keyed(hashes);
-        self.look(target, |known| known.standing.as_ref().and_then(Standing::bad) == Some(&hashes))
+        self.look(target, |known| {
+            known.standing.as_ref().and_then(Standing::bad).is_some_and(|bad| bad.files == hashes)
+        })
     }
 
     /// Forgets what the process of `target` refused, so that it is tried again.
     pub fn forgive(&self, target: &str) {
         self.change(target, |known| {
             if let Some(standing) = &mut known.standing {
-                standing.judge(&Keyed::new());
+                standing.forgive();
             }
         });
     }
@@ -315,8 +330,7 @@ impl Records {
             let (mut standing, written) = read.map_or((None, None), |(standing, record)| (Some(standing), record));
             // Where nothing can be written the life before may have noted nothing of its last reload either.
             if self.is_degraded.load(Ordering::Relaxed) {
-                standing = standing
-                    .map(|standing| Standing::unsettled(standing.confirmed().cloned(), standing.bad().cloned()));
+                standing = standing.map(Standing::doubted);
             }
             let earlier = written.as_ref().map(|record| record.earlier.clone()).unwrap_or_default();
             Known { standing, earlier, held: BTreeMap::new(), written }

@@ -4,6 +4,7 @@
 //! each target in memory and on disk, and whoever applies asks it what is to be done.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Hashes of the files of a target, by destination, in the form in which they are kept.
 pub(super) type Keyed = BTreeMap<String, String>;
@@ -13,12 +14,40 @@ pub(super) type Keyed = BTreeMap<String, String>;
 pub(super) struct Standing {
     /// The files that the process confirmed last, or those that were there before we wrote the first.
     confirmed: Option<Keyed>,
+    /// They are those that were there before, and no process has confirmed any yet.
+    is_found: bool,
     /// What the process runs.
     process: Process,
-    /// The files that the process refused last. They are not tried again until the data change.
-    bad: Option<Keyed>,
+    /// The files that the process refused last.
+    bad: Option<Bad>,
     /// The files in place are not wanted: the earlier ones are to be put back.
     is_going_back: bool,
+}
+
+/// Files that a process refused. They are not tried again until they, or the terms, are others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Bad {
+    pub(super) files: Keyed,
+    /// What stands for how they were looked at, and the process told of them; none where that was not noted yet.
+    pub(super) terms: Option<String>,
+}
+
+/// Which files those are that come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// Those that the process confirmed last.
+    Confirmed,
+    /// No process has confirmed any yet: those that were there before we wrote the first.
+    Found,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Confirmed => "the last confirmed files",
+            Self::Found => "the files from before liveconf first wrote",
+        })
+    }
 }
 
 /// What a process runs, as far as we know.
@@ -58,14 +87,25 @@ pub enum Judgement {
 
 impl Standing {
     /// Settled on these files, as a record says.
-    pub(super) fn settled(confirmed: Keyed, bad: Option<Keyed>) -> Self {
-        Self { confirmed: Some(confirmed), process: Process::Settled, bad, is_going_back: false }
+    pub(super) fn settled(confirmed: Keyed, bad: Option<Bad>) -> Self {
+        Self { confirmed: Some(confirmed), is_found: false, process: Process::Settled, bad, is_going_back: false }
     }
 
     /// Not settled, as a record says: whatever was under way may have happened or not. Where files were refused, putting
     /// the earlier ones back may have been under way.
-    pub(super) fn unsettled(confirmed: Option<Keyed>, bad: Option<Keyed>) -> Self {
-        Self { confirmed, process: Process::Unknown, is_going_back: bad.is_some(), bad }
+    pub(super) fn unsettled(confirmed: Option<Keyed>, bad: Option<Bad>) -> Self {
+        Self { confirmed, is_found: false, process: Process::Unknown, is_going_back: bad.is_some(), bad }
+    }
+
+    /// The same, where what is confirmed `is_found`, as a record says.
+    pub(super) fn found(self, is_found: bool) -> Self {
+        Self { is_found, ..self }
+    }
+
+    /// The same, where a record may not tell of all that happened.
+    pub(super) fn doubted(self) -> Self {
+        let is_found = self.is_found;
+        Self::unsettled(self.confirmed, self.bad).found(is_found)
     }
 
     /// Whether the process runs what is confirmed, and nothing else is in place. A record may say so.
@@ -78,20 +118,45 @@ impl Standing {
         self.confirmed.as_ref()
     }
 
+    /// Whether those are what was there before we wrote the first.
+    pub(super) fn is_found(&self) -> bool {
+        self.is_found
+    }
+
     /// The files that were refused last.
-    pub(super) fn bad(&self) -> Option<&Keyed> {
+    pub(super) fn bad(&self) -> Option<&Bad> {
         self.bad.as_ref()
     }
 
-    /// The newest answers give these files. Others than those that were refused are tried, and then the refusal is
-    /// forgotten: whoever changes the data back and forth asks for another try.
-    pub(super) fn judge(&mut self, rendered: &Keyed) -> Judgement {
-        if self.bad.as_ref() == Some(rendered) {
+    /// Which files those are that come back.
+    pub(super) fn version(&self) -> Version {
+        let is_confirmed = !self.is_found && self.confirmed.as_ref().is_some_and(|files| !files.is_empty());
+        if is_confirmed { Version::Confirmed } else { Version::Found }
+    }
+
+    /// Whether the process is known to have run with the files that come back, and so without those that were not there
+    /// then. Otherwise it may have started with all that is in place by now.
+    pub(super) fn ran_earlier(&self) -> bool {
+        self.version() == Version::Confirmed || self.process != Process::Unknown
+    }
+
+    /// The newest answers give these files. Others than those that were refused are tried, and the same under other
+    /// `terms`; then the refusal is forgotten: whoever changes the data back and forth asks for another try.
+    pub(super) fn judge(&mut self, rendered: &Keyed, terms: &str) -> Judgement {
+        if let Some(bad) = &mut self.bad
+            && bad.files == *rendered
+            && bad.terms.get_or_insert_with(|| terms.to_owned()) == terms
+        {
             return Judgement::Refused { is_open: self.is_going_back || self.process == Process::Unknown };
         }
+        self.forgive();
+        Judgement::Wanted
+    }
+
+    /// What was refused is to be tried again.
+    pub(super) fn forgive(&mut self) {
         self.bad = None;
         self.is_going_back = false;
-        Judgement::Wanted
     }
 
     /// These files are in place. What does the process know of them?
@@ -112,14 +177,15 @@ impl Standing {
     /// The process runs these files, and they are in place.
     pub(super) fn confirm(&mut self, in_place: Keyed) {
         self.confirmed = Some(in_place);
+        self.is_found = false;
         self.process = Process::Settled;
         self.is_going_back = false;
     }
 
-    /// The process refuses these files. `took` says whether it may run some of them; if not it runs what it ran `before`
+    /// The process refuses these files under these terms. `took` says whether it may run some of them; if not it runs what it ran `before`
     /// the reload.
-    pub(super) fn refuse(&mut self, in_place: Keyed, took: bool, before: Process) {
-        self.bad = Some(in_place);
+    pub(super) fn refuse(&mut self, in_place: Keyed, terms: String, took: bool, before: Process) {
+        self.bad = Some(Bad { files: in_place, terms: Some(terms) });
         self.is_going_back = true;
         if !took {
             self.process = before;
@@ -140,6 +206,7 @@ impl Standing {
             Process::Settled if self.confirmed.as_ref() == Some(&in_place) => Process::Settled,
             _ => Process::Unknown,
         };
+        self.is_found = self.version() == Version::Found;
         self.confirmed = Some(in_place);
         self.process == Process::Unknown
     }
@@ -161,7 +228,7 @@ mod tests {
     #[test]
     fn a_change_is_owed_until_it_is_confirmed() {
         let mut standing = standing();
-        assert_eq!(standing.judge(&files("B")), Judgement::Wanted);
+        assert_eq!(standing.judge(&files("B"), "as ever"), Judgement::Wanted);
         assert_eq!(standing.owed(&files("B")), Owed::Owed);
         assert_eq!(standing.begin(), Process::Settled);
         assert_eq!((standing.is_settled(), standing.owed(&files("A"))), (false, Owed::Owed));
@@ -174,16 +241,16 @@ mod tests {
         for (took, is_told) in [(false, false), (true, true)] {
             let mut standing = standing();
             let before = standing.begin();
-            standing.refuse(files("B"), took, before);
+            standing.refuse(files("B"), "as ever".to_owned(), took, before);
             assert!(!standing.is_settled(), "the refused files are still in place");
-            assert_eq!(standing.judge(&files("B")), Judgement::Refused { is_open: true });
+            assert_eq!(standing.judge(&files("B"), "as ever"), Judgement::Refused { is_open: true });
             assert_eq!(standing.went_back(files("A")), is_told);
             if is_told {
                 standing.begin();
                 standing.confirm(files("A"));
             }
             assert!(standing.is_settled());
-            assert_eq!(standing.judge(&files("B")), Judgement::Refused { is_open: false });
+            assert_eq!(standing.judge(&files("B"), "as ever"), Judgement::Refused { is_open: false });
         }
     }
 
@@ -193,12 +260,12 @@ mod tests {
         // B failed, and C is refused: the process may still run B.
         standing.begin();
         let before = standing.begin();
-        standing.refuse(files("C"), false, before);
+        standing.refuse(files("C"), "as ever".to_owned(), false, before);
         assert!(standing.went_back(files("A")));
         // A record tells nothing of what was under way.
         let mut standing = Standing::unsettled(Some(files("A")), None);
         let before = standing.begin();
-        standing.refuse(files("C"), false, before);
+        standing.refuse(files("C"), "as ever".to_owned(), false, before);
         assert!(standing.went_back(files("A")));
     }
 
@@ -206,7 +273,7 @@ mod tests {
     fn a_first_refusal_leaves_a_process_as_it_was() {
         let mut standing = Standing::default();
         let before = standing.begin();
-        standing.refuse(files("B"), false, before);
+        standing.refuse(files("B"), "as ever".to_owned(), false, before);
         assert!(!standing.went_back(Keyed::new()));
         assert!(standing.is_settled());
         assert_eq!(standing.owed(&files("B")), Owed::Owed);
@@ -223,18 +290,51 @@ mod tests {
     fn a_refusal_is_forgotten_when_the_data_change() {
         let mut standing = standing();
         let before = standing.begin();
-        standing.refuse(files("B"), false, before);
+        standing.refuse(files("B"), "as ever".to_owned(), false, before);
         standing.went_back(files("A"));
-        assert_eq!(standing.judge(&files("A")), Judgement::Wanted);
+        assert_eq!(standing.judge(&files("A"), "as ever"), Judgement::Wanted);
         assert_eq!((standing.bad(), standing.owed(&files("A"))), (None, Owed::Settled));
-        assert_eq!(standing.judge(&files("B")), Judgement::Wanted);
+        assert_eq!(standing.judge(&files("B"), "as ever"), Judgement::Wanted);
     }
 
     #[test]
     fn a_crash_on_the_way_back_is_finished() {
-        let mut standing = Standing::unsettled(Some(files("A")), Some(files("B")));
-        assert_eq!(standing.judge(&files("B")), Judgement::Refused { is_open: true });
+        let mut standing = Standing::unsettled(Some(files("A")), Some(Bad { files: files("B"), terms: None }));
+        assert_eq!(standing.judge(&files("B"), "as ever"), Judgement::Refused { is_open: true });
         assert!(standing.went_back(files("A")));
         assert!(!standing.is_settled());
+    }
+
+    #[test]
+    fn a_refusal_is_forgotten_when_the_terms_change() {
+        // One that a program before this one has noted is for the terms that are seen first.
+        for noted in [None, Some("as ever".to_owned())] {
+            let mut standing = Standing::unsettled(Some(files("A")), Some(Bad { files: files("B"), terms: noted }));
+            assert_eq!(standing.judge(&files("B"), "as ever"), Judgement::Refused { is_open: true });
+            assert_eq!(standing.judge(&files("B"), "mended"), Judgement::Wanted);
+            assert_eq!((standing.bad(), standing.is_going_back), (None, false));
+        }
+    }
+
+    #[test]
+    fn what_a_process_may_have_started_with_is_not_what_it_ran_without() {
+        let mut first = Standing::default();
+        assert_eq!((first.version(), first.ran_earlier()), (Version::Found, true), "it was told nothing yet");
+        let before = first.begin();
+        first.refuse(files("B"), "as ever".to_owned(), false, before);
+        assert!(first.ran_earlier(), "it kept what it ran");
+        first.begin();
+        assert!(!first.ran_earlier(), "nobody knows when it was started");
+        assert!(first.clone().went_back(files("found")));
+        first.went_back(files("found"));
+        assert_eq!((first.version(), first.ran_earlier()), (Version::Found, false));
+        first.confirm(files("B"));
+        first.begin();
+        assert_eq!((first.version(), first.ran_earlier()), (Version::Confirmed, true));
+        // A record says as much.
+        assert_eq!(Standing::unsettled(Some(files("A")), None).found(true).version(), Version::Found);
+        assert!(!Standing::unsettled(None, None).ran_earlier());
+        assert!(Standing::settled(Keyed::new(), None).found(true).ran_earlier());
+        assert!(!Standing::settled(files("A"), None).found(true).doubted().ran_earlier());
     }
 }

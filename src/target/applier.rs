@@ -18,15 +18,15 @@ use tracing::{info, warn};
 use self::ahead::Ahead;
 pub use self::ahead::Way;
 pub use self::earlier::Recalled;
-use super::files::{Files, Reached};
+use super::files::{Files, Reached, WentBack};
 use super::render::{Complete, Render, RenderFailure, Renderer, Waiting};
 use super::state::{Cause, Commit, Journal};
 use super::turn::{Turns, Work};
 use crate::apply::reload::Outcome;
 use crate::apply::reload::haproxy::Runtime;
 use crate::apply::{
-    ApplyError, Drifted, ErrorKind, GoBackError, Hashes, Inspection, Process, Provisional, Records, Staged, Told,
-    Wrong, tell, verify,
+    ApplyError, Committed, Drifted, ErrorKind, GoBackError, Hashes, Inspection, Process, Provisional, Records, Staged,
+    Told, Version, Wrong, tell, verify,
 };
 use crate::config::Target;
 use crate::guard::Guard;
@@ -206,8 +206,8 @@ struct InPlace {
     at: BootTime,
     /// `verify` agreed, or is not to be asked.
     is_verified: bool,
-    /// They are the earlier ones, which were put back.
-    is_earlier: bool,
+    /// They are the earlier ones, which were put back; which.
+    earlier: Option<Version>,
     /// The record is to be asked of them once more: they may be what was refused and is to be tried again, or have come
     /// under another configuration.
     asks_record: bool,
@@ -496,13 +496,13 @@ impl Applier {
             (Told::Refused { reason, .. }, _) if Protection::Refusal.is_off() => {
                 Ok(Outcome::Failed(format!("the process refuses the new files: {reason}")))
             }
-            // There is nothing to go further back to.
-            (Told::Refused { reason, .. }, _) if in_place.is_earlier => {
-                Ok(Outcome::Failed(format!("the process refuses the last confirmed files too: {reason}")))
-            }
             (Told::Refused { reason, took }, before) => {
+                // There is nothing to go further back to.
+                if let Some(version) = in_place.earlier {
+                    return Ok(Outcome::Failed(format!("the process refuses {version} too: {reason}")));
+                }
                 let refused = in_place.hashes;
-                self.on_thread(move |files| files.records.refuse(&files.target.name, &refused, took, before)).await?;
+                self.on_thread(move |files| files.refuse(&refused, took, before)).await?;
                 self.refusal = Some(Refusal::new(format!("the process refuses the new files: {reason}"), None));
                 self.go_back().await
             }
@@ -510,9 +510,11 @@ impl Applier {
     }
 
     /// What somebody else made of the files since they were put in place. Nothing where none were in this life of ours, or
-    /// where they are about to be replaced.
+    /// where they are about to be replaced, or were refused: whoever mends those by hand is not to have them back.
     pub async fn inspect(&mut self) -> Result<Vec<Drifted>, Failure> {
-        let Some(in_place) = self.committed.as_ref().filter(|_| !self.is_going_back) else { return Ok(Vec::new()) };
+        let is_wanted =
+            |in_place: &&InPlace| !self.is_going_back && (in_place.earlier.is_some() || self.refusal.is_none());
+        let Some(in_place) = self.committed.as_ref().filter(is_wanted) else { return Ok(Vec::new()) };
         let (put, mut inspection) = (in_place.hashes.clone(), std::mem::take(&mut self.inspection));
         let look = move |files: &Files| (inspection.look(&files.target, &put), inspection);
         let (drifted, inspection) = self.on_thread(look).await?;
@@ -545,18 +547,20 @@ impl Applier {
     async fn go_back(&mut self) -> Result<Outcome, Failure> {
         self.is_going_back = true;
         self.owed = false;
-        let committed = match self.on_thread(Files::go_back).await? {
-            Ok(committed) => committed,
-            Err(GoBackError::Lost(why)) => {
-                // No other try will help.
-                self.is_going_back = false;
-                return Ok(Outcome::Rejected(self.refused(&format!("; they stay in place, since {why}"))));
-            }
-            Err(GoBackError::Apply(error)) => {
-                let refused = self.refused("; they are in place until those from before can be put back");
-                return Ok(Outcome::Failed(format!("{refused}: {}", error.in_line())));
-            }
-        };
+        let by_verify = self.refusal.as_ref().and_then(|refusal| refusal.by_verify.clone());
+        let WentBack { committed, version, staying } =
+            match self.on_thread(move |files| files.go_back(by_verify.as_ref())).await? {
+                Ok(went_back) => went_back,
+                Err(GoBackError::Lost(why)) => {
+                    // No other try will help.
+                    self.is_going_back = false;
+                    return Ok(Outcome::Rejected(self.refused(&format!("; they stay in place, since {why}"))));
+                }
+                Err(GoBackError::Apply(error)) => {
+                    let refused = self.refused("; they are in place until those from before can be put back");
+                    return Ok(Outcome::Failed(format!("{refused}: {}", error.in_line())));
+                }
+            };
         let (hashes, at) = (committed.hashes().clone(), committed.at());
         let now = hashes.clone();
         let is_owed = self.on_thread(move |files| files.records.went_back(&files.target.name, &now)).await?;
@@ -568,13 +572,22 @@ impl Applier {
             hashes: hashes.clone(),
             at,
             is_verified: true,
-            is_earlier: true,
+            earlier: Some(version),
             asks_record: false,
             bytes: None,
         });
         self.inspection = Inspection::new(committed.places().clone());
-        warn!(target = &*self.target().name, "the last confirmed version is back: {}", paths(committed.changed()));
-        let refused = self.refused("; the last confirmed files are back");
+        let staying = if staying.is_empty() {
+            String::new()
+        } else {
+            format!(", but for what was not there then and stays: {}", paths(&staying))
+        };
+        let what = match version {
+            Version::Confirmed => "the last confirmed version is back",
+            Version::Found => "what was there before liveconf first wrote is back",
+        };
+        warn!(target = &*self.target().name, "{what}: {}{staying}", restored(&committed));
+        let refused = self.refused(&format!("; {version} are back{staying}"));
         if !self.owed || self.no_reload {
             return Ok(Outcome::Rejected(refused));
         }
@@ -689,9 +702,10 @@ impl Applier {
             }
             Reached::Held => Ok(Written::Held),
             Reached::Refused { is_open } => {
-                let is_back = self.committed.as_ref().is_some_and(|in_place| in_place.is_earlier);
+                let is_back = self.committed.as_ref().is_some_and(|in_place| in_place.earlier.is_some());
                 self.is_going_back |= is_open && !is_back;
-                let before = "the process refused these files before; they are tried again when the data change";
+                let before = "the process refused these files before; they are tried again when the data or the \
+                              configuration of the target change";
                 let refusal = self.refusal.get_or_insert_with(|| Refusal::new(before.to_owned(), None));
                 Err(Failure::Refused(refusal.to_string()))
             }
@@ -756,7 +770,7 @@ impl Applier {
     fn newest_in_place(&mut self, hashes: Hashes, at: BootTime, is_verified: bool, bytes: Vec<Bytes>) {
         let is_verified = is_verified || !self.files.verifies();
         let bytes = Some(bytes);
-        self.committed = Some(InPlace { hashes, at, is_verified, is_earlier: false, asks_record: false, bytes });
+        self.committed = Some(InPlace { hashes, at, is_verified, earlier: None, asks_record: false, bytes });
         self.is_going_back = false;
         self.refusal = None;
     }
@@ -794,6 +808,18 @@ impl Applier {
 /// The destinations of a target, in the order of its templates.
 fn destinations(target: &Target) -> Vec<PathBuf> {
     target.templates.iter().map(|template| template.dest.clone()).collect()
+}
+
+/// What was put back, for a log line.
+fn restored(committed: &Committed) -> String {
+    let one = |path: &PathBuf| match committed.hashes().get(path) {
+        Some(_) => path.display().to_string(),
+        None => format!("{} (removed)", path.display()),
+    };
+    match committed.changed() {
+        [] => "nothing had to be written".to_owned(),
+        changed => changed.iter().map(one).collect::<Vec<_>>().join(", "),
+    }
 }
 
 /// Paths for a log line.

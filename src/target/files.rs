@@ -1,5 +1,6 @@
 //! The work on the files of a target and on its record. It blocks, so it goes to threads.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::applier::Failure;
 use crate::apply::{
-    self, Checked, Committed, GoBackError, Hashes, Judgement, Live, Owed, Places, Process, Provisional, Records, Staged,
+    self, Checked, Committed, Earlier, GoBackError, Hashes, Judgement, Live, Owed, Places, Process, Provisional,
+    Records, Staged, Version,
 };
 use crate::config::{Reload, Target, Template};
 
@@ -45,6 +47,14 @@ pub(super) enum Reached {
     RefusedByVerify,
     /// A stop was asked for, and nothing was touched.
     Stopped,
+}
+
+/// The earlier files are in place.
+pub(super) struct WentBack {
+    pub(super) committed: Committed,
+    pub(super) version: Version,
+    /// Those of the files that were not there then, and stay.
+    pub(super) staying: Vec<PathBuf>,
 }
 
 /// Files that are in place, and that the process runs.
@@ -106,7 +116,7 @@ impl Files {
             return Ok(Reached::RefusedByVerify);
         }
         if self.settles()
-            && let Judgement::Refused { is_open } = self.records.judge(&self.target.name, &hashes)
+            && let Judgement::Refused { is_open } = self.records.judge(&self.target.name, &hashes, &self.terms())
         {
             return Ok(Reached::Refused { is_open });
         }
@@ -210,12 +220,30 @@ impl Files {
         self.records.go_back(&self.target.name);
     }
 
+    /// The process refuses these files; `took` and `before` as for [`Records::refuse`].
+    pub(super) fn refuse(&self, hashes: &Hashes, took: bool, before: Process) {
+        self.records.refuse(&self.target.name, hashes, &self.terms(), took, before);
+    }
+
     /// Puts the earlier files in place of those that are not wanted.
-    pub(super) fn go_back(&self) -> Result<Committed, GoBackError> {
-        let staged = Staged::earlier(&self.target, &self.records)?;
-        if self.records.is_refused(&self.target.name, &staged.hashes()) {
-            return Err(GoBackError::Lost("there is no earlier version".to_owned()));
+    pub(super) fn go_back(&self, refused_by_verify: Option<&Hashes>) -> Result<WentBack, GoBackError> {
+        let version = self.records.version(&self.target.name);
+        let Earlier { staged, staying } = Earlier::stage(&self.target, &self.records)?;
+        let hashes = staged.hashes();
+        if refused_by_verify == Some(&hashes) || self.records.is_refused(&self.target.name, &hashes) {
+            return Err(GoBackError::Lost(match version {
+                Version::Confirmed => "they are the last confirmed ones".to_owned(),
+                Version::Found => "none were confirmed yet, and there were no others before them".to_owned(),
+            }));
         }
-        Ok(staged.skip_check().commit()?)
+        Ok(WentBack { committed: staged.skip_check().commit()?, version, staying })
+    }
+
+    /// Stands for how the files are looked at, and the process told of them. What was refused is tried again when that is
+    /// another; a program of another version may say the same in another way, and then tries once more, too.
+    fn terms(&self) -> String {
+        let Target { templates, check, verify, reload, process, confirm, .. } = &*self.target;
+        let checks: Vec<_> = templates.iter().map(|template| &template.check).collect();
+        format!("{:?}", (checks, check, verify, reload, process, confirm))
     }
 }

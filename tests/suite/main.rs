@@ -26,6 +26,7 @@ mod drift;
 #[cfg(feature = "etcd")]
 mod etcd_kind;
 mod fault_table;
+mod first_refusal;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod fleet;
 #[cfg(all(feature = "consul", feature = "etcd"))]

@@ -121,7 +121,9 @@ fn the_first_refusal_leaves_what_was_there() {
         }
         job.write("registry.yaml", "x: bad\n");
         let output = job.run(&["once"]);
-        output.assert_code(1).assert_says(&["the process refuses the new files", "the last confirmed files are back"]);
+        output
+            .assert_code(1)
+            .assert_says(&["the process refuses the new files", "the files from before liveconf first wrote are back"]);
         assert_eq!((job.read("out/x.conf").as_deref(), told(&job)), (before, vec!["bad".to_owned()]));
         job.run(&["once"]).assert_code(1).assert_says(&["refused these files before"]);
         job.write("registry.yaml", "x: A\n");

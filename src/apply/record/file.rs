@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::apply::standing::{Keyed, Standing};
+use crate::apply::standing::{Bad, Keyed, Standing};
 
 /// The version of the files that this program writes and understands. It becomes another one only when a program that
 /// ignores the keys that it does not know would be misled by what the others say.
@@ -34,9 +34,15 @@ pub(super) struct Record {
     /// Keyed hashes of the confirmed files, by destination.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     hashes: Keyed,
+    /// No process has confirmed any yet: they are those of the files that were there before the first commit.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    found: bool,
     /// Those of the files that the process refused last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bad: Option<Keyed>,
+    /// A keyed hash of how these were looked at, and the process told of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    terms: Option<String>,
     /// The version to go back to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) earlier: Earlier,
@@ -68,17 +74,22 @@ impl Record {
             target: target.to_owned(),
             settled: standing.is_settled(),
             hashes: standing.confirmed().cloned().unwrap_or_default(),
-            bad: standing.bad().cloned(),
+            found: standing.is_found(),
+            bad: standing.bad().map(|bad| bad.files.clone()),
+            terms: standing.bad().and_then(|bad| bad.terms.clone()),
             earlier: earlier.clone(),
         }
     }
 
     /// What it says.
     pub(super) fn standing(&self) -> Standing {
-        if self.settled {
-            return Standing::settled(self.hashes.clone(), self.bad.clone());
-        }
-        Standing::unsettled(Some(self.hashes.clone()).filter(|hashes| !hashes.is_empty()), self.bad.clone())
+        let bad = self.bad.clone().map(|files| Bad { files, terms: self.terms.clone() });
+        let standing = if self.settled {
+            Standing::settled(self.hashes.clone(), bad)
+        } else {
+            Standing::unsettled(Some(self.hashes.clone()).filter(|hashes| !hashes.is_empty()), bad)
+        };
+        standing.found(self.found)
     }
 }
 

@@ -151,7 +151,7 @@ fn refused(folder: &Path) -> (Hashes, Hashes) {
     let records = Records::open(&folder.join("state"));
     as_it_is(&file, |live| records.settle("web", &of("A"), live));
     let before = records.begin("web");
-    records.refuse("web", &of("B"), false, before);
+    records.refuse("web", &of("B"), "as ever", false, before);
     assert!(!records.went_back("web", &of("A")));
     (of("A"), of("B"))
 }
@@ -161,13 +161,53 @@ fn a_refusal_outlives_a_restart_until_the_data_change() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = refused(folder.path());
     let state = folder.path().join("state");
-    assert_eq!(Records::open(&state).judge("web", &b), Judgement::Refused { is_open: false });
+    assert_eq!(Records::open(&state).judge("web", &b, "as ever"), Judgement::Refused { is_open: false });
     assert_eq!(Records::open(&state).owed("web", &a, true), Owed::Settled);
-    assert_eq!(Records::open(&state).judge("web", &a), Judgement::Wanted);
-    assert_eq!(Records::open(&state).judge("web", &b), Judgement::Wanted);
+    assert!(!fs::read_to_string(state.join("web.json")).unwrap().contains("as ever"));
+    assert_eq!(Records::open(&state).judge("web", &a, "as ever"), Judgement::Wanted);
+    assert_eq!(Records::open(&state).judge("web", &b, "as ever"), Judgement::Wanted);
     let (_, b) = refused(folder.path());
     Records::open(&state).forgive("web");
-    assert_eq!(Records::open(&state).judge("web", &b), Judgement::Wanted);
+    assert_eq!(Records::open(&state).judge("web", &b, "as ever"), Judgement::Wanted);
+    let (_, b) = refused(folder.path());
+    assert_eq!(Records::open(&state).judge("web", &b, "mended"), Judgement::Wanted);
+    assert_eq!(Records::open(&state).judge("web", &b, "as ever"), Judgement::Wanted);
+}
+
+/// A program before this one noted no terms: those that are seen first are taken for them.
+#[test]
+fn a_refusal_without_terms_is_forgotten_when_they_change_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, b) = refused(folder.path());
+    let state = folder.path().join("state");
+    let file = state.join("web.json");
+    let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert!(record.as_object_mut().unwrap().remove("terms").is_some_and(|terms| terms.is_string()));
+    fs::write(&file, record.to_string()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(Records::open(&state).judge("web", &b, "as ever"), Judgement::Refused { is_open: false });
+    }
+    assert_eq!(Records::open(&state).judge("web", &b, "mended"), Judgement::Wanted);
+}
+
+#[test]
+fn that_nothing_was_confirmed_yet_outlives_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, state) = (folder.path().join("a"), folder.path().join("state"));
+    fs::write(&file, "by hand").unwrap();
+    let records = Records::open(&state);
+    as_it_is(&file, |live| records.before_commit("web", live));
+    assert_eq!(Records::open(&state).version("web"), Version::Found);
+    assert!(records.ran_earlier("web") && !Records::open(&state).ran_earlier("web"), "it may have been started since");
+    let before = records.begin("web");
+    records.refuse("web", &hashes("B"), "as ever", false, before);
+    assert!(!records.went_back("web", &hashes("by hand")));
+    for records in [records, Records::open(&state)] {
+        assert_eq!((records.version("web"), records.ran_earlier("web")), (Version::Found, true));
+    }
+    let records = Records::open(&state);
+    records.settle("web", &hashes("C"), &[]);
+    assert_eq!(Records::open(&state).version("web"), Version::Confirmed);
 }
 
 #[test]
@@ -178,10 +218,10 @@ fn an_end_on_the_way_back_is_found_by_the_next_start() {
     let records = Records::open(&state);
     records.forgive("web");
     let before = records.begin("web");
-    records.refuse("web", &b, false, before);
+    records.refuse("web", &b, "as ever", false, before);
     drop(records);
     let records = Records::open(&state);
-    assert_eq!(records.judge("web", &b), Judgement::Refused { is_open: true });
+    assert_eq!(records.judge("web", &b, "as ever"), Judgement::Refused { is_open: true });
     assert!(records.went_back("web", &a), "nobody knows what the process took");
     assert!(matches!(records.before("web", &folder.path().join("a")), Before::File(saved) if saved.kept));
 }
@@ -215,7 +255,7 @@ fn the_program_before_this_one_understands_a_record() {
     assert_eq!(by_the_rules_of_version_1(&text()), None, "owed");
     records.forgive("web");
     let before = records.begin("web");
-    records.refuse("web", &b, true, before);
+    records.refuse("web", &b, "as ever", true, before);
     assert_eq!(by_the_rules_of_version_1(&text()), None, "owed");
 }
 
@@ -229,7 +269,7 @@ fn a_record_of_the_program_before_this_one_is_understood() {
         .unwrap();
     let records = Records::open(&state);
     assert_eq!(records.owed("web", &a, true), Owed::Settled);
-    assert_eq!(records.judge("web", &b), Judgement::Wanted);
+    assert_eq!(records.judge("web", &b, "as ever"), Judgement::Wanted);
     // It knows no way back yet; the next commit makes one.
     let file = folder.path().join("a");
     assert!(matches!(records.before("web", &file), Before::AsNow));

@@ -1,7 +1,7 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 
 use super::*;
-use crate::apply::{ErrorKind, GoBackError, Owed, Records, live, verify};
+use crate::apply::{Earlier, ErrorKind, GoBackError, Owed, Records, live, verify};
 
 /// Commits as an apply does: what is replaced is kept where nobody could go back to it otherwise.
 fn commit(target: &Target, records: &Records, bytes: &[&[u8]]) -> Committed {
@@ -18,7 +18,7 @@ fn settle(target: &Target, records: &Records, bytes: &[&[u8]]) -> Committed {
 }
 
 fn go_back(target: &Target, records: &Records) -> Result<Committed, GoBackError> {
-    Ok(Staged::earlier(target, records)?.skip_check().commit()?)
+    Ok(Earlier::stage(target, records)?.staged.skip_check().commit()?)
 }
 
 /// All that is kept in a state folder.
@@ -82,14 +82,25 @@ fn confirmed_files_come_back_with_owner_mode_and_attributes() {
 fn before_the_first_confirmation_the_way_leads_to_what_was_there() {
     let folder = tempfile::tempdir().unwrap();
     let paths = ["there", "new"].map(|name| folder.path().join(name));
-    fs::write(&paths[0], "by hand").unwrap();
     let target = target(paths.clone().map(template));
     let state = folder.path().join("state");
-    commit(&target, &Records::open(&state), &[b"1", b"1"]);
-    commit(&target, &Records::open(&state), &[b"2", b"2"]);
-    assert_eq!(go_back(&target, &Records::open(&state)).unwrap().changed().len(), 2);
-    assert_eq!(fs::read(&paths[0]).unwrap(), b"by hand");
-    assert_eq!(names(folder.path()), ["state", "there"]);
+    // A process that was told nothing yet runs without the file that was not there. After a restart it may have started
+    // with it.
+    for (is_told, left) in [(false, vec!["state", "there"]), (true, vec!["new", "state", "there"])] {
+        fs::write(&paths[0], "by hand").unwrap();
+        let records = Records::open(&state);
+        commit(&target, &records, &[b"1", b"1"]);
+        commit(&target, &records, &[b"2", b"2"]);
+        let records = if is_told { Records::open(&state) } else { records };
+        let earlier = Earlier::stage(&target, &records).unwrap();
+        assert_eq!(earlier.staying, if is_told { vec![paths[1].clone()] } else { Vec::new() });
+        let back = earlier.staged.skip_check().commit().unwrap();
+        assert_eq!(back.changed().len(), if is_told { 1 } else { 2 });
+        assert_eq!(fs::read(&paths[0]).unwrap(), b"by hand");
+        assert_eq!(names(folder.path()), left);
+        fs::remove_dir_all(&state).unwrap();
+    }
+    assert_eq!(fs::read(&paths[1]).unwrap(), b"2");
 }
 
 #[test]

@@ -105,7 +105,7 @@ impl Applier {
                 let InForce { hashes, bytes } = old;
                 let (at, bytes) = (BootTime::now(), Some(bytes));
                 self.committed =
-                    Some(InPlace { hashes, at, is_verified: true, is_earlier: false, asks_record: false, bytes });
+                    Some(InPlace { hashes, at, is_verified: true, earlier: None, asks_record: false, bytes });
                 self.owed = true;
                 Ok(())
             }
