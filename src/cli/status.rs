@@ -80,6 +80,10 @@ pub(super) fn target_lines(target: &Target) -> String {
     }
     text.push('\n');
     text.extend(process.as_ref().map(process_line));
+    if state == "rejected" {
+        let otherwise = "otherwise they are tried when the data or the configuration of the target change";
+        let _ = writeln!(text, "  `liveconf apply {name}` tries the newest files again; {otherwise}");
+    }
     if let Some(paused) = paused {
         let _ = writeln!(text, "  paused for {}: `liveconf resume {name}` goes on", lasted(paused));
     }

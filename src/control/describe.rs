@@ -60,6 +60,7 @@ fn summary(roster: &Roster, posted: &Posted, state: &State) -> report::Target {
     let paused = posted.desk.paused();
     let (name, reason) = match &state.phase {
         Phase::Waiting(_) => ("waiting", None),
+        Phase::Applying => ("applying", None),
         Phase::Held => ("held", None),
         Phase::Settled { .. } => ("settled", None),
         Phase::Owed(reason) => ("owed", Some(reason.clone())),
@@ -90,7 +91,10 @@ fn summary(roster: &Roster, posted: &Posted, state: &State) -> report::Target {
         since: time(state.since),
         revision: state.journal.revision,
         reason,
-        next: state.due.filter(|_| paused.is_none() && state.delayed.is_none() && !is_over).map(moment),
+        next: state
+            .due
+            .filter(|_| paused.is_none() && state.delayed.is_none() && state.busy.is_none() && !is_over)
+            .map(moment),
         applying: state.busy.map(time),
         paused: paused.map(time),
         waiting_for,

@@ -55,7 +55,7 @@ pub struct Target {
     pub name: String,
     /// Whether it is as it should be: settled on the newest answers, with nothing held back, paused, away, refused or otherwise than it was put there, and its process running where liveconf runs it.
     pub well: bool,
-    /// How far it has come: `waiting`, `held`, `settled`, `owed`, `failed` or `rejected`.
+    /// How far it has come: `waiting`, `applying`, `held`, `settled`, `owed`, `failed` or `rejected`.
     pub state: String,
     /// Since when.
     pub since: String,
@@ -63,7 +63,7 @@ pub struct Target {
     pub revision: Option<u64>,
     /// Why it is `owed`, `failed` or `rejected`.
     pub reason: Option<String>,
-    /// When something is to be applied or tried next.
+    /// When something is to be applied or tried next; none while something is.
     pub next: Option<String>,
     /// Since when an apply or a reload is under way.
     pub applying: Option<String>,

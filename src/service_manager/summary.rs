@@ -52,6 +52,7 @@ fn note(posted: &Posted) -> Option<String> {
             Some(first) => format!("waits for {first}{}", more(missing.len())),
             None => "waits".to_owned(),
         },
+        (Phase::Applying, None) => "is applied for the first time".to_owned(),
         (Phase::Owed(_), None) => "owes a reload".to_owned(),
         (Phase::Failed(_), None) => "could not be applied".to_owned(),
         (Phase::Rejected(_), None) => "refuses the newest files".to_owned(),

@@ -98,6 +98,8 @@ impl fmt::Display for Delay {
 pub enum Phase {
     /// It waits for answers.
     Waiting(BTreeSet<Asked>),
+    /// Everything is answered, and its first apply is under way or due.
+    Applying,
     /// It has applied nothing yet, because its guard holds back what would replace a file by less.
     Held,
     /// Its files are true to this revision and its process has taken them.

@@ -282,6 +282,7 @@ impl Task {
         loop {
             self.begin();
             let Some(waiting) = self.applier.look(&self.reader).await else {
+                self.begin_first();
                 self.waiting = None;
                 self.say_waiting = None;
                 self.apply.at = Some(Instant::now());
@@ -428,6 +429,7 @@ impl Task {
             let attempt = if self.paused {
                 self.applier.look(&self.reader).await.map_or(Attempt::Stopped, Attempt::Waiting)
             } else {
+                self.begin_first();
                 self.applier.attempt(&self.reader, stop).await
             };
             let changes = self.reader.take_changes();
@@ -588,6 +590,17 @@ impl Task {
         });
     }
 
+    /// What is under way is the first apply, unless the render finds that it lacks something else.
+    fn begin_first(&self) {
+        let view = self.reader.view();
+        let is_answered = |waiting: &Waiting| waiting.missing.iter().all(|asked| view.answer(asked).is_some());
+        if self.waiting.as_ref().is_some_and(is_answered)
+            && matches!(self.desk.state().borrow().phase, Phase::Waiting(_))
+        {
+            self.desk.lay_out(|state| state.enter(Phase::Applying));
+        }
+    }
+
     /// Shows what waits at the gate, where that is news.
     fn show_delay(&self) {
         let delayed = self.gate.delayed();
@@ -596,9 +609,11 @@ impl Task {
         }
     }
 
-    /// When something is to be applied or tried next.
+    /// When something is to be applied or tried next. That it is looked for saved answers once is no try: mostly there is
+    /// no need for them.
     fn due(&self) -> Option<Instant> {
-        self.gated().into_iter().chain(self.free()).min()
+        let recall = self.recall.due().filter(|_| self.recall.is_tried());
+        [self.gated(), self.absent(), recall].into_iter().flatten().min()
     }
 
     /// When something is due next that goes through the gate, since it may end in a reload.
@@ -612,8 +627,12 @@ impl Task {
 
     /// When something is due next that does not.
     fn free(&self) -> Option<Instant> {
-        let reload = self.reload.at.filter(|_| self.is_absent);
-        [reload, self.recall.due()].into_iter().flatten().min()
+        [self.absent(), self.recall.due()].into_iter().flatten().min()
+    }
+
+    /// When it is looked again for a process that did not run.
+    fn absent(&self) -> Option<Instant> {
+        self.reload.at.filter(|_| self.is_absent)
     }
 
     fn write_paused(&mut self) {
