@@ -137,6 +137,8 @@ pub(super) enum Verb {
     Resume(Several),
     /// Render and apply now, and wait for what comes of it
     Apply(Apply),
+    /// Show what templates can call, or one of these with its example
+    Functions(Functions),
 }
 
 #[derive(Debug, clap::Args)]
@@ -242,6 +244,16 @@ pub(super) struct Apply {
     pub target: Option<String>,
     #[command(flatten)]
     pub wait: AskWait,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Functions {
+    /// The function, filter or test [default: a list of all]
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// Write JSON for editors
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The same with a bound on the wait for what comes of a command.

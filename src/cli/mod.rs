@@ -5,6 +5,7 @@ mod ask;
 mod check;
 mod diff;
 mod explain;
+mod functions;
 mod load;
 mod once;
 mod order;
@@ -70,6 +71,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             Verb::Pause(options) => order::pause(&args.common, options).await,
             Verb::Resume(options) => order::resume(&args.common, options).await,
             Verb::Apply(options) => order::apply(&args.common, options).await,
+            Verb::Functions(options) => functions::run(options),
         }
     });
     // A render that hangs must not keep the program from ending.

@@ -15,6 +15,7 @@ use crate::plan::Plan;
 use crate::registries::Registries;
 use crate::store::Store;
 use crate::target::{Render, Renderer};
+use crate::template::catalog::{SAMPLE, sections};
 
 /// Where the keys of a section are explained: its own key, and the heading. The sections of a target have its name.
 const SECTIONS: &[(&str, &str)] = &[
@@ -384,6 +385,17 @@ async fn templates_give_what_is_shown() {
     }
     assert!(example.files.is_empty(), "templates.md, line {}: this gives nothing", example.line);
     assert!(shown > 4, "{shown}");
+}
+
+/// The examples of functions and filters, with the registry that the page shows.
+#[tokio::test]
+async fn functions_give_what_is_shown() {
+    for entry in sections().into_iter().flat_map(|section| section.entries) {
+        let files = [("registry.yaml", SAMPLE), ("in.tera", entry.example)];
+        let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let output = rendered(&Example { files: files.into(), line: 0 }).await;
+        assert_eq!(output, entry.output, "{}", entry.example);
+    }
 }
 
 /// What an example gives. The registry and the configuration may be left out.

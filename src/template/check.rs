@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::Environment;
 use super::component;
+use super::entry::{Default, Entry};
 use super::error::{ErrorKind, TemplateError, did_you_mean};
-use super::filter::{FILTERS, TERA_FILTERS, TERA_TESTS};
+use super::filter::filters;
 use super::foreign::translated;
-use super::function::{FUNCTIONS, TERA_FUNCTIONS};
+use super::function::functions;
 use super::literal;
+use super::predicate::TESTS;
 use super::scan::{Piece, PieceKind, Token, TokenKind};
 use super::source::Source;
 use crate::registry::{Path, Registry};
@@ -24,13 +26,6 @@ struct Call<'s> {
     arguments: Vec<(&'s Token, &'s [Token])>,
     /// Whether something in the brackets has no name; Tera refuses it.
     malformed: bool,
-}
-
-/// What a template may call a thing of one sort, for one name.
-struct Known<'k> {
-    name: &'k str,
-    required: &'k [&'k str],
-    optional: &'k [&'k str],
 }
 
 /// Everything that is wrong with the names in a source. `components` are those that there are, if that is known.
@@ -84,16 +79,10 @@ impl<'c> Checker<'c> {
     }
 
     fn function(&mut self, call: &Call<'c>) {
-        let known = FUNCTIONS.iter().map(|function| Known {
-            name: function.name,
-            required: function.required,
-            optional: function.optional,
-        });
-        let tera = TERA_FUNCTIONS.iter().map(|(name, optional)| Known { name, required: &[], optional });
-        let ours = FUNCTIONS.iter().find(|function| function.name == call.name);
-        let question = ours.and_then(|function| function.question);
+        let known: Vec<&Entry> = functions().map(|function| &function.entry).collect();
+        let question = functions().find(|function| function.entry.name == call.name).and_then(|ours| ours.question);
         let extra: &[&str] = if question.is_some() { &["registry", "optional"] } else { &[] };
-        if self.known("function", call, &known.chain(tera).collect::<Vec<_>>(), extra)
+        if self.known("function", call, &known, extra)
             && let Some(question) = question
         {
             if let Some((name, registry)) = self.registry(call)
@@ -108,19 +97,16 @@ impl<'c> Checker<'c> {
     }
 
     fn filter(&mut self, call: &Call<'c>) {
-        let ours = FILTERS.iter().filter(|filter| !filter.name.starts_with("__"));
-        let ours = ours.map(|filter| Known { name: filter.name, required: filter.required, optional: filter.optional });
-        let tera = TERA_FILTERS.iter().map(|(name, optional)| Known { name, required: &[], optional });
-        self.known("filter", call, &ours.chain(tera).collect::<Vec<_>>(), &[]);
+        let known: Vec<&Entry> = filters().map(|filter| &filter.entry).collect();
+        self.known("filter", call, &known, &[]);
     }
 
     fn test(&mut self, call: &Call<'c>) {
-        let tests = TERA_TESTS.iter().map(|(name, optional)| Known { name, required: &[], optional });
-        self.known("test", call, &tests.collect::<Vec<_>>(), &[]);
+        self.known("test", call, &TESTS.entries.iter().collect::<Vec<_>>(), &[]);
     }
 
     /// Checks the name and the arguments of a call; whether the name is known.
-    fn known(&mut self, sort: &str, call: &Call<'c>, known: &[Known<'_>], extra: &[&'static str]) -> bool {
+    fn known(&mut self, sort: &str, call: &Call<'c>, known: &[&Entry], extra: &[&'static str]) -> bool {
         let Some(found) = known.iter().find(|known| known.name == call.name) else {
             let names = || known.iter().map(|known| known.name);
             let list = || {
@@ -132,7 +118,7 @@ impl<'c> Checker<'c> {
             self.problem(call.token, format!("unknown {sort} `{}`", call.name), hint);
             return false;
         };
-        let names = || found.required.iter().chain(found.optional).chain(extra).copied();
+        let names = || found.arguments.iter().map(|argument| argument.name).chain(extra.iter().copied());
         for (argument, _) in &call.arguments {
             let written = argument.of(&self.source.text);
             if !names().any(|name| name == written) {
@@ -144,7 +130,8 @@ impl<'c> Checker<'c> {
         }
         let unsure = call.malformed
             || call.arguments.iter().any(|(name, _)| !names().any(|known| known == name.of(&self.source.text)));
-        for required in found.required {
+        let required = found.arguments.iter().filter(|argument| argument.default == Default::Required);
+        for required in required.map(|argument| argument.name) {
             if self.argument(call, required).is_none() && !unsure {
                 self.problem(call.token, format!("{sort} `{}` needs `{required}=`", call.name), None);
             }

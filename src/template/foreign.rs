@@ -55,18 +55,21 @@ pub(super) fn translated(sort: &str, name: &str) -> Option<String> {
     }
 }
 
+/// The same for a name of which the sort is not known.
+pub(crate) fn translated_name(name: &str) -> Option<String> {
+    translated("function", name)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::filter::{self, TERA_FILTERS};
-    use super::super::function::{self, TERA_FUNCTIONS};
+    use super::super::filter::filters;
+    use super::super::function::functions;
     use super::*;
 
     #[test]
     fn what_is_advised_is_there_and_what_is_translated_is_not() {
-        let functions = function::FUNCTIONS.iter().map(|function| function.name);
-        let functions: Vec<_> = functions.chain(TERA_FUNCTIONS.iter().map(|(name, _)| *name)).collect();
-        let filters = filter::FILTERS.iter().map(|filter| filter.name);
-        let filters: Vec<_> = filters.chain(TERA_FILTERS.iter().map(|(name, _)| *name)).collect();
+        let functions: Vec<_> = functions().map(|function| function.entry.name).collect();
+        let filters: Vec<_> = filters().map(|filter| filter.entry.name).collect();
         for (table, known) in [(FUNCTIONS, &functions), (FILTERS, &filters)] {
             assert!(table.is_sorted_by_key(|(foreign, _)| *foreign));
             for (foreign, own) in table {

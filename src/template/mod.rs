@@ -16,13 +16,16 @@
 //! * No control character of a value reaches a file, but for the lines of one that has a line of its own.
 //! * An answer is converted for templates once, not for each render.
 //!
-//! A function is added in `function`, a filter in `filter`, a component in `templates/` and `builtin`.
+//! A function is added in `function`, a filter in `filter`, a component in `templates/` and `builtin`. What is told of a
+//! function, a filter or a test is an `entry` beside it, and `catalog` has them all.
 
 mod arguments;
 mod builtin;
+pub(crate) mod catalog;
 mod check;
 mod component;
 mod edit;
+pub(crate) mod entry;
 mod error;
 mod filter;
 mod foreign;
@@ -33,6 +36,7 @@ mod literal;
 mod load;
 mod message;
 mod origin;
+mod predicate;
 mod print;
 mod read;
 mod record;
@@ -54,6 +58,7 @@ use std::sync::Arc;
 
 pub(crate) use error::did_you_mean;
 pub use error::{ErrorKind, Note, Snippet, TemplateError};
+pub(crate) use foreign::translated_name as foreign_name;
 pub use load::Templates;
 
 use crate::config::Limits;

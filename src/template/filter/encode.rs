@@ -11,9 +11,101 @@ use sha2::{Digest, Sha256};
 use tera::{Map, Value};
 
 use super::super::arguments::Arguments;
+use super::super::entry::{Entry, Group, or};
 use super::super::record::{Render, Stop};
-use super::{complete, refused, text_of};
+use super::{Filter, complete, refused, text_of};
 use crate::yaml;
+
+/// Encodings.
+pub(super) const ENCODINGS: Group<Filter> = Group {
+    name: "Encodings",
+    entries: &[
+        Filter::new(
+            base64_encode,
+            Entry {
+                name: "base64_encode",
+                arguments: &[],
+                takes: "text",
+                gives: "base64 of a text",
+                empty: "empty text",
+                example: r#"{{ "häh" | base64_encode }}"#,
+                output: "aMOkaA==",
+            },
+        ),
+        Filter::new(
+            base64_decode,
+            Entry {
+                name: "base64_decode",
+                arguments: &[],
+                takes: "text",
+                gives: "the text of it, which must be UTF-8",
+                empty: "empty text",
+                example: r#"{{ "aMOkaA==" | base64_decode }}"#,
+                output: "häh",
+            },
+        ),
+        Filter::new(
+            sha256,
+            Entry {
+                name: "sha256",
+                arguments: &[],
+                takes: "text",
+                gives: "64 hexadecimal digits",
+                empty: "the hash of nothing, `e3b0…`",
+                example: r#"{{ "a" | sha256 | truncate(length=8, end="") }}"#,
+                output: "ca978112",
+            },
+        ),
+        Filter::new(
+            from_json,
+            Entry {
+                name: "from_json",
+                arguments: &[],
+                takes: "text",
+                gives: "the value; maps sorted by name, integers with all their digits, at most 128 levels; `null` prints as nothing",
+                empty: "fails",
+                example: r#"{{ '{"b": [1, 2.5], "a": true}' | from_json }}"#,
+                output: r#"{"a": true, "b": [1, 2.5]}"#,
+            },
+        ),
+        Filter::new(
+            from_yaml,
+            Entry {
+                name: "from_yaml",
+                arguments: &[],
+                takes: "text",
+                gives: "the same of YAML",
+                empty: "`none`",
+                example: r#"{{ "[1, x]" | from_yaml | last }}"#,
+                output: "x",
+            },
+        ),
+        Filter::new(
+            to_json,
+            Entry {
+                name: "to_json",
+                arguments: &[or("pretty", "false")],
+                takes: "anything",
+                gives: "JSON, on one line or several",
+                empty: r#"`""`, `[]`, `{}`"#,
+                example: r#"{{ {"a": [1, "x"]} | to_json }}"#,
+                output: r#"{"a":[1,"x"]}"#,
+            },
+        ),
+        Filter::new(
+            to_yaml,
+            Entry {
+                name: "to_yaml",
+                arguments: &[],
+                takes: "anything",
+                gives: "YAML, without a newline at its end",
+                empty: "`''`, `[]`, `{}`",
+                example: r#"{{ {"a": 1, "b": ["x"]} | to_yaml }}"#,
+                output: "a: 1\nb:\n- x",
+            },
+        ),
+    ],
+};
 
 /// A text as base64 in the standard alphabet.
 pub(super) fn base64_encode(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {

@@ -5,9 +5,107 @@ use std::fmt::Write as _;
 use tera::Value;
 
 use super::super::arguments::{Arguments, attribute};
+use super::super::entry::{Entry, Group, optional, or, required};
 use super::super::error::{Failure, undefined};
 use super::super::record::{Render, Stop};
-use super::list_of;
+use super::{Filter, list_of};
+
+/// Lists.
+pub(super) const LISTS: Group<Filter> = Group {
+    name: "Lists",
+    entries: &[
+        Filter::of_tera(Entry {
+            name: "length",
+            arguments: &[],
+            takes: "text, list, map",
+            gives: "of a list or map; of a text the characters",
+            empty: "0",
+            example: "{{ [1, 2] | length }}",
+            output: "2",
+        }),
+        Filter::new(
+            first,
+            Entry {
+                name: "first",
+                arguments: &[],
+                takes: "list",
+                gives: "the first item",
+                empty: "undefined",
+                example: "{{ [1, 2] | first }}",
+                output: "1",
+            },
+        ),
+        Filter::new(
+            last,
+            Entry {
+                name: "last",
+                arguments: &[],
+                takes: "list",
+                gives: "the last item",
+                empty: "undefined",
+                example: "{{ [1, 2] | last }}",
+                output: "2",
+            },
+        ),
+        Filter::new(
+            nth,
+            Entry {
+                name: "nth",
+                arguments: &[required("n")],
+                takes: "list",
+                gives: "the item at `n`, from 0",
+                empty: "undefined; so beyond the end",
+                example: "{{ [1, 2] | nth(n=1) }}",
+                output: "2",
+            },
+        ),
+        Filter::new(
+            join,
+            Entry {
+                name: "join",
+                arguments: &[or("sep", r#""""#)],
+                takes: "list",
+                gives: "the items as text; an undefined one fails",
+                empty: "empty text",
+                example: r#"{{ ["a", 1] | join(sep=", ") }}"#,
+                output: "a, 1",
+            },
+        ),
+        Filter::new(
+            map,
+            Entry {
+                name: "map",
+                arguments: &[required("attribute"), optional("default")],
+                takes: "list",
+                gives: "one attribute of every item; `default` where there is none, else the render fails",
+                empty: "`[]`",
+                example: r#"{{ [{"a": 1}, {}] | map(attribute="a", default=0) }}"#,
+                output: "[1, 0]",
+            },
+        ),
+        Filter::new(
+            filter_where,
+            Entry {
+                name: "where",
+                arguments: &[required("attribute"), optional("value")],
+                takes: "list",
+                gives: "the items whose attribute equals `value`; without it those where it is true, not empty and not 0",
+                empty: "`[]`",
+                example: r#"{{ [{"a": 1}, {"a": 2}] | where(attribute="a", value=2) }}"#,
+                output: r#"[{"a": 2}]"#,
+            },
+        ),
+        Filter::of_tera(Entry {
+            name: "reverse",
+            arguments: &[],
+            takes: "text, list",
+            gives: "from its end",
+            empty: "itself",
+            example: "{{ [1, 2] | reverse }}",
+            output: "[2, 1]",
+        }),
+    ],
+};
 
 /// The first item; undefined in an empty list, so that printing it fails.
 pub(super) fn first(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {

@@ -1,10 +1,12 @@
 //! The filters of templates.
 //!
-//! To add one: a Rust function in a file of this folder, and an entry in [`FILTERS`]. A filter fails rather than let
+//! To add one: a Rust function in a file of this folder, and an entry in the group of that file, which holds all that the
+//! reference and `liveconf functions` tell of it. To add a group: a file, and a line in [`FILTERS`]. A filter fails rather than let
 //! something through that it does not understand, and never puts what it was given into its message.
 
 mod encode;
 mod list;
+mod map;
 mod number;
 mod order;
 mod place;
@@ -13,6 +15,7 @@ mod text;
 use tera::{Kwargs, State, Tera, TeraResult, Value};
 
 use super::arguments::{Arguments, type_name};
+use super::entry::{Entry, Group};
 use super::error::{Failure, undefined};
 use super::function::fail;
 use super::record::{self, Render, Stop};
@@ -21,70 +24,34 @@ use super::trim::LINE_FILTER;
 /// What a filter does.
 type Call = fn(&Value, &Arguments<'_>, &Render) -> Result<Value, Stop>;
 
-/// A filter of templates: its name, its arguments, and what it does.
+/// A filter of templates.
+#[derive(Debug)]
 pub(super) struct Filter {
-    /// Its name.
-    pub(super) name: &'static str,
-    /// The arguments that must be given.
-    pub(super) required: &'static [&'static str],
-    /// The arguments that may be given.
-    pub(super) optional: &'static [&'static str],
-    call: Call,
+    /// What is told of it.
+    pub(super) entry: Entry,
+    /// What it does; none for one that Tera brings along.
+    call: Option<Call>,
 }
 
-const fn filter(
-    name: &'static str,
-    required: &'static [&'static str],
-    optional: &'static [&'static str],
-    call: Call,
-) -> Filter {
-    Filter { name, required, optional, call }
-}
-
-/// All filters of ours. Some replace one of Tera's that is not strict, not sorted, or slow.
-pub(super) const FILTERS: &[Filter] = &[
-    // Text.
-    filter("basename", &[], &[], text::basename),
-    filter("dirname", &[], &[], text::dirname),
-    filter("lines", &[], &[], text::lines),
-    filter("quote", &[], &[], text::quote),
-    filter("str", &[], &[], text::str),
-    filter(LINE_FILTER, &[], &["crlf"], text::line),
-    filter(PRESENT, &[], &[], text::present),
-    // Encodings.
-    filter("base64_decode", &[], &[], encode::base64_decode),
-    filter("base64_encode", &[], &[], encode::base64_encode),
-    filter("from_json", &[], &[], encode::from_json),
-    filter("from_yaml", &[], &[], encode::from_yaml),
-    filter("sha256", &[], &[], encode::sha256),
-    filter("to_json", &[], &["pretty"], encode::to_json),
-    filter("to_yaml", &[], &[], encode::to_yaml),
-    // Numbers.
-    filter("to_float", &[], &["default"], number::to_float),
-    filter("to_int", &[], &["default"], number::to_int),
-    filter(WEIGHT, &["meta"], &[], number::weight),
-    // Lists.
-    filter("first", &[], &[], list::first),
-    filter("join", &[], &["sep"], list::join),
-    filter("last", &[], &[], list::last),
-    filter("map", &["attribute"], &["default"], list::map),
-    filter("nth", &["n"], &[], list::nth),
-    filter("where", &["attribute"], &["value"], list::filter_where),
-    // Order and groups.
-    filter("group_by", &["attribute"], &[], order::group_by),
-    filter("natural_sort", &[], &["attribute"], order::natural_sort),
-    filter("sort_by", &["attribute"], &["reverse"], order::sort_by),
-    filter("unique", &[], &[], order::unique),
-    filter("unique_by", &["attribute"], &[], order::unique_by),
-    // What makes a value safe for its place in a file.
-    filter("haproxy_quote", &[], &["log_format"], place::haproxy_quote),
-    filter("host", &[], &[], place::host),
-    filter("ip", &[], &["version"], place::ip),
-    filter("nginx_quote", &[], &[], place::nginx_quote),
-    filter("port", &[], &[], place::port),
-    filter("shell_quote", &[], &[], place::shell_quote),
-    filter("token", &[], &["extra"], place::token),
+/// All filters. Some replace one of Tera's that is not strict, not sorted, or slow.
+pub(super) const FILTERS: &[&Group<Filter>] = &[
+    &map::ABSENCE,
+    &text::TEXT,
+    &encode::ENCODINGS,
+    &number::NUMBERS,
+    &list::LISTS,
+    &order::ORDER,
+    &map::MAPS,
+    &place::PLACES,
 ];
+
+/// The filters that no template names: they are put where they are needed.
+const HIDDEN: &[(&str, Call)] = &[(LINE_FILTER, text::line), (PRESENT, text::present), (WEIGHT, number::weight)];
+
+/// All filters that a template may name.
+pub(super) fn filters() -> impl Iterator<Item = &'static Filter> {
+    FILTERS.iter().flat_map(|group| group.entries)
+}
 
 /// The filter that refuses an undefined value; it is put around the operands of `~`, which writes nothing for one.
 pub(super) const PRESENT: &str = "__present";
@@ -92,98 +59,50 @@ pub(super) const PRESENT: &str = "__present";
 /// The filter of the built-in components that gives the weight of an instance.
 const WEIGHT: &str = "__weight";
 
-/// The filters of Tera that stay as they are, with their arguments: Tera itself ignores those it does not know.
-pub(super) const TERA_FILTERS: &[(&str, &[&str])] = &[
-    ("abs", &[]),
-    ("capitalize", &[]),
-    ("default", &["value", "boolean"]),
-    ("escape", &[]),
-    ("escape_html", &[]),
-    ("escape_xml", &[]),
-    ("float", &[]),
-    ("get", &["key", "default"]),
-    ("indent", &["width", "indentation", "first", "blank"]),
-    ("int", &["base"]),
-    ("keys", &[]),
-    ("length", &[]),
-    ("lower", &[]),
-    ("newlines_to_br", &[]),
-    ("pairs", &[]),
-    ("pluralize", &["singular", "plural"]),
-    ("replace", &["from", "to"]),
-    ("reverse", &[]),
-    ("round", &["method", "precision"]),
-    ("safe", &[]),
-    ("sort", &["attribute"]),
-    ("split", &["pat"]),
-    ("title", &[]),
-    ("trim", &["pat"]),
-    ("trim_end", &["pat"]),
-    ("trim_start", &["pat"]),
-    ("truncate", &["length", "end"]),
-    ("upper", &[]),
-    ("values", &[]),
-    ("wordcount", &[]),
-];
-
-/// The tests of Tera, with their arguments.
-pub(super) const TERA_TESTS: &[(&str, &[&str])] = &[
-    ("array", &[]),
-    ("bool", &[]),
-    ("containing", &["pat"]),
-    ("defined", &[]),
-    ("divisible_by", &["divisor"]),
-    ("ending_with", &["pat"]),
-    ("even", &[]),
-    ("float", &[]),
-    ("integer", &[]),
-    ("iterable", &[]),
-    ("map", &[]),
-    ("none", &[]),
-    ("number", &[]),
-    ("odd", &[]),
-    ("starting_with", &["pat"]),
-    ("string", &[]),
-    ("undefined", &[]),
-];
-
 /// Puts all filters into `tera`.
 pub(super) fn register(tera: &mut Tera) {
-    for filter in FILTERS {
-        tera.register_filter(filter.name, move |value: Value, kwargs: Kwargs, _: &State| filter.run(&value, &kwargs));
+    let ours = filters().filter_map(|filter| Some((filter.entry.name, filter.call?)));
+    for (name, call) in ours.chain(HIDDEN.iter().copied()) {
+        tera.register_filter(name, move |value: Value, kwargs: Kwargs, _: &State| run(name, call, &value, &kwargs));
     }
 }
 
 impl Filter {
-    fn run(&self, value: &Value, kwargs: &Kwargs) -> TeraResult<Value> {
-        let call = |render: &mut Render| {
-            let arguments = Arguments::new(self.name, kwargs);
-            match self.apply(value, &arguments, render) {
-                Ok(value) => Ok(value),
-                // What depends on a missing answer stays what it is, and the template goes on asking.
-                Err(Stop::Missing | Stop::Denied) => Ok(value.clone()),
-                // Tera then marks the value rather than the filter.
-                Err(Stop::Failed(failure)) if value.is_undefined() => {
-                    fail(render, failure);
-                    let (expected_type, actual_type) = Default::default();
-                    Err(tera::Error::new(tera::ErrorKind::InvalidArgument { expected_type, actual_type }))
-                }
-                Err(Stop::Failed(failure)) => Err(fail(render, failure)),
-            }
-        };
-        record::with(call).unwrap_or_else(|| Err(tera::Error::message("called outside of a render")))
+    const fn new(call: Call, entry: Entry) -> Self {
+        Self { entry, call: Some(call) }
     }
 
-    fn apply(&self, value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
-        render.check_deadline()?;
-        if value.is_undefined() {
-            return Err(undefined("what stands here is undefined").into());
-        }
-        if value.as_str().is_some_and(|text| render.is_placeholder(text)) {
-            return Err(Stop::Missing);
-        }
-        (self.call)(value, arguments, render)
+    /// One that Tera brings along, and that stays as it is.
+    const fn of_tera(entry: Entry) -> Self {
+        Self { entry, call: None }
     }
+}
+
+fn run(name: &str, call: Call, value: &Value, kwargs: &Kwargs) -> TeraResult<Value> {
+    let apply = |render: &mut Render| match apply(call, value, &Arguments::new(name, kwargs), render) {
+        Ok(value) => Ok(value),
+        // What depends on a missing answer stays what it is, and the template goes on asking.
+        Err(Stop::Missing | Stop::Denied) => Ok(value.clone()),
+        // Tera then marks the value rather than the filter.
+        Err(Stop::Failed(failure)) if value.is_undefined() => {
+            fail(render, failure);
+            let (expected_type, actual_type) = Default::default();
+            Err(tera::Error::new(tera::ErrorKind::InvalidArgument { expected_type, actual_type }))
+        }
+        Err(Stop::Failed(failure)) => Err(fail(render, failure)),
+    };
+    record::with(apply).unwrap_or_else(|| Err(tera::Error::message("called outside of a render")))
+}
+
+fn apply(call: Call, value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    render.check_deadline()?;
+    if value.is_undefined() {
+        return Err(undefined("what stands here is undefined").into());
+    }
+    if value.as_str().is_some_and(|text| render.is_placeholder(text)) {
+        return Err(Stop::Missing);
+    }
+    call(value, arguments, render)
 }
 
 /// The text that a filter was given.

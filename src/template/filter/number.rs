@@ -4,8 +4,76 @@ use tera::Value;
 use tera::value::Key;
 
 use super::super::arguments::{Arguments, attribute};
+use super::super::entry::{Entry, Group, optional, or};
 use super::super::record::{Render, Stop};
-use super::{refused, wrong};
+use super::{Filter, refused, wrong};
+
+/// Numbers.
+pub(super) const NUMBERS: Group<Filter> = Group {
+    name: "Numbers",
+    entries: &[
+        Filter::new(
+            to_int,
+            Entry {
+                name: "to_int",
+                arguments: &[optional("default")],
+                takes: "text, number",
+                gives: "a whole number out of text; `default` for text that is none",
+                empty: "`default`, else fails",
+                example: r#"{{ " 42 " | to_int + 1 }}"#,
+                output: "43",
+            },
+        ),
+        Filter::new(
+            to_float,
+            Entry {
+                name: "to_float",
+                arguments: &[optional("default")],
+                takes: "text, number",
+                gives: "a number out of text; `default` for text that is none",
+                empty: "`default`, else fails",
+                example: r#"{{ "x" | to_float(default=0.5) }}"#,
+                output: "0.5",
+            },
+        ),
+        Filter::of_tera(Entry {
+            name: "int",
+            arguments: &[or("base", "10")],
+            takes: "text, number",
+            gives: "a whole number out of text in another base",
+            empty: "fails",
+            example: r#"{{ "ff" | int(base=16) }}"#,
+            output: "255",
+        }),
+        Filter::of_tera(Entry {
+            name: "float",
+            arguments: &[],
+            takes: "text, number",
+            gives: "a number out of text",
+            empty: "fails",
+            example: r#"{{ "1.5" | float }}"#,
+            output: "1.5",
+        }),
+        Filter::of_tera(Entry {
+            name: "abs",
+            arguments: &[],
+            takes: "number",
+            gives: "without its sign",
+            empty: "0",
+            example: "{{ -5 | abs }}",
+            output: "5",
+        }),
+        Filter::of_tera(Entry {
+            name: "round",
+            arguments: &[optional("method"), or("precision", "0")],
+            takes: "number",
+            gives: r#"rounded; `method` may be `"ceil"` or `"floor"`"#,
+            empty: "0",
+            example: r#"{{ 2.44 | round(method="ceil") }}"#,
+            output: "3.0",
+        }),
+    ],
+};
 
 /// A whole number out of text; `default=` stands in for text that is none.
 pub(super) fn to_int(value: &Value, arguments: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {

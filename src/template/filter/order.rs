@@ -8,9 +8,86 @@ use tera::value::{Key, ValueKind};
 use tera::{Map, Value};
 
 use super::super::arguments::{Arguments, attribute};
+use super::super::entry::{Entry, Group, optional, or, required};
 use super::super::record::{Render, Stop};
 use super::list::lacks;
-use super::{list_of, refused};
+use super::{Filter, list_of, refused};
+
+/// Order and groups.
+pub(super) const ORDER: Group<Filter> = Group {
+    name: "Order and groups",
+    entries: &[
+        Filter::of_tera(Entry {
+            name: "sort",
+            arguments: &[optional("attribute")],
+            takes: "list",
+            gives: "sorted; `sort_by` knows several attributes, `natural_sort` numbers in names",
+            empty: "`[]`",
+            example: "{{ [2, 1] | sort }}",
+            output: "[1, 2]",
+        }),
+        Filter::new(
+            sort_by,
+            Entry {
+                name: "sort_by",
+                arguments: &[required("attribute"), or("reverse", "false")],
+                takes: "list",
+                gives: "sorted by one attribute, or a list of them; equal items keep their order",
+                empty: "`[]`",
+                example: r#"{{ [{"a": 2}, {"a": 1}] | sort_by(attribute="a") }}"#,
+                output: r#"[{"a": 1}, {"a": 2}]"#,
+            },
+        ),
+        Filter::new(
+            natural_sort,
+            Entry {
+                name: "natural_sort",
+                arguments: &[optional("attribute")],
+                takes: "list",
+                gives: "sorted as people read",
+                empty: "`[]`",
+                example: r#"{{ ["w10", "w2"] | natural_sort }}"#,
+                output: r#"["w2", "w10"]"#,
+            },
+        ),
+        Filter::new(
+            group_by,
+            Entry {
+                name: "group_by",
+                arguments: &[required("attribute")],
+                takes: "list",
+                gives: "map from the values of an attribute to the items that have it, sorted; items where it is `none` are left out",
+                empty: "`{}`",
+                example: r#"{{ [{"z": "b"}, {"z": "a"}] | group_by(attribute="z") }}"#,
+                output: r#"{"a": [{"z": "a"}], "b": [{"z": "b"}]}"#,
+            },
+        ),
+        Filter::new(
+            unique,
+            Entry {
+                name: "unique",
+                arguments: &[],
+                takes: "list",
+                gives: "each item once, the first of equals",
+                empty: "`[]`",
+                example: "{{ [2, 1, 2] | unique }}",
+                output: "[2, 1]",
+            },
+        ),
+        Filter::new(
+            unique_by,
+            Entry {
+                name: "unique_by",
+                arguments: &[required("attribute")],
+                takes: "list",
+                gives: "the first item for each value of an attribute",
+                empty: "`[]`",
+                example: r#"{{ [{"a": 1, "b": 1}, {"a": 1, "b": 2}] | unique_by(attribute="a") }}"#,
+                output: r#"[{"a": 1, "b": 1}]"#,
+            },
+        ),
+    ],
+};
 
 /// A map from the values of an attribute to the items that have it; sorted, the items in their order. Items whose
 /// attribute is `none` are left out.

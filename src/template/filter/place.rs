@@ -6,9 +6,101 @@ use std::net::{IpAddr, Ipv6Addr};
 use tera::Value;
 
 use super::super::arguments::Arguments;
+use super::super::entry::{Entry, Group, optional, or};
 use super::super::error::Failure;
 use super::super::record::{Render, Stop};
-use super::{text_of, wrong};
+use super::{Filter, text_of, wrong};
+
+/// What makes a value safe for its place in a file.
+pub(super) const PLACES: Group<Filter> = Group {
+    name: "What makes a value safe for its place",
+    entries: &[
+        Filter::new(
+            ip,
+            Entry {
+                name: "ip",
+                arguments: &[optional("version")],
+                takes: "text",
+                gives: "an IP address; of `version` 4 or 6",
+                empty: "fails",
+                example: r#"{{ "2001:DB8::1" | ip }}"#,
+                output: "2001:db8::1",
+            },
+        ),
+        Filter::new(
+            host,
+            Entry {
+                name: "host",
+                arguments: &[],
+                takes: "text",
+                gives: "a host name or address, IPv6 in brackets",
+                empty: "fails",
+                example: r#"{{ "::1" | host }}"#,
+                output: "[::1]",
+            },
+        ),
+        Filter::new(
+            port,
+            Entry {
+                name: "port",
+                arguments: &[],
+                takes: "text, number",
+                gives: "a port from 1 to 65535",
+                empty: "fails; so for 0",
+                example: r#"{{ "80" | port }}"#,
+                output: "80",
+            },
+        ),
+        Filter::new(
+            token,
+            Entry {
+                name: "token",
+                arguments: &[or("extra", r#""""#)],
+                takes: "text, number",
+                gives: "letters, digits, `.`, `_`, `-`, and what `extra` holds; no `-` at its beginning, as options have, but for a number",
+                empty: "fails",
+                example: r#"{{ "a/b" | token(extra="/") }}"#,
+                output: "a/b",
+            },
+        ),
+        Filter::new(
+            nginx_quote,
+            Entry {
+                name: "nginx_quote",
+                arguments: &[],
+                takes: "text",
+                gives: "text in double quotes for nginx; no `$`, which would begin a variable, no control character",
+                empty: r#"`""`"#,
+                example: r#"{{ 'a "b";' | nginx_quote }}"#,
+                output: r#""a \"b\";""#,
+            },
+        ),
+        Filter::new(
+            haproxy_quote,
+            Entry {
+                name: "haproxy_quote",
+                arguments: &[optional("log_format")],
+                takes: "text",
+                gives: "text in single quotes for HAProxy; no `'`, no control character; no `%` unless `log_format` says whether one begins an expression there (`true`: it is doubled) or not",
+                empty: "`''`",
+                example: r#"{{ "5% b" | haproxy_quote(log_format=false) }}"#,
+                output: "'5% b'",
+            },
+        ),
+        Filter::new(
+            shell_quote,
+            Entry {
+                name: "shell_quote",
+                arguments: &[],
+                takes: "text",
+                gives: "text in single quotes for a POSIX shell; no control character but a tab",
+                empty: "`''`",
+                example: r#"{{ "it's $x" | shell_quote }}"#,
+                output: r"'it'\''s $x'",
+            },
+        ),
+    ],
+};
 
 /// An IP address, of `version=` 4 or 6 if that is given.
 pub(super) fn ip(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {

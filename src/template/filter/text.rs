@@ -5,9 +5,242 @@ use std::fmt::Write as _;
 use tera::Value;
 
 use super::super::arguments::Arguments;
+use super::super::entry::{Entry, Group, optional, or, required};
 use super::super::error::{ErrorKind, Failure};
 use super::super::record::{Render, Stop};
-use super::{complete, refused, text_of};
+use super::{Filter, complete, refused, text_of};
+
+/// Text.
+pub(super) const TEXT: Group<Filter> = Group {
+    name: "Text",
+    entries: &[
+        Filter::new(
+            basename,
+            Entry {
+                name: "basename",
+                arguments: &[],
+                takes: "text",
+                gives: "the last segment of a path",
+                empty: "empty text",
+                example: r#"{{ "a/b/c" | basename }}"#,
+                output: "c",
+            },
+        ),
+        Filter::new(
+            dirname,
+            Entry {
+                name: "dirname",
+                arguments: &[],
+                takes: "text",
+                gives: "the path without its last segment",
+                empty: "empty text; so for one segment",
+                example: r#"{{ "a/b/c" | dirname }}"#,
+                output: "a/b",
+            },
+        ),
+        Filter::of_tera(Entry {
+            name: "split",
+            arguments: &[required("pat")],
+            takes: "text",
+            gives: "list of the parts between every `pat`",
+            empty: r#"`[""]`"#,
+            example: r#"{{ "a,b" | split(pat=",") }}"#,
+            output: r#"["a", "b"]"#,
+        }),
+        Filter::new(
+            lines,
+            Entry {
+                name: "lines",
+                arguments: &[],
+                takes: "text",
+                gives: "list of lines, without their ends",
+                empty: "`[]`",
+                example: r#"{{ "x y" | replace(from=" ", to="\n") | lines }}"#,
+                output: r#"["x", "y"]"#,
+            },
+        ),
+        Filter::of_tera(Entry {
+            name: "replace",
+            arguments: &[required("from"), required("to")],
+            takes: "text",
+            gives: "every `from` replaced",
+            empty: "empty text",
+            example: r#"{{ "a.b" | replace(from=".", to="-") }}"#,
+            output: "a-b",
+        }),
+        Filter::of_tera(Entry {
+            name: "trim",
+            arguments: &[optional("pat")],
+            takes: "text",
+            gives: "without white space, or any number of `pat`, at both ends",
+            empty: "empty text",
+            example: r#"{{ " a " | trim }}"#,
+            output: "a",
+        }),
+        Filter::of_tera(Entry {
+            name: "trim_start",
+            arguments: &[optional("pat")],
+            takes: "text",
+            gives: "the same at the beginning",
+            empty: "empty text",
+            example: r#"{{ "//a" | trim_start(pat="/") }}"#,
+            output: "a",
+        }),
+        Filter::of_tera(Entry {
+            name: "trim_end",
+            arguments: &[optional("pat")],
+            takes: "text",
+            gives: "the same at the end",
+            empty: "empty text",
+            example: r#"{{ "a/" | trim_end(pat="/") }}"#,
+            output: "a",
+        }),
+        Filter::of_tera(Entry {
+            name: "truncate",
+            arguments: &[required("length"), or("end", r#""…""#)],
+            takes: "text",
+            gives: "shortened to so many characters, with `end` behind them",
+            empty: "empty text",
+            example: r#"{{ "abcdef" | truncate(length=3, end="") }}"#,
+            output: "abc",
+        }),
+        Filter::of_tera(Entry {
+            name: "indent",
+            arguments: &[or("width", "4"), or("indentation", r#"" ""#), or("first", "false"), or("blank", "false")],
+            takes: "text",
+            gives: "lines indented, but the first; `first` and `blank` say whether the first and empty ones are too",
+            empty: "empty text",
+            example: r#"{{ "a: 1\nb: 2" | indent(width=2, first=true) }}"#,
+            output: "  a: 1\n  b: 2",
+        }),
+        Filter::new(
+            quote,
+            Entry {
+                name: "quote",
+                arguments: &[],
+                takes: "text",
+                gives: "in double quotes, with the escapes of JSON; of a number use `str` before",
+                empty: r#"`""`"#,
+                example: r#"{{ 'say "hi"' | quote }}"#,
+                output: r#""say \"hi\"""#,
+            },
+        ),
+        Filter::new(
+            str,
+            Entry {
+                name: "str",
+                arguments: &[],
+                takes: "anything",
+                gives: "any value as it would be printed",
+                empty: "empty text; `[]`, `{}`",
+                example: r#"{{ 5 | str ~ "s" }}"#,
+                output: "5s",
+            },
+        ),
+        Filter::of_tera(Entry {
+            name: "upper",
+            arguments: &[],
+            takes: "text",
+            gives: "upper case",
+            empty: "empty text",
+            example: r#"{{ "a" | upper }}"#,
+            output: "A",
+        }),
+        Filter::of_tera(Entry {
+            name: "lower",
+            arguments: &[],
+            takes: "text",
+            gives: "lower case",
+            empty: "empty text",
+            example: r#"{{ "A" | lower }}"#,
+            output: "a",
+        }),
+        Filter::of_tera(Entry {
+            name: "capitalize",
+            arguments: &[],
+            takes: "text",
+            gives: "the first letter upper, the others lower case",
+            empty: "empty text",
+            example: r#"{{ "aB" | capitalize }}"#,
+            output: "Ab",
+        }),
+        Filter::of_tera(Entry {
+            name: "title",
+            arguments: &[],
+            takes: "text",
+            gives: "so for each word",
+            empty: "empty text",
+            example: r#"{{ "a b" | title }}"#,
+            output: "A B",
+        }),
+        Filter::of_tera(Entry {
+            name: "wordcount",
+            arguments: &[],
+            takes: "text",
+            gives: "number of words",
+            empty: "0",
+            example: r#"{{ "a b" | wordcount }}"#,
+            output: "2",
+        }),
+        Filter::of_tera(Entry {
+            name: "pluralize",
+            arguments: &[or("singular", r#""""#), or("plural", r#""s""#)],
+            takes: "number",
+            gives: "an ending; `singular` for 1 and -1",
+            empty: "`plural` for 0",
+            example: r#"{{ "server" ~ (2 | pluralize) }}"#,
+            output: "servers",
+        }),
+        Filter::of_tera(Entry {
+            name: "newlines_to_br",
+            arguments: &[],
+            takes: "text",
+            gives: "newlines as `<br>`",
+            empty: "empty text",
+            example: r#"{{ "a" | newlines_to_br }}"#,
+            output: "a",
+        }),
+        Filter::of_tera(Entry {
+            name: "escape",
+            arguments: &[],
+            takes: "text",
+            gives: "the text as it is, since nothing is escaped",
+            empty: "empty text",
+            example: r#"{{ "a<b" | escape }}"#,
+            output: "a<b",
+        }),
+        Filter::of_tera(Entry {
+            name: "escape_html",
+            arguments: &[],
+            takes: "text",
+            gives: "escaped for HTML",
+            empty: "empty text",
+            example: r#"{{ "a<b" | escape_html }}"#,
+            output: "a&lt;b",
+        }),
+        Filter::of_tera(Entry {
+            name: "escape_xml",
+            arguments: &[],
+            takes: "text",
+            gives: "escaped for XML",
+            empty: "empty text",
+            example: r#"{{ "a<b" | escape_xml }}"#,
+            output: "a&lt;b",
+        }),
+        Filter::new(
+            safe,
+            Entry {
+                name: "safe",
+                arguments: &[],
+                takes: "anything",
+                gives: "marked as good where it stands, whatever it holds ([lines and control characters](#lines-and-control-characters))",
+                empty: "empty text",
+                example: r#"{{ "a" | safe }}"#,
+                output: "a",
+            },
+        ),
+    ],
+};
 
 /// The last segment of a path.
 pub(super) fn basename(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
@@ -41,6 +274,11 @@ pub(super) fn str(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value,
     // Writing to a string does not fail.
     let _ = write!(text, "{value}");
     Ok(Value::from(text))
+}
+
+/// Any value as it would be printed, marked as good; Tera's own would let through what is undefined.
+pub(super) fn safe(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    Ok(str(value, arguments, render)?.mark_safe())
 }
 
 /// The output of an include or a component that stands on a line of its own: one newline ends it, nothing stays

@@ -5,12 +5,90 @@ use base64::engine::general_purpose::STANDARD;
 use tera::Value;
 
 use super::super::arguments::Arguments;
+use super::super::entry::{Entry, Group, optional, or, required};
 use super::super::error::{ErrorKind, Failure};
 use super::super::literal::KINDS;
 use super::super::record::{Absent, Render, Stop};
 use super::super::view;
-use super::{Written, asked, at_least, mismatch};
+use super::{Function, Placeholder, Written, asked, at_least, mismatch};
 use crate::registry::{Answer, Asked, Data, Path, Query, Text};
+
+/// Keys and folders.
+pub(super) const KEYS: Group<Function> = Group {
+    name: "Keys and folders",
+    entries: &[
+        Function {
+            entry: Entry {
+                name: "key",
+                arguments: &[required("path"), optional("default"), or("required", "false"), or("base64", "false")],
+                takes: "",
+                gives: "the value of a key as text; with `base64=true` its bytes as base64",
+                empty: "`default`, else undefined; with `required=true` the render fails",
+                example: r#"{{ key(path="app/host") }}:{{ key(path="app/port", default="80") }}"#,
+                output: "shop.local:80",
+            },
+            question: Some(|written| path(written).map(Query::Key)),
+            placeholder: Placeholder::Text,
+            call: Some(key),
+        },
+        Function {
+            entry: Entry {
+                name: "exists",
+                arguments: &[required("path")],
+                takes: "",
+                gives: "whether there is a key or a folder",
+                empty: "`false`",
+                example: r#"{% if exists(path="app/tls") %}on{% else %}off{% endif %}"#,
+                output: "off",
+            },
+            question: Some(|written| path(written).map(Query::Exists)),
+            placeholder: Placeholder::False,
+            call: Some(exists),
+        },
+        Function {
+            entry: Entry {
+                name: "prefix",
+                arguments: &[required("path"), or("min", "0")],
+                takes: "",
+                gives: "list of `{key, path, value}` at any depth below a folder; `key` relative, `path` whole; sorted by the bytes of `key`",
+                empty: "`[]`",
+                example: r#"{% for e in prefix(path="app/db") %}{{ e.key }}={{ e.value }} {% endfor %}"#,
+                output: "pool=10 user=shop ",
+            },
+            question: Some(|written| path(written).map(Query::Prefix)),
+            placeholder: Placeholder::List,
+            call: Some(prefix),
+        },
+        Function {
+            entry: Entry {
+                name: "tree",
+                arguments: &[required("path")],
+                takes: "",
+                gives: "the keys below a folder as nested maps, sorted; a name that is both key and folder is the folder, with its value under `\"\"`",
+                empty: "`{}`",
+                example: r#"{% for name, site in tree(path="sites") %}{{ name }}:{{ site.port }} {% endfor %}"#,
+                output: "blog:8081 shop:8080 ",
+            },
+            question: Some(|written| path(written).map(Query::Prefix)),
+            placeholder: Placeholder::Map,
+            call: Some(tree),
+        },
+        Function {
+            entry: Entry {
+                name: "ls",
+                arguments: &[required("path"), or("kind", "\"all\"")],
+                takes: "",
+                gives: "the direct names in a folder, each once, sorted; `kind` is `\"all\"`, `\"keys\"` or `\"folders\"`",
+                empty: "`[]`",
+                example: r#"{% for name in ls(path="sites") %}{{ name }}:{{ key(path="sites/" ~ name ~ "/port") }} {% endfor %}"#,
+                output: "blog:8081 shop:8080 ",
+            },
+            question: Some(|written| path(written).map(Query::Listing)),
+            placeholder: Placeholder::List,
+            call: Some(ls),
+        },
+    ],
+};
 
 /// The path of a call as it is written.
 pub(super) fn path(written: &Written<'_>) -> Option<Path> {

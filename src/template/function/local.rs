@@ -1,14 +1,49 @@
-//! What comes from this machine or from the template itself: `env`, `file`, `throw`.
+//! What comes from this machine: `env`, `file`.
 
 use tera::Value;
 
 use super::super::LOCAL_FILES;
 use super::super::arguments::Arguments;
-use super::super::error::Failure;
+use super::super::entry::{Entry, Group, optional, or, required};
 use super::super::record::{Absent, Render, Stop};
 use super::key::{absent, shown};
-use super::mismatch;
+use super::{Function, Placeholder, mismatch};
 use crate::registry::{Asked, COMPUTED, Data, FilePath, Query};
+
+/// This machine.
+pub(super) const MACHINE: Group<Function> = Group {
+    name: "This machine",
+    entries: &[
+        Function {
+            entry: Entry {
+                name: "env",
+                arguments: &[required("name"), optional("default"), or("required", "false")],
+                takes: "",
+                gives: "a variable of the environment as it was at the start; never `CONSUL_HTTP_AUTH`, `CONSUL_HTTP_TOKEN`, `ETCDCTL_PASSWORD`, `ETCDCTL_USER`, `VAULT_TOKEN`, unless `env: {allow: [..]}` lists them",
+                empty: "as for `key`; a variable that is set to nothing is empty text",
+                example: r#"{{ key(path="region/" ~ env(name="LIVECONF_EXAMPLE", default="eu")) }}"#,
+                output: "Frankfurt",
+            },
+            question: None,
+            placeholder: Placeholder::Text,
+            call: Some(env),
+        },
+        Function {
+            entry: Entry {
+                name: "file",
+                arguments: &[required("path"), optional("default"), or("required", "false")],
+                takes: "",
+                gives: "the text of a file, followed as it changes; relative to the configuration",
+                empty: "as for `key`; an empty file is empty text",
+                example: r#"{{ file(path="motd", default="welcome") }}"#,
+                output: "welcome",
+            },
+            question: None,
+            placeholder: Placeholder::Text,
+            call: Some(file),
+        },
+    ],
+};
 
 /// `env(name=, default=, required=false)`: a variable of the environment, as it was at the start.
 pub(super) fn env(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {
@@ -45,14 +80,4 @@ fn file_path(render: &mut Render, written: &str) -> FilePath {
     });
     let shown = shown.collect::<Vec<_>>().join("/");
     if shown == written { path.into() } else { FilePath::computed(path, render.environment.base.join(shown)) }
-}
-
-/// `throw(message=)`: fails the render. The error shows the message where the template holds it word by word, and
-/// hides one that was put together, since a value may be in it.
-pub(super) fn throw(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {
-    let message = arguments.required_text("message", render)?;
-    if !render.missing.is_empty() {
-        return Err(Stop::Missing);
-    }
-    Err(Failure { suspect: true, ..Failure::new(message) }.into())
 }

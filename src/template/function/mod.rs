@@ -1,15 +1,18 @@
 //! The functions of templates.
 //!
-//! To add one: a Rust function in a file of this folder, and an entry in [`FUNCTIONS`]. Its arguments are listed
-//! there, so that a template that misspells one is refused when it is loaded.
+//! To add one: a Rust function in a file of this folder, and an entry in the group of that file. Its arguments are listed
+//! there, so that a template that misspells one is refused when it is loaded, and so is all that the reference and
+//! `liveconf functions` tell of it.
 
 mod key;
 mod local;
 mod service;
+mod template;
 
 use tera::{Kwargs, State, Tera, TeraResult, Value};
 
 use super::arguments::Arguments;
+use super::entry::{Entry, Group};
 use super::error::Failure;
 use super::print;
 use super::record::{self, PLACEHOLDER, Render, Stop};
@@ -18,18 +21,18 @@ use crate::registry::{Answer, Asked, Query};
 /// A function of templates.
 #[derive(Debug)]
 pub(super) struct Function {
-    /// Its name.
-    pub(super) name: &'static str,
-    /// The arguments that must be given.
-    pub(super) required: &'static [&'static str],
-    /// The arguments that may be given.
-    pub(super) optional: &'static [&'static str],
-    /// The question that it asks a registry, for functions that ask one: these also take `registry=` and `optional=`.
+    /// What is told of it; those that ask a question also take `registry=` and `optional=`.
+    pub(super) entry: Entry,
+    /// The question that it asks a registry, for functions that ask one.
     pub(super) question: Option<fn(&Written<'_>) -> Option<Query>>,
     /// What stands in while an answer is missing, and where the question is not allowed.
     placeholder: Placeholder,
-    call: fn(&mut Render, &Arguments<'_>) -> Result<Value, Stop>,
+    /// What it does; none for one that Tera brings along.
+    call: Option<Call>,
 }
+
+/// What a function does.
+type Call = fn(&mut Render, &Arguments<'_>) -> Result<Value, Stop>;
 
 /// The arguments of a call as far as they can be told before a render: the text of one by its name, with a stand-in for
 /// what only a render can tell, and nothing where it is not given.
@@ -44,108 +47,24 @@ enum Placeholder {
     False,
 }
 
-/// All functions, beside Tera's `range` and `super`.
-pub(super) const FUNCTIONS: &[Function] = &[
-    Function {
-        name: "key",
-        required: &["path"],
-        optional: &["default", "required", "base64"],
-        question: Some(|written| key::path(written).map(Query::Key)),
-        placeholder: Placeholder::Text,
-        call: key::key,
-    },
-    Function {
-        name: "exists",
-        required: &["path"],
-        optional: &[],
-        question: Some(|written| key::path(written).map(Query::Exists)),
-        placeholder: Placeholder::False,
-        call: key::exists,
-    },
-    Function {
-        name: "prefix",
-        required: &["path"],
-        optional: &["min"],
-        question: Some(|written| key::path(written).map(Query::Prefix)),
-        placeholder: Placeholder::List,
-        call: key::prefix,
-    },
-    Function {
-        name: "tree",
-        required: &["path"],
-        optional: &[],
-        question: Some(|written| key::path(written).map(Query::Prefix)),
-        placeholder: Placeholder::Map,
-        call: key::tree,
-    },
-    Function {
-        name: "ls",
-        required: &["path"],
-        optional: &["kind"],
-        question: Some(|written| key::path(written).map(Query::Listing)),
-        placeholder: Placeholder::List,
-        call: key::ls,
-    },
-    Function {
-        name: "services",
-        required: &[],
-        optional: &["tag"],
-        question: Some(|written| Some(Query::Services { tag: written("tag") })),
-        placeholder: Placeholder::List,
-        call: service::services,
-    },
-    Function {
-        name: "service",
-        required: &["name"],
-        optional: &["tag", "status", "near", "datacenter", "filter", "min"],
-        question: Some(service::question),
-        placeholder: Placeholder::List,
-        call: service::service,
-    },
-    Function {
-        name: "nodes",
-        required: &[],
-        optional: &["datacenter"],
-        question: Some(|written| Some(Query::Nodes { datacenter: written("datacenter") })),
-        placeholder: Placeholder::List,
-        call: service::nodes,
-    },
-    Function {
-        name: "env",
-        required: &["name"],
-        optional: &["default", "required"],
-        question: None,
-        placeholder: Placeholder::Text,
-        call: local::env,
-    },
-    Function {
-        name: "file",
-        required: &["path"],
-        optional: &["default", "required"],
-        question: None,
-        placeholder: Placeholder::Text,
-        call: local::file,
-    },
-    Function {
-        name: "throw",
-        required: &["message"],
-        optional: &[],
-        question: None,
-        placeholder: Placeholder::False,
-        call: local::throw,
-    },
-];
+/// All functions.
+pub(super) const FUNCTIONS: &[&Group<Function>] =
+    &[&key::KEYS, &service::SERVICES, &local::MACHINE, &template::TEMPLATE];
+
+/// All functions, without their groups.
+pub(super) fn functions() -> impl Iterator<Item = &'static Function> {
+    FUNCTIONS.iter().flat_map(|group| group.entries)
+}
 
 /// The function that stands at the beginning of every loop, so that a loop which writes nothing ends in time.
 pub(super) const TICK: &str = "__tick";
 
-/// The functions that Tera brings along, with their arguments.
-pub(super) const TERA_FUNCTIONS: &[(&str, &[&str])] = &[("range", &["start", "end", "step_by"]), ("super", &[])];
-
 /// Puts all functions into `tera`.
 pub(super) fn register(tera: &mut Tera) {
-    for function in FUNCTIONS {
-        tera.register_function(function.name, move |kwargs: Kwargs, _: &State| function.run(&kwargs));
+    for function in functions() {
+        if let Some(call) = function.call {
+            tera.register_function(function.entry.name, move |kwargs: Kwargs, _: &State| function.run(call, &kwargs));
+        }
     }
     tera.register_function(TICK, |_: Kwargs, _: &State| {
         record::with(|render| render.check_deadline().map_err(|failure| fail(render, failure)))
@@ -162,10 +81,15 @@ pub(super) fn fail(render: &mut Render, failure: Failure) -> tera::Error {
 }
 
 impl Function {
-    fn run(&self, kwargs: &Kwargs) -> TeraResult<Value> {
+    /// One that Tera brings along.
+    const fn of_tera(entry: Entry) -> Self {
+        Self { entry, question: None, placeholder: Placeholder::False, call: None }
+    }
+
+    fn run(&self, call: Call, kwargs: &Kwargs) -> TeraResult<Value> {
         let call = |render: &mut Render| {
-            let arguments = Arguments::new(self.name, kwargs);
-            let given = render.check_deadline().map_err(Stop::Failed).and_then(|()| (self.call)(render, &arguments));
+            let arguments = Arguments::new(self.entry.name, kwargs);
+            let given = render.check_deadline().map_err(Stop::Failed).and_then(|()| call(render, &arguments));
             match given {
                 Ok(value) => Ok(value),
                 Err(Stop::Missing) => Ok(self.placeholder.value()),

@@ -5,10 +5,68 @@ use std::collections::BTreeSet;
 use tera::Value;
 
 use super::super::arguments::Arguments;
+use super::super::entry::{Entry, Group, optional, or, required};
 use super::super::record::{Render, Stop};
 use super::super::view;
-use super::{Written, asked, at_least, mismatch};
+use super::{Function, Placeholder, Written, asked, at_least, mismatch};
 use crate::registry::{Aside, Computed, Data, Query, ServiceQuery, Status, StatusFilter};
+
+/// Services and nodes.
+pub(super) const SERVICES: Group<Function> = Group {
+    name: "Services and nodes",
+    entries: &[
+        Function {
+            entry: Entry {
+                name: "services",
+                arguments: &[optional("tag")],
+                takes: "",
+                gives: "list of `{name, tags, registry}`, sorted by name; those with an instance that has the tag, if one is given",
+                empty: "`[]`",
+                example: r#"{{ services() | map(attribute="name") | join(sep=" ") }}"#,
+                output: "mail web",
+            },
+            question: Some(|written| Some(Query::Services { tag: written("tag") })),
+            placeholder: Placeholder::List,
+            call: Some(services),
+        },
+        Function {
+            entry: Entry {
+                name: "service",
+                arguments: &[
+                    required("name"),
+                    optional("tag"),
+                    or("status", "\"passing\""),
+                    optional("near"),
+                    optional("datacenter"),
+                    optional("filter"),
+                    or("min", "0"),
+                ],
+                takes: "",
+                gives: "list of instances, sorted by `id`, `node`, `address`, `port`; `tag` is a text or a list of which all must match; `status` is one, a list of them, or `\"any\"`; `near`, `datacenter` and `filter` are for Consul and refused by the other kinds",
+                empty: "`[]`",
+                example: r#"{% for i in service(name="web", tag="blue") %}{{ i.endpoint }}{% else %}127.0.0.1:1{% endfor %}"#,
+                output: "10.0.0.1:80",
+            },
+            question: Some(question),
+            placeholder: Placeholder::List,
+            call: Some(service),
+        },
+        Function {
+            entry: Entry {
+                name: "nodes",
+                arguments: &[optional("datacenter")],
+                takes: "",
+                gives: "list of `{name, address, meta, datacenter}`; of Consul, and of file registries without `datacenter`",
+                empty: "`[]`",
+                example: "{% for n in nodes() %}{{ n.address }} {{ n.name }}{% endfor %}",
+                output: "10.0.0.1 n1",
+            },
+            question: Some(|written| Some(Query::Nodes { datacenter: written("datacenter") })),
+            placeholder: Placeholder::List,
+            call: Some(nodes),
+        },
+    ],
+};
 
 /// `services(tag=)`: the services, those with a tag if one is given.
 pub(super) fn services(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {

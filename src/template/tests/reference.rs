@@ -1,83 +1,168 @@
-//! The reference names every function, filter, test, field and built-in template, and its examples give what is shown.
+//! The reference names every function, filter, test, field and built-in template, as the code tells of them.
+
+use std::fmt::Write as _;
 
 use super::super::builtin::{BUILTINS, Builtin};
-use super::super::filter::{FILTERS, TERA_FILTERS, TERA_TESTS};
-use super::super::function::{FUNCTIONS, TERA_FUNCTIONS};
+use super::super::catalog::{SAMPLE, Section, Sort, sections};
+use super::super::entry::{Default, Entry};
 use super::super::view::FIELDS;
 use super::*;
 use crate::reference::page::{Row, TEMPLATES, rows, terms};
 
-/// A name with the names of its arguments, sorted.
-type Signature = (String, Vec<String>);
+/// What a value of each type looks like, for what is given to filters that do not take it.
+const TYPES: &[(&str, &str)] =
+    &[("text", "\"x\""), ("number", "5"), ("truth value", "true"), ("list", "[1]"), ("map", "{\"a\": 1}")];
 
-fn signature(name: &str, arguments: impl IntoIterator<Item = impl AsRef<str>>) -> Signature {
-    let mut arguments: Vec<String> = arguments.into_iter().map(|name| name.as_ref().to_owned()).collect();
-    arguments.sort();
-    (name.to_owned(), arguments)
-}
-
-/// What is written as `name(argument=default, ...)`.
-fn written(term: &str) -> Signature {
-    let (name, arguments) = term.split_once('(').unwrap_or((term, ""));
-    let arguments = arguments.trim_end_matches(')').split(", ").filter(|argument| !argument.is_empty());
-    signature(name, arguments.map(|argument| argument.split_once('=').unwrap_or_else(|| panic!("{term}")).0))
-}
-
-fn sorted(signatures: impl IntoIterator<Item = Signature>) -> Vec<Signature> {
-    let mut signatures: Vec<_> = signatures.into_iter().collect();
-    signatures.sort();
-    signatures
-}
-
-fn explained(table: &str) -> Vec<Signature> {
-    let rows = rows(TEMPLATES).into_iter().filter(|row| row.table == table);
-    sorted(rows.flat_map(|row| row.codes(0).into_iter().map(written).collect::<Vec<_>>()))
-}
-
-#[test]
-fn every_function_is_explained() {
-    let ours = FUNCTIONS.iter().map(|it| signature(it.name, it.required.iter().chain(it.optional)));
-    let tera = TERA_FUNCTIONS.iter().map(|(name, arguments)| signature(name, *arguments));
-    assert_eq!(explained("call"), sorted(ours.chain(tera)));
-}
-
-#[test]
-fn every_filter_and_test_is_explained() {
-    let ours = FILTERS.iter().filter(|it| !it.name.starts_with("__"));
-    let ours = ours.map(|it| signature(it.name, it.required.iter().chain(it.optional)));
-    let tera = TERA_FILTERS.iter().map(|(name, arguments)| signature(name, *arguments));
-    assert_eq!(explained("filter"), sorted(ours.chain(tera)));
-    assert_eq!(explained("test"), sorted(TERA_TESTS.iter().map(|(name, arguments)| signature(name, *arguments))));
-}
-
-#[test]
-fn every_filter_gives_what_is_shown() {
-    for row in rows(TEMPLATES).into_iter().filter(|row| row.table == "filter") {
-        let (example, name) = (row.code(2), written(row.code(0)).0);
-        assert!(example.contains(&format!("| {name}")), "{row:?}");
-        assert_eq!(Bench::new().output(&format!("{{{{ {example} }}}}")), row.code(3), "{row:?}");
+/// The table of a section as the page has it.
+fn table(section: &Section) -> String {
+    let columns: &[&str] = match section.sort {
+        Sort::Function => &["call", "gives", "not there, or empty", "example", "result"],
+        Sort::Filter => &["filter", "takes", "gives", "of what is empty", "example", "result"],
+        Sort::Test => &["test", "takes", "true for", "of what is empty", "example", "result"],
+    };
+    let mut table = format!("| {} |\n|{}\n", columns.join(" | "), "---|".repeat(columns.len()));
+    for entry in &section.entries {
+        let takes = (section.sort != Sort::Function).then(|| cell(entry.takes));
+        let cells = [Some(code(&entry.signature())), takes, Some(cell(entry.gives)), Some(cell(entry.empty))];
+        let cells = cells.into_iter().flatten().chain([code(entry.example), code(entry.output)]);
+        writeln!(table, "| {} |", cells.collect::<Vec<_>>().join(" | ")).unwrap();
     }
+    table
 }
 
-/// The default that is written in the call of a function or filter is the one that stands in.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+/// Lines of code in a cell.
+fn code(text: &str) -> String {
+    // A space at the end would be dropped from the source of the page, and one alone is no code.
+    let line = |line: &str| if line.trim().is_empty() { String::new() } else { format!("`{}`", line.trim_end()) };
+    cell(&text.lines().map(line).collect::<Vec<_>>().join("<br>"))
+}
+
+/// The page with the tables of the code; written anew by `LIVECONF_WRITE=1 cargo test --lib reference`.
 #[test]
-fn written_defaults_change_nothing() {
-    for row in rows(TEMPLATES).into_iter().filter(|row| row.table == "filter") {
-        let term = row.code(0).to_owned();
-        let Some((name, arguments)) = term.split_once('(') else { continue };
-        for argument in arguments.trim_end_matches(')').split(", ").filter(|argument| !argument.ends_with('=')) {
-            let (key, _) = argument.split_once('=').unwrap();
-            let example = row.code(2).to_owned();
-            if example.contains(&format!("{key}=")) {
-                continue;
+fn the_page_has_the_tables_of_the_code() {
+    let mut page = TEMPLATES.to_owned();
+    for section in sections() {
+        let begin = format!("<!-- {} -->\n", section.name);
+        let start = page.find(&begin).unwrap_or_else(|| panic!("templates.md has no line `{}`", begin.trim()));
+        let start = start + begin.len();
+        let end = start + page[start..].find("<!-- end -->").expect("the end of a table");
+        page.replace_range(start..end, &format!("\n{}\n", table(&section)));
+    }
+    if std::env::var_os("LIVECONF_WRITE").is_some() {
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/reference/templates.md"), page).unwrap();
+    } else {
+        assert!(
+            page == TEMPLATES,
+            "`LIVECONF_WRITE=1 cargo test --lib reference` writes the tables of templates.md anew"
+        );
+    }
+    assert!(TEMPLATES.contains(&format!("```yaml\n{SAMPLE}```")), "templates.md shows another registry");
+}
+
+#[test]
+fn every_entry_is_complete_and_there_once() {
+    for section in sections() {
+        for entry in &section.entries {
+            let Entry { name, gives, empty, example, output, .. } = entry;
+            for told in [gives, empty, example] {
+                assert!(!told.is_empty() && !told.ends_with('.'), "{name}: {told}");
             }
-            let given = match example.split_once(&format!("| {name}(")) {
-                Some((before, after)) => format!("{before}| {name}({argument}, {after}"),
-                None => example.replace(&format!("| {name}"), &format!("| {name}({argument})")),
+            let used = match section.sort {
+                Sort::Function => format!("{name}("),
+                Sort::Filter => format!("| {name}"),
+                Sort::Test => format!("is {name}"),
             };
-            assert_eq!(Bench::new().output(&format!("{{{{ {given} }}}}")), row.code(3), "{given}");
+            assert!(example.contains(&used) || *name == "super", "{name}: {example}");
+            assert!(!output.contains('`') && !example.contains('`') && !example.contains('\n'), "{name}");
+            let of_name = |other: &&Entry| other.name == *name;
+            let same = sections().into_iter().filter(|other| other.sort == section.sort);
+            assert_eq!(same.flat_map(|other| other.entries).filter(of_name).count(), 1, "{name}");
+            let required = entry.arguments.iter().map(|argument| argument.default != Default::Required);
+            assert!(required.is_sorted(), "{name}: what must be given comes first");
         }
     }
+}
+
+/// The call of a filter or test in its example, with its arguments.
+fn call(entry: &Entry, before: &str) -> String {
+    let (_, rest) = entry.example.split_once(&format!("{before}{}", entry.name)).unwrap();
+    if !rest.starts_with('(') {
+        return entry.name.to_owned();
+    }
+    let mut depth = 0_usize;
+    let end = rest.find(|c| {
+        depth = match c {
+            '(' => depth + 1,
+            ')' => depth - 1,
+            _ => depth,
+        };
+        depth == 0
+    });
+    format!("{}{}", entry.name, &rest[..=end.unwrap()])
+}
+
+/// What a filter or test does not take fails the render, and so does what is undefined.
+#[test]
+fn what_is_of_another_type_is_refused() {
+    for section in sections().into_iter().filter(|section| section.sort != Sort::Function) {
+        for entry in section.entries {
+            let source = |value: &str| match section.sort {
+                Sort::Test => format!("{{% if {value} is {} %}}{{% endif %}}", call(entry, "is ")),
+                _ => format!("{{{{ {value} | {} }}}}", call(entry, "| ")),
+            };
+            let takes: Vec<&str> = entry.takes.split(", ").collect();
+            let known =
+                |name: &&str| ["anything", "also undefined"].contains(name) || TYPES.iter().any(|(t, _)| t == name);
+            assert!(takes.iter().all(known), "{}: {takes:?}", entry.name);
+            let undefined = Bench::new().render(&source("nothing")).output;
+            assert_eq!(undefined.is_ok(), takes.contains(&"also undefined"), "{}: undefined", entry.name);
+            for (name, value) in TYPES.iter().filter(|(name, _)| !takes.contains(&"anything") && !takes.contains(name))
+            {
+                assert!(Bench::new().render(&source(value)).output.is_err(), "{} of a {name}", entry.name);
+            }
+        }
+    }
+}
+
+/// The default that is written in the call of a filter is the one that stands in.
+#[test]
+fn written_defaults_change_nothing() {
+    for section in sections().into_iter().filter(|section| section.sort == Sort::Filter) {
+        for entry in section.entries {
+            let name = entry.name;
+            for argument in entry.arguments {
+                let Default::Written(default) = argument.default else { continue };
+                let (key, example) = (argument.name, entry.example);
+                if example.contains(&format!("{key}=")) {
+                    continue;
+                }
+                let given = match example.split_once(&format!("| {name}(")) {
+                    Some((before, after)) => format!("{before}| {name}({key}={default}, {after}"),
+                    None => example.replacen(&format!("| {name}"), &format!("| {name}({key}={default})"), 1),
+                };
+                assert_eq!(Bench::new().output(&given), entry.output, "{given}");
+            }
+        }
+    }
+}
+
+/// The examples of filters, which ask no registry. Those of functions are rendered with the registry of the page.
+#[test]
+fn every_filter_gives_what_is_shown() {
+    for section in sections().into_iter().filter(|section| section.sort == Sort::Filter) {
+        for Entry { example, output, .. } in section.entries {
+            assert_eq!(Bench::new().output(example), *output, "{example}");
+        }
+    }
+}
+
+/// What is written as `name(argument=default, ...)`, without its arguments.
+fn name(term: &str) -> &str {
+    term.split('(').next().unwrap_or(term)
 }
 
 #[test]
@@ -99,13 +184,13 @@ fn every_state_and_built_in_template_is_explained() {
     let rows = rows(TEMPLATES);
     let row = |name: &str| rows.iter().find(|row: &&Row<'_>| row.table == "field" && row.code(0) == name).unwrap();
     assert_eq!(row("status").codes(1), Status::NAMES.map(|(name, _)| name));
-    for Builtin { name, components, source } in BUILTINS {
-        assert!(TEMPLATES.contains(name), "{name}");
+    for Builtin { name: file, components, source } in BUILTINS {
+        assert!(TEMPLATES.contains(file), "{file}");
         let defined = source.lines().filter_map(|line| line.strip_prefix("{% component ")?.split('(').next());
-        assert!(defined.eq(components.iter().copied()), "{name}");
+        assert!(defined.eq(components.iter().copied()), "{file}");
         for component in *components {
             let explained = terms(TEMPLATES, "Includes and components", "built in");
-            assert!(explained.iter().any(|term| written(term).0 == *component), "{component}");
+            assert!(explained.iter().any(|term| name(term) == *component), "{component}");
         }
     }
 }

@@ -1,0 +1,58 @@
+//! All functions, filters and tests, for whoever asks what there is.
+
+use super::entry::Entry;
+use super::filter::FILTERS;
+use super::function::FUNCTIONS;
+use super::predicate::TESTS;
+
+/// The registry of the examples; the page about templates shows it.
+pub(crate) const SAMPLE: &str = include_str!("sample.yaml");
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sort {
+    /// `name()`.
+    Function,
+    /// `... | name`.
+    Filter,
+    /// `... is name`.
+    Test,
+}
+
+/// Things of one sort for one purpose.
+#[derive(Debug)]
+pub(crate) struct Section {
+    /// What they are.
+    pub(crate) sort: Sort,
+    /// The heading of the reference that they stand under.
+    pub(crate) name: &'static str,
+    /// What there is.
+    pub(crate) entries: Vec<&'static Entry>,
+}
+
+impl Sort {
+    /// Its name.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Function => "function",
+            Self::Filter => "filter",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// All that there is, in the order of the reference.
+pub(crate) fn sections() -> Vec<Section> {
+    let functions = FUNCTIONS.iter().map(|group| Section {
+        sort: Sort::Function,
+        name: group.name,
+        entries: group.entries.iter().map(|function| &function.entry).collect(),
+    });
+    let filters = FILTERS.iter().map(|group| Section {
+        sort: Sort::Filter,
+        name: group.name,
+        entries: group.entries.iter().map(|filter| &filter.entry).collect(),
+    });
+    let tests = Section { sort: Sort::Test, name: TESTS.name, entries: TESTS.entries.iter().collect() };
+    functions.chain(filters).chain([tests]).collect()
+}
