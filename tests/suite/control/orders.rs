@@ -154,3 +154,37 @@ fn a_question_is_answered_while_a_target_is_at_work() {
     assert_eq!(wait_for_state(&job, "settled")["well"], true);
     daemon.stop();
 }
+
+/// The first reload takes its time: nothing is waited for any more, and no other try is planned.
+#[test]
+fn what_is_under_way_first_is_shown() {
+    let job = job("    reload: {shell: 'while ! [ -e go ]; do sleep 0.02; done'}");
+    let daemon = job.start(&["run"]);
+    let target = wait_for_target(&job, |target| target["applying"].is_string());
+    wait_for_target(&job, |_| job.read("out.conf").is_some());
+    let shown = wait_for_target(&job, |target| target["state"] == "applying");
+    assert_eq!(
+        (&shown["waiting_for"], &shown["next"], &shown["well"]),
+        (&serde_json::Value::Array(Vec::new()), &serde_json::Value::Null, &false.into()),
+        "{target}"
+    );
+    assert!(job.run(&["status"]).stdout.contains("target web: applying for"));
+    job.write("go", "");
+    wait_for_state(&job, "settled");
+    daemon.stop();
+}
+
+/// What was refused is not tried again by itself, so no try is promised; and it is said what helps.
+#[test]
+fn a_refusal_promises_no_try_and_says_what_helps() {
+    let job = job("    reload: {shell: 'grep -q bad out.conf && exit 65; true'}");
+    job.run(&["once"]).assert_code(0);
+    job.write("registry.yaml", "x: bad\n");
+    job.run(&["once"]).assert_code(1);
+    let daemon = job.start(&["run"]);
+    let shown = wait_for_state(&job, "rejected");
+    assert_eq!(shown["next"], serde_json::Value::Null, "{shown:#}");
+    let text = job.run(&["status"]).stdout;
+    assert!(text.contains("`liveconf apply web` tries the newest files again"), "{text}");
+    daemon.stop();
+}
