@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::destination::Folder;
+use super::drift::Drifted;
 use super::error::ApplyError;
 use super::transaction::{Checked, File};
 use super::write::{Placed, sync_folder};
@@ -17,6 +18,7 @@ pub struct Committed {
     changed: Vec<PathBuf>,
     hashes: Hashes,
     places: Places,
+    drifted: Vec<Drifted>,
     at: BootTime,
 }
 
@@ -42,7 +44,7 @@ impl Checked {
 
     /// `keep_all` keeps what even the last file replaces; without it a failure cannot come after that one.
     fn place(self, keep_all: bool) -> Result<Provisional, ApplyError> {
-        let (hashes, destinations) = (self.hashes(), self.places());
+        let (hashes, destinations, drifted) = (self.hashes(), self.places(), self.drifted());
         let (target, files) = self.into_parts();
         let mut files: Vec<File> = files.into_iter().filter(File::is_changed).collect();
         let changed = files.iter().map(|file| file.configured.clone()).collect();
@@ -65,7 +67,7 @@ impl Checked {
         }
         Ok(Provisional {
             target,
-            committed: Committed { changed, hashes, places: destinations, at: BootTime::now() },
+            committed: Committed { changed, hashes, places: destinations, drifted, at: BootTime::now() },
             placed,
         })
     }
@@ -114,6 +116,11 @@ impl Committed {
     /// Where each destination is, behind all symlinks.
     pub fn places(&self) -> &Places {
         &self.places
+    }
+
+    /// What somebody else had changed and was replaced, where it was known what was put there before.
+    pub fn drifted(&self) -> &[Drifted] {
+        &self.drifted
     }
 
     /// The moment at which the last file was in place: a process that started after it has read them all.

@@ -8,10 +8,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::check::{Checking, is_due};
 use super::destination::{Destination, mount_point};
+use super::drift::{Drifted, Wrong};
 use super::error::{ApplyError, Subject};
 use super::metadata::Metadata;
 use super::placeholder::Paths;
-use super::record::Live;
+use super::record::{Live, hash};
 use super::write::{Placed, Temporary, overwrite, remove, scratch, truncate};
 use super::{Hashes, Places};
 use crate::config::{Target, Template};
@@ -24,6 +25,8 @@ use crate::protection::Protection;
 pub struct Staged {
     target: Arc<str>,
     files: Vec<File>,
+    /// What was put there last, as far as that is known.
+    put: Option<Hashes>,
 }
 
 /// Staged files whose checks have agreed.
@@ -87,7 +90,13 @@ impl Staged {
 
     /// These files of `target`.
     pub(super) fn of(target: &Target, files: Vec<File>) -> Self {
-        Self { target: Arc::clone(&target.name), files }
+        Self { target: Arc::clone(&target.name), files, put: None }
+    }
+
+    /// The same in the place of what was `put` there last: what is otherwise by now was changed by somebody else.
+    #[must_use]
+    pub fn over(self, put: Option<Hashes>) -> Self {
+        Self { put, ..self }
     }
 
     /// Whether every destination holds its bytes already.
@@ -173,6 +182,14 @@ impl Checked {
         self.0.places()
     }
 
+    /// What somebody else changed and the commit replaces.
+    pub(super) fn drifted(&self) -> Vec<Drifted> {
+        let Some(put) = &self.0.put else { return Vec::new() };
+        let changed = self.0.files.iter().filter(|file| file.is_changed());
+        let drifted = changed.filter_map(|file| Some((file, file.drifted(put.get(&file.configured)?)?)));
+        drifted.map(|(file, wrong)| Drifted { file: file.configured.clone(), wrong }).collect()
+    }
+
     /// Its target and its files.
     pub(super) fn into_parts(self) -> (Arc<str>, Vec<File>) {
         (self.0.target, self.0.files)
@@ -236,6 +253,13 @@ impl File {
     /// Whether a commit changes it.
     pub(super) fn is_changed(&self) -> bool {
         !matches!(self.new, New::Same)
+    }
+
+    /// What is wrong with what is there, where this was `put` there last.
+    fn drifted(&self, put: &str) -> Option<Wrong> {
+        let Some(existing) = &self.destination.existing else { return Some(Wrong::Gone) };
+        let now = hash(existing.file.as_ref()?).ok()?;
+        (now != put).then_some(Wrong::Edited)
     }
 
     fn subject(&self) -> Subject<'_> {

@@ -55,8 +55,8 @@ pub enum Attempt {
 
 /// How far the files of a target came.
 enum Written {
-    /// They are in place; these were replaced.
-    Placed(Vec<PathBuf>),
+    /// They are in place; these were replaced, of which somebody else had changed some.
+    Placed(Vec<PathBuf>, Vec<Drifted>),
     /// See [`Attempt::Held`].
     Held,
     /// See [`Attempt::Stopped`].
@@ -72,6 +72,8 @@ pub struct Applied {
     pub revision: u64,
     /// What the process made of it; none when there was nothing to tell it.
     pub reload: Option<Outcome>,
+    /// What somebody else had changed and was replaced.
+    pub drifted: Vec<Drifted>,
 }
 
 /// Why the old files stay.
@@ -420,8 +422,8 @@ impl Applier {
     async fn apply(&mut self, complete: Complete, stop: &CancellationToken) -> Attempt {
         let revision = complete.revision;
         let newest = complete.earlier.is_empty().then(|| complete.view.clone());
-        let changed = match self.write(complete, stop).await {
-            Ok(Written::Placed(changed)) => changed,
+        let (changed, drifted) = match self.write(complete, stop).await {
+            Ok(Written::Placed(changed, drifted)) => (changed, drifted),
             Ok(Written::Held) => return Attempt::Held,
             Ok(Written::Stopped) => return Attempt::Stopped,
             Err(failure) => return Attempt::Failed(failure),
@@ -437,7 +439,7 @@ impl Applier {
         {
             recollection.note(&view, &self.renderer.memorable());
         }
-        Attempt::Applied(Applied { changed, revision, reload })
+        Attempt::Applied(Applied { changed, revision, reload, drifted })
     }
 
     /// Whether something is still to be done although nothing changes: a reload, or files that are to be put back.
@@ -656,7 +658,8 @@ impl Applier {
         self.files.note_unremembered(&unremembered);
         let bytes = rendered.clone();
         let by_verify = self.refusal.as_ref().and_then(|refusal| refusal.by_verify.clone());
-        let stage = move |files: &Files| files.stage(&rendered, &unproven, by_verify.as_ref(), &stopped);
+        let put = self.committed.as_ref().map(|in_place| in_place.hashes.clone());
+        let stage = move |files: &Files| files.stage(&rendered, &unproven, by_verify.as_ref(), put, &stopped);
         let mut reached = self.on_thread(stage).await??;
         if let Some(guard) = self.renderer.guard().filter(|_| earlier.is_empty()) {
             if matches!(reached, Reached::Held) {
@@ -690,7 +693,7 @@ impl Applier {
                 }
                 let commit = Commit { at: SystemTime::now(), revision, files: changed.clone(), cause };
                 self.journal.commit = Some(Arc::new(commit));
-                Ok(Written::Placed(changed))
+                Ok(Written::Placed(changed, committed.drifted().to_vec()))
             }
             Reached::InPlace(hashes, places) => {
                 if earlier.is_empty() {
@@ -698,7 +701,7 @@ impl Applier {
                 }
                 self.found_in_place(hashes, bytes).await?;
                 self.inspection = Inspection::new(places);
-                Ok(Written::Placed(Vec::new()))
+                Ok(Written::Placed(Vec::new(), Vec::new()))
             }
             Reached::Held => Ok(Written::Held),
             Reached::Refused { is_open } => {

@@ -72,6 +72,15 @@ impl DriftWatch {
         self.policy == Drift::Repair && is_fit
     }
 
+    /// Something newer took the place of files that somebody had changed, before it was looked for that.
+    pub(super) fn replaced(&mut self, drifted: &[Drifted], name: &str, now: Instant) {
+        let found: Vec<String> = drifted.iter().map(ToString::to_string).collect();
+        let found = listed(&found);
+        if !drifted.is_empty() && self.policy != Drift::Ignore && self.repeats.failed(now, &found) != Line::Silent {
+            warn!(target = name, "somebody changed the files, which are replaced by newer ones: {found}");
+        }
+    }
+
     /// It was looked what the process runs. Whether that is to be put right.
     pub(super) fn ran(&mut self, found: &Result<Running, String>, name: &str, now: Instant) -> bool {
         let wrong = match found {

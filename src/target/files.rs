@@ -99,15 +99,16 @@ impl Files {
     }
 
     /// Stages, and commits unless a check is due, one of the files that are `unproven` would replace another, or these
-    /// files were refused before.
+    /// files were refused before. They come in the place of what was `put` there last, as far as that is known.
     pub(super) fn stage(
         &self,
         rendered: &[Bytes],
         unproven: &[bool],
         refused_by_verify: Option<&Hashes>,
+        put: Option<Hashes>,
         stop: &CancellationToken,
     ) -> Result<Reached, Failure> {
-        let staged = Staged::stage(&self.target, rendered)?;
+        let staged = Staged::stage(&self.target, rendered)?.over(put);
         if unproven.iter().enumerate().any(|(index, unproven)| *unproven && staged.replaces(index)) {
             return Ok(Reached::Held);
         }

@@ -461,8 +461,9 @@ impl Task {
                 self.pay_soon();
             }
             Attempt::Failed(failure) => self.note_failure(&failure),
-            Attempt::Applied(Applied { revision, reload, changed }) => {
+            Attempt::Applied(Applied { revision, reload, changed, drifted }) => {
                 self.revision = revision;
+                self.drift.replaced(&drifted, &self.applier.target().name, Instant::now());
                 if !changed.is_empty() {
                     self.reload.renew();
                 }

@@ -207,3 +207,23 @@ fn the_last_confirmed_files_come_back_too() {
     job.wait_for("out/a", "A");
     daemon.stop();
 }
+
+/// The data change before it is looked; what was lost is said once, and nothing with `ignore`.
+#[test]
+fn an_edit_that_newer_data_replace_is_told() {
+    for (policy, lines) in [("repair", 1), ("report", 1), ("ignore", 0)] {
+        let job = job(&format!("    drift: {policy}"));
+        let config = job.read("liveconf.yaml").unwrap();
+        job.write("liveconf.yaml", config.replace("drift_interval: 100ms", "drift_interval: 1h"));
+        let daemon = start(&job);
+        edit(&job, "out/a", "hers");
+        job.write("registry.yaml", "x: B\n");
+        assert_eq!(job.wait_for_lines("reloads", 2)[1], "B b B");
+        job.write("registry.yaml", "x: C\n");
+        assert_eq!(job.wait_for_lines("reloads", 3)[2], "C b C");
+        let said = daemon.logged("somebody changed the files, which are replaced by newer ones");
+        assert_eq!(said.len(), lines, "{:#?}", daemon.log());
+        assert!(said.iter().all(|line| line.contains("out/a` was edited") && !line.contains("out/b")), "{said:?}");
+        daemon.stop();
+    }
+}
