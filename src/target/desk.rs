@@ -13,6 +13,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use super::applier::Legacy;
 use super::gate::Place;
 use super::state::State;
+use super::task::Troubles;
 use crate::registry::Asked;
 
 /// What the operator sees of one target and asks of it. The task of the target writes the state, the control socket the
@@ -21,7 +22,7 @@ use crate::registry::Asked;
 pub struct Desk {
     state: watch::Sender<State>,
     /// What the last task has left to the next.
-    legacy: Mutex<Option<Legacy>>,
+    legacy: Mutex<Option<(Legacy, Troubles)>>,
     /// The place in the line of a lock that the last task has left to the next.
     place: Mutex<Option<Place>>,
     requests: Mutex<Requests>,
@@ -96,12 +97,12 @@ impl Desk {
     }
 
     /// Leaves to the next task what this one knows.
-    pub(super) fn bequeath(&self, legacy: Legacy) {
-        *self.legacy.lock().unwrap_or_else(PoisonError::into_inner) = Some(legacy);
+    pub(super) fn bequeath(&self, legacy: Legacy, troubles: Troubles) {
+        *self.legacy.lock().unwrap_or_else(PoisonError::into_inner) = Some((legacy, troubles));
     }
 
     /// Takes what the task before has left. One that ended in any other way than by a stop has left nothing.
-    pub(super) fn take_legacy(&self) -> Option<Legacy> {
+    pub(super) fn take_legacy(&self) -> Option<(Legacy, Troubles)> {
         self.legacy.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 

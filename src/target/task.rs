@@ -34,6 +34,8 @@ const SAY_WAITING: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(30);
 /// How often the log says that a target is still paused.
 const SAY_PAUSED: Duration = Duration::from_secs(600);
+/// How often the log is told of what lasts and only a change can mend.
+const REMIND: Duration = Duration::from_secs(60);
 /// How much a pause before another try is shortened at random.
 pub const RETRY_JITTER: f64 = 0.2;
 
@@ -59,6 +61,8 @@ pub struct Task {
     say_waiting: Option<Instant>,
     /// Why the newest answers are not in the files, where the last apply failed and nothing was refused.
     failed: Option<String>,
+    /// When the log is told again of what lasts and is not tried by itself, and whether that is a reload.
+    remind: Option<(Instant, Step)>,
     /// The newest revision that the files show.
     revision: u64,
     /// Saved answers for files that are missing.
@@ -80,9 +84,29 @@ struct Retries {
     repeats: Repeats,
 }
 
+/// What a task was in trouble with, so that the next can say how long that lasted.
+#[derive(Debug, Default)]
+pub(super) struct Troubles {
+    apply: Repeats,
+    reload: Repeats,
+}
+
+/// What failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Apply,
+    Reload,
+}
+
 impl Retries {
-    fn new((first, longest): (Duration, Duration)) -> Self {
-        Self { backoff: Backoff::new(first, longest, RETRY_JITTER), at: None, repeats: Repeats::default() }
+    fn new(pauses: (Duration, Duration)) -> Self {
+        Self::with(pauses, Repeats::default())
+    }
+
+    /// Goes on with the trouble of a task before; that it fails again under what was loaded anew is news.
+    fn with((first, longest): (Duration, Duration), mut repeats: Repeats) -> Self {
+        repeats.renew();
+        Self { backoff: Backoff::new(first, longest, RETRY_JITTER), at: None, repeats }
     }
 
     fn is_due(&self, now: Instant) -> bool {
@@ -115,8 +139,10 @@ impl Task {
     /// A task that has applied nothing yet. It goes on with what stands on the desk, so the one before has ended.
     pub fn new(mut applier: Applier, reader: Reader, desk: Arc<Desk>) -> Self {
         applier.continue_journal(desk.state().borrow().journal.clone());
-        if let Some(legacy) = desk.take_legacy() {
+        let mut troubles = Troubles::default();
+        if let Some((legacy, inherited)) = desk.take_legacy() {
             applier.inherit(legacy);
+            troubles = inherited;
         }
         let target = applier.target();
         let paused = desk.paused().is_some();
@@ -128,8 +154,9 @@ impl Task {
             succeeded: CancellationToken::new(),
             is_absent: false,
             repair: None,
-            apply: Retries::new((target.retry.0.min(LONGEST), target.retry.1.min(LONGEST))),
-            reload: Retries::new(target.retry),
+            apply: Retries::with((target.retry.0.min(LONGEST), target.retry.1.min(LONGEST)), troubles.apply),
+            reload: Retries::with(target.retry, troubles.reload),
+            remind: None,
             desk,
             paused,
             say_paused: paused.then(|| Instant::now() + SAY_PAUSED),
@@ -165,7 +192,8 @@ impl Task {
             self.desk.keep_place(self.gate.hand_over());
         }
         self.gate.shut().await;
-        self.desk.bequeath(self.applier.into_legacy());
+        let troubles = Troubles { apply: self.apply.repeats, reload: self.reload.repeats };
+        self.desk.bequeath(self.applier.into_legacy(), troubles);
     }
 
     async fn work(&mut self, stop: &CancellationToken) {
@@ -184,7 +212,8 @@ impl Task {
             let gated = self.gated().filter(|_| !self.gate.is_closed());
             let due = [gated, self.free(), self.drift.due()].into_iter().flatten().filter(|_| !self.paused).min();
             let leaving = self.applier.leaving_due().filter(|_| !self.paused);
-            let due = [due, self.say_waiting, self.say_paused, hold, leaving];
+            let remind = self.remind.map(|(at, _)| at);
+            let due = [due, self.say_waiting, self.say_paused, remind, hold, leaving];
             let due = due.into_iter().flatten().min();
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -237,6 +266,10 @@ impl Task {
             self.write_paused();
         } else if self.say_waiting.is_some_and(|at| at <= now) {
             self.write_waiting();
+        } else if self.remind.is_some_and(|(at, _)| at <= now) {
+            if let Some(line) = self.reminder(now) {
+                error!(target = self.name(), "{line}");
+            }
         } else if !self.paused && self.drift.due().is_some_and(|at| at <= now) {
             self.look_for_drift(now).await;
         } else if !self.paused && self.applier.leaving_due().is_some_and(|at| at <= now) {
@@ -511,6 +544,7 @@ impl Task {
             (Outcome::Rejected(_), None) => Phase::Rejected(reason.clone()),
             _ => Phase::Owed(reason.clone()),
         });
+        self.remind = pause.is_none().then_some((at + REMIND, Step::Reload));
         if !self.reload.tells(outcome, reason, at) {
             return;
         }
@@ -536,6 +570,7 @@ impl Task {
             Line::Still(lasted) => error!(target = self.name(), "not applied for {}: {reason}", rounded(lasted)),
             Line::Silent => {}
         }
+        self.remind = pause.is_none().then_some((at + REMIND, Step::Apply));
         self.failed = (!failure.is_refusal()).then(|| reason.clone());
         self.enter(if failure.is_refusal() { Phase::Rejected(reason) } else { Phase::Failed(reason) });
         self.pay_soon();
@@ -643,6 +678,23 @@ impl Task {
         self.say_paused = Some(Instant::now() + SAY_PAUSED);
     }
 
+    /// What is to be said of what lasts and only a change can mend.
+    fn reminder(&mut self, now: Instant) -> Option<String> {
+        let (_, step) = self.remind.take()?;
+        let reason = match &self.desk.state().borrow().phase {
+            Phase::Failed(reason) | Phase::Rejected(reason) => reason.clone(),
+            _ => return None,
+        };
+        self.remind = Some((now + REMIND, step));
+        let retries = if step == Step::Apply { &mut self.apply } else { &mut self.reload };
+        match retries.repeats.failed(now, &reason) {
+            Line::First => Some(format!("not applied: {reason}")),
+            Line::Still(lasted) => Some(format!("not applied for {}: {reason}", rounded(lasted))),
+            Line::Silent => None,
+        }
+        .filter(|_| !self.paused)
+    }
+
     fn write_waiting(&mut self) {
         let view = self.reader.view();
         let missing = self.waiting.iter().flat_map(|waiting| &waiting.missing);
@@ -692,5 +744,54 @@ mod tests {
         retries.succeeded();
         let gone = Outcome::NotRunning("gone".to_owned());
         assert!(retries.tells(&gone, "gone", start + Duration::from_secs(600)), "it ran meanwhile");
+    }
+
+    #[test]
+    fn new_files_begin_the_pauses_again_and_another_reason_is_told() {
+        let mut retries = Retries::new((Duration::from_secs(1), Duration::from_secs(60)));
+        let start = Instant::now();
+        let tell = |retries: &mut Retries, second: u64, reason: &str| {
+            let outcome = Outcome::Failed(reason.to_owned());
+            retries.tells(&outcome, reason, start + Duration::from_secs(second))
+        };
+        let mut pauses = Vec::new();
+        for (second, is_told) in [(0, true), (1, false), (3, false), (7, false)] {
+            assert_eq!(tell(&mut retries, second, "answered 400"), is_told);
+            pauses.push(retries.backoff.next_pause());
+        }
+        assert!(pauses[3] > Duration::from_secs(6), "{pauses:?}");
+        assert!(tell(&mut retries, 15, "no answer within 1s"));
+        retries.renew();
+        assert!(retries.backoff.next_pause() <= Duration::from_secs(1));
+        assert!(tell(&mut retries, 16, "no answer within 1s"), "they are other files");
+        assert!(!tell(&mut retries, 17, "no answer within 1s"));
+    }
+
+    #[tokio::test]
+    async fn what_only_a_change_can_mend_is_told_again_with_its_age() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, desk) = (crate::store::Store::new(), Arc::new(Desk::new()));
+        let _wanted = store.add_registry(&"main".into());
+        let mut task = crate::target::tests::listing(folder.path(), crate::config::Guard::default(), &store, &desk);
+        let at = |seconds| Instant::now() + Duration::from_secs(seconds);
+        assert_eq!(task.reminder(at(0)), None);
+        task.note_failure(&Failure::Refused("refused before".to_owned()));
+        let (due, _) = task.remind.unwrap();
+        assert!(due > at(58) && due <= at(60));
+        assert_eq!(task.reminder(due).as_deref(), Some("not applied for 1m: refused before"));
+        assert_eq!(task.reminder(due + Duration::from_secs(1)), None, "once a minute");
+        task.paused = true;
+        assert_eq!(task.reminder(at(200)), None);
+        task.paused = false;
+        assert!(task.reminder(at(300)).is_some_and(|line| line.starts_with("not applied for 5m")));
+        task.note_settled();
+        assert_eq!((task.reminder(at(400)), task.remind), (None, None));
+        // The next task knows for how long it lasted.
+        let (stop, outage) = (CancellationToken::new(), Instant::now());
+        stop.cancel();
+        task.note_failure(&Failure::Refused("refused before".to_owned()));
+        task.run(stop).await;
+        let mut task = crate::target::tests::listing(folder.path(), crate::config::Guard::default(), &store, &desk);
+        assert!(task.apply.succeeded().is_some_and(|lasted| lasted <= outage.elapsed() + Duration::from_secs(1)));
     }
 }

@@ -18,7 +18,7 @@ use crate::store::Store;
 const HOLD: Duration = Duration::from_millis(300);
 
 /// A task that lists the services of the registry `main`, which is the test itself.
-fn listing(folder: &Path, guard: config::Guard, store: &Arc<Store>, desk: &Arc<Desk>) -> Task {
+pub(super) fn listing(folder: &Path, guard: config::Guard, store: &Arc<Store>, desk: &Arc<Desk>) -> Task {
     let text = "registries: {main: {file: {path: none}}}
 targets:
   web:

@@ -179,3 +179,25 @@ targets:
     assert!(!daemon.log().join("\n").contains("canary"), "{:#?}", daemon.log());
     daemon.stop();
 }
+
+/// A template is put right: the target that failed with it says so once, though another task has its place by then.
+#[test]
+fn a_template_that_is_put_right_is_told_of_once() {
+    let job = job("{{ key(path=\"missing\") }}", "");
+    job.write("registry.yaml", "good: 1\n");
+    let mut daemon = job.start(&["run"]);
+    daemon.wait_for_log("not applied: ");
+    // Another that is wrong is news, and no end of the trouble.
+    job.write("bad.tera", "mended {{ key(path=\"missing\") }}");
+    poll_until(SOON, || match daemon.logged("not applied: ").len() {
+        2 => Ok(()),
+        _ => Err(format!("{:#?}", daemon.log())),
+    });
+    job.write("bad.tera", "mended");
+    daemon.wait_for_log("well again after");
+    job.wait_for("bad.conf", "mended");
+    job.write("bad.tera", "mended again");
+    job.wait_for("bad.conf", "mended again");
+    assert_eq!(daemon.logged("well again after").len(), 1);
+    daemon.stop();
+}
