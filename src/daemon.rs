@@ -134,6 +134,7 @@ impl Daemon {
             registries: BTreeMap::new(),
             targets: Vec::new(),
             store: store.clone(),
+            records: records.clone(),
         }));
         let mut daemon = Self {
             plan: Arc::new(plan),

@@ -8,6 +8,7 @@
 mod contents;
 mod file;
 mod lock;
+mod work;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -15,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::Stat;
 use sha2::{Digest as _, Sha256};
@@ -27,9 +28,13 @@ pub(super) use contents::hash;
 pub(super) use file::Saved;
 use file::{Earlier, Record};
 pub use lock::{Held, Lock};
+use work::Work;
 
 /// A full disk takes one record and not the next: the log is told once in this time.
 const SELDOM: Duration = Duration::from_secs(60);
+
+/// What takes longer than this in the state folder is shown: a disk that hangs.
+const LONG: Duration = Duration::from_secs(10);
 
 /// What the log was last told of a state folder that cannot be used.
 #[derive(Debug, Default)]
@@ -51,6 +56,10 @@ pub struct Records {
     is_degraded: AtomicBool,
     /// What the log was last told of that.
     told: Mutex<Told>,
+    /// What is under way in the folder.
+    work: Work,
+    /// When the log was last told that it takes long.
+    told_slow: Mutex<Option<Instant>>,
 }
 
 /// What is known of one target.
@@ -98,6 +107,8 @@ impl Records {
             known: Mutex::default(),
             is_degraded: AtomicBool::new(false),
             told: Mutex::default(),
+            work: Work::default(),
+            told_slow: Mutex::default(),
         };
         match file::prepare(folder).and_then(|()| file::key(folder, records.key)) {
             Ok(key) => records.key = key,
@@ -113,6 +124,28 @@ impl Records {
             self.degrade(&error);
         }
         Ok(lock)
+    }
+
+    /// Since when the state folder has been read or written, where that takes long.
+    pub fn hangs(&self) -> Option<SystemTime> {
+        self.work.oldest().filter(|(since, _)| since.elapsed() >= LONG).map(|(_, since)| since)
+    }
+
+    /// How long work on files may go on before the state folder is looked at: see [`Records::tell_if_it_hangs`].
+    pub(crate) const PATIENCE: Duration = LONG;
+
+    /// Tells the log, at most once a minute, where work in the state folder takes long.
+    pub fn tell_if_it_hangs(&self) {
+        let Some((since, _)) = self.work.oldest().filter(|(since, _)| since.elapsed() >= LONG) else { return };
+        let mut told = self.told_slow.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|at| at.elapsed() >= SELDOM) {
+            *told = Some(Instant::now());
+            tracing::warn!(
+                folder = %self.folder.display(),
+                "writing the state folder takes {} so far: files and reloads wait for its disk",
+                crate::log::rounded(since.elapsed())
+            );
+        }
     }
 
     /// What is to be done with a render of `target` that gives these hashes. `terms` say how the files are looked at, and
@@ -164,6 +197,7 @@ impl Records {
     /// Notes that the process of `target` runs the files of these hashes, which are in place, and keeps them as the
     /// version to go back to.
     pub fn settle(&self, target: &str, hashes: &Hashes, live: &[Live<'_>]) {
+        let under_way = self.work.begin();
         let hashes = self.keyed(hashes);
         let mut earlier = Earlier::new();
         let mut is_new = false;
@@ -179,11 +213,13 @@ impl Records {
             }
             earlier.insert(destination, Some(Saved::of(stat, hash.clone(), kept)));
         }
+        drop(under_way);
         self.change(target, |known| {
             known.standing.get_or_insert_default().confirm(hashes);
             known.earlier.clone_from(&earlier);
             known.held.clear();
         });
+        let _under_way = self.work.begin();
         // What has become private was perhaps kept before.
         if is_new || live.iter().any(|live| live.is_private) {
             let is_needed = |name: &str| earlier.values().flatten().any(|saved| saved.kept && saved.hash == name);
@@ -258,6 +294,7 @@ impl Records {
         if let Some(held) = self.look(target, |known| known.held.get(&text(destination)).cloned()) {
             return Ok(held);
         }
+        let _under_way = self.work.begin();
         if !saved.kept {
             return Err(io::Error::new(io::ErrorKind::NotFound, "it was not kept"));
         }
@@ -270,6 +307,7 @@ impl Records {
         let destination = text(live.destination);
         let (known, is_held) = self
             .look(target, |known| (known.earlier.get(&destination).cloned(), known.held.contains_key(&destination)));
+        let _under_way = self.work.begin();
         let folder = self.contents(target);
         let known = match known {
             Some(None) => return None,
@@ -315,6 +353,7 @@ impl Records {
         if let Some(standing) = &known.standing {
             let record = Record::of(target, standing, &known.earlier);
             if known.written.as_ref() != Some(&record) {
+                let _under_way = self.work.begin();
                 let written = file::write(&self.path(target), &record);
                 known.written = written.is_ok().then_some(record);
                 self.used(written);
@@ -326,6 +365,7 @@ impl Records {
     /// What is known of a target; its record is read once.
     fn load<'a>(&self, all: &'a mut HashMap<String, Known>, target: &str) -> &'a mut Known {
         all.entry(target.to_owned()).or_insert_with(|| {
+            let _under_way = self.work.begin();
             let read = file::read(&self.path(target), target).filter(|_| !Protection::Owed.is_off());
             let (mut standing, written) = read.map_or((None, None), |(standing, record)| (Some(standing), record));
             // Where nothing can be written the life before may have noted nothing of its last reload either.

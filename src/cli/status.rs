@@ -27,12 +27,16 @@ pub(super) async fn run(common: &Common, options: &Status) -> Exit {
 }
 
 fn text(status: &report::Status) -> String {
-    let report::Status { version, pid, started, configuration, registries, targets, .. } = status;
+    let report::Status { version, pid, started, configuration, state_folder_hangs, registries, targets, .. } = status;
     let mut text = format!("liveconf {version}: pid {pid}, running for {}", lasted(started));
     let of = configuration.file.as_deref().map(|file| format!(" of {file}")).unwrap_or_default();
     let _ = writeln!(text, "\nconfiguration{of}: loaded {} ago", lasted(&configuration.loaded));
     if let Some(refused) = &configuration.refused {
         let _ = writeln!(text, "  a newer one was refused {} ago: see the log", lasted(refused));
+    }
+    if let Some(since) = state_folder_hangs {
+        let since = lasted(since);
+        let _ = writeln!(text, "writing the state folder takes {since} so far: files and reloads wait for its disk");
     }
     text.extend(registries.iter().map(registry_line));
     text.extend(targets.iter().map(target_lines));

@@ -19,7 +19,9 @@ const LONG: Duration = Duration::from_secs(10);
 pub(super) fn status<'a>(roster: &Roster, targets: impl Iterator<Item = &'a Posted>) -> report::Status {
     let targets: Vec<_> = targets.map(|posted| target(roster, posted)).collect();
     report::Status {
-        well: roster.refused().is_none() && targets.iter().all(|target| target.well),
+        well: roster.refused().is_none()
+            && roster.records.hangs().is_none()
+            && targets.iter().all(|target| target.well),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         started: time(roster.started),
@@ -28,6 +30,7 @@ pub(super) fn status<'a>(roster: &Roster, targets: impl Iterator<Item = &'a Post
             loaded: time(roster.loaded),
             refused: roster.refused().map(time),
         },
+        state_folder_hangs: roster.records.hangs().map(time),
         registries: roster.registries.iter().map(|(name, (kind, now))| registry(name, kind, &now.borrow())).collect(),
         targets,
     }

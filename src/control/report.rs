@@ -16,6 +16,9 @@ pub struct Status {
     pub started: String,
     /// The configuration that is in force.
     pub configuration: Configuration,
+    /// Since when the state folder has been read or written, where that takes more than 10 s, as on a disk that hangs.
+    #[serde(default)]
+    pub state_folder_hangs: Option<String>,
     /// Every registry that is configured.
     pub registries: Vec<Registry>,
     /// The targets that were asked about.

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
+use crate::apply::Records;
 use crate::process::supervise;
 use crate::registry::driver::Standing;
 use crate::store::Store;
@@ -33,6 +34,8 @@ pub struct Roster {
     pub targets: Vec<Posted>,
     /// Where the answers are.
     pub store: Arc<Store>,
+    /// Where it is remembered how the targets stand.
+    pub records: Arc<Records>,
 }
 
 /// One target.

@@ -353,6 +353,7 @@ mod tests {
             registries: BTreeMap::new(),
             targets: Vec::new(),
             store: Store::new(),
+            records: Arc::new(crate::apply::Records::open(&path.with_extension("state"))),
         }));
         let place = Place { path: path.to_owned(), group: None };
         (roster, Control(tokio::spawn(serve(place, shown, Duration::from_millis(20), Pulse::unheard("control")))))
