@@ -1,7 +1,7 @@
 //! Whether every loop of the program makes progress: what the watchdog of a service manager is fed by.
 //!
-//! Every loop has a [`Pulse`]. Asked by the [`Heart`], it answers when it comes round; one that does not until it is asked
-//! again is stuck. No timer answers for it. What a loop waits for outside, a command or a process, has a limit of its own:
+//! Every loop has a [`Pulse`]. Asked by the [`Heart`], it answers when it comes round; one that does not for some time is
+//! stuck. No timer answers for it. What a loop waits for outside, a command or a process, has a limit of its own:
 //! until that is over the loop counts as well, and past it as stuck. Work on files has none, so that a write which a disk
 //! never finishes is found.
 
@@ -30,8 +30,8 @@ struct Loop {
 
 #[derive(Debug, Default)]
 struct State {
-    /// It was asked, and has not shown any progress since.
-    owes: bool,
+    /// When it was asked first since it last showed progress.
+    owes: Option<Instant>,
     /// Until when it may wait for something outside.
     patience: Option<Instant>,
 }
@@ -44,17 +44,18 @@ impl Heart {
         pulse
     }
 
-    /// Asks every loop. Gives those that made no progress since they were asked the last time.
-    pub fn ask(&self) -> Vec<String> {
+    /// Asks every loop. Gives those that were asked longer ago than `limit` and made no progress since.
+    pub fn ask(&self, limit: Duration) -> Vec<String> {
         let now = Instant::now();
         let mut stuck = Vec::new();
         self.loops().retain(|known| {
             let Some(known) = known.upgrade() else { return false };
             let mut state = known.state();
-            if state.owes && state.patience.is_none_or(|until| until < now) {
+            let is_late = state.owes.is_some_and(|since| now.duration_since(since) >= limit);
+            if is_late && state.patience.is_none_or(|until| until < now) {
                 stuck.push(known.name.clone());
             }
-            state.owes = true;
+            state.owes.get_or_insert(now);
             known.bell.notify_one();
             true
         });
@@ -81,7 +82,7 @@ impl Pulse {
 
     /// The loop came a step further.
     pub fn beat(&self) {
-        self.0.state().owes = false;
+        self.0.state().owes = None;
     }
 
     /// Waits for what may take any time, and answers meanwhile.
@@ -127,7 +128,7 @@ impl<'l> Patience<'l> {
 
 impl Drop for Patience<'_> {
     fn drop(&mut self) {
-        *self.of.state() = State { owes: false, patience: self.before };
+        *self.of.state() = State { owes: None, patience: self.before };
     }
 }
 
@@ -141,14 +142,25 @@ mod tests {
     async fn a_loop_that_comes_round_is_well_and_one_that_does_not_is_stuck() {
         let heart = Heart::default();
         let (round, still) = (heart.pulse("round"), heart.pulse("still"));
-        assert_eq!(heart.ask(), [""; 0], "nobody was asked before");
+        assert_eq!(heart.ask(Duration::ZERO), [""; 0], "nobody was asked before");
         round.asked().await;
-        assert_eq!(heart.ask(), ["still"]);
+        assert_eq!(heart.ask(Duration::ZERO), ["still"]);
         round.asked().await;
         still.beat();
-        assert_eq!(heart.ask(), [""; 0]);
+        assert_eq!(heart.ask(Duration::ZERO), [""; 0]);
         drop((round, still));
-        assert_eq!(heart.ask(), [""; 0], "who has ended owes nothing");
+        assert_eq!(heart.ask(Duration::ZERO), [""; 0], "who has ended owes nothing");
+    }
+
+    #[test]
+    fn who_was_asked_just_now_has_time() {
+        let heart = Heart::default();
+        let _slow = heart.pulse("slow");
+        let limit = Duration::from_millis(20);
+        assert_eq!(heart.ask(limit), [""; 0]);
+        assert_eq!(heart.ask(Duration::from_secs(600)), [""; 0], "it was asked a moment ago");
+        std::thread::sleep(limit);
+        assert_eq!(heart.ask(limit), ["slow"], "asked again, it owes since the first time");
     }
 
     #[tokio::test]
@@ -158,15 +170,15 @@ mod tests {
         let attending = pulse.clone();
         let task = tokio::spawn(async move { attending.attend(pending::<()>()).await });
         for _ in 0..3 {
-            assert_eq!(heart.ask(), [""; 0]);
-            while pulse.0.state().owes {
+            assert_eq!(heart.ask(Duration::ZERO), [""; 0]);
+            while pulse.0.state().owes.is_some() {
                 tokio::task::yield_now().await;
             }
         }
         task.abort();
         let _ = task.await;
-        heart.ask();
-        assert_eq!(heart.ask(), ["driver"]);
+        heart.ask(Duration::ZERO);
+        assert_eq!(heart.ask(Duration::ZERO), ["driver"]);
     }
 
     #[tokio::test]
@@ -176,17 +188,17 @@ mod tests {
         {
             let mut check = pin!(pulse.outside(Duration::from_secs(600), pending::<()>()));
             assert!(futures_util::poll!(&mut check).is_pending());
-            heart.ask();
-            assert_eq!(heart.ask(), [""; 0], "within its own limit");
+            heart.ask(Duration::ZERO);
+            assert_eq!(heart.ask(Duration::ZERO), [""; 0], "within its own limit");
         }
-        heart.ask();
-        assert_eq!(heart.ask(), ["target"], "the limit ended with what was waited for");
+        heart.ask(Duration::ZERO);
+        assert_eq!(heart.ask(Duration::ZERO), ["target"], "the limit ended with what was waited for");
         pulse.outside(Duration::from_secs(600), async {}).await;
-        assert_eq!(heart.ask(), [""; 0], "its end was a step");
+        assert_eq!(heart.ask(Duration::ZERO), [""; 0], "its end was a step");
         let mut hung = pin!(pulse.outside(Duration::ZERO, pending::<()>()));
         assert!(futures_util::poll!(&mut hung).is_pending());
-        heart.ask();
+        heart.ask(Duration::ZERO);
         std::thread::sleep(Duration::from_millis(2));
-        assert_eq!(heart.ask(), ["target"], "past its own limit");
+        assert_eq!(heart.ask(Duration::ZERO), ["target"], "past its own limit");
     }
 }

@@ -122,8 +122,9 @@ struct Teller {
 
 impl Teller {
     async fn run(mut self, mut news: mpsc::UnboundedReceiver<News>) {
-        // The manual asks for a sign of life each half of the time.
-        let every = self.address.watchdog.map_or(EXTEND, |limit| (limit / 2).max(Duration::from_millis(1)));
+        // The manual asks for a sign of life each half of the time. With twice as many, one that comes late, or is left out
+        // since a loop took longer than it should, is not the end.
+        let every = self.address.watchdog.map_or(EXTEND, |limit| (limit / 4).max(Duration::from_millis(1)));
         let mut beat = interval(every);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut ready, mut status) = (interval(LOOK_READY), interval(LOOK_STATUS));
@@ -167,9 +168,9 @@ impl Teller {
         }
     }
 
-    /// Says that we live, where every loop does; so a start that waits for a registry is never held for one that failed.
+    /// Says that we live, where every loop does, none of which may take twice the time between two signs; so a start that waits for a registry is never held for one that failed.
     async fn give_sign(&mut self, every: Duration) {
-        let (stuck, now) = (self.heart.ask(), Instant::now());
+        let (stuck, now) = (self.heart.ask(every * 3 / 2), Instant::now());
         if !stuck.is_empty() {
             let names = listed(&stuck);
             match self.stuck.failed(now, &names) {

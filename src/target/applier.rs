@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
@@ -302,6 +302,7 @@ impl Applier {
     /// Shows by this pulse that it makes progress.
     #[must_use]
     pub fn beating(mut self, pulse: Pulse) -> Self {
+        self.renderer.set_pulse(pulse.clone());
         self.pulse = pulse;
         self
     }
@@ -799,7 +800,7 @@ impl Applier {
         work: impl FnOnce(&Files) -> T + Send + 'static,
     ) -> Result<T, Failure> {
         let (files, records) = (self.files.clone(), &self.files.records);
-        let mut working = std::pin::pin!(self.turns.run(Duration::MAX, move || work(&files)));
+        let mut working = std::pin::pin!(self.turns.run(&self.pulse, None, move || work(&files)));
         let worked = loop {
             tokio::select! {
                 worked = &mut working => break worked,

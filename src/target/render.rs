@@ -12,6 +12,7 @@ use super::state::Cause;
 use super::turn::{Turns, Work};
 use crate::config::Target;
 use crate::guard::Guard;
+use crate::heartbeat::Pulse;
 use crate::log::{Line, Repeats};
 use crate::registry::{Asked, Query};
 use crate::store::{Earlier, Reader, View};
@@ -100,6 +101,7 @@ pub struct Renderer {
     target: Arc<Target>,
     templates: Arc<Templates>,
     turns: Turns,
+    pulse: Pulse,
     kept: Vec<Option<Kept>>,
     /// None where nothing is held back.
     guard: Option<Guard>,
@@ -140,7 +142,25 @@ impl Renderer {
         let kept = vec![None; target.templates.len()];
         let (unremembered, turned) = (BTreeSet::new(), BTreeSet::new());
         let weights = Repeats::default();
-        Self { target, templates, turns, kept, guard: None, unremembered, stuck: None, placed: None, turned, weights }
+        let pulse = Pulse::unheard("target");
+        Self {
+            target,
+            templates,
+            turns,
+            pulse,
+            kept,
+            guard: None,
+            unremembered,
+            stuck: None,
+            placed: None,
+            turned,
+            weights,
+        }
+    }
+
+    /// Shows by this pulse that it makes progress.
+    pub fn set_pulse(&mut self, pulse: Pulse) {
+        self.pulse = pulse;
     }
 
     /// Has answers held back that lose too much.
@@ -276,7 +296,7 @@ impl Renderer {
         let kept = if go_on { self.kept.clone() } else { vec![None; self.kept.len()] };
         let (templates, from) = (self.templates.clone(), view.clone());
         let work = move || pass(&templates, kept, &from);
-        match self.turns.run(timeout + NOTICED_WITHIN, work).await {
+        match self.turns.run(&self.pulse, Some(timeout + NOTICED_WITHIN), work).await {
             Work::Done(pass) => Ok(pass),
             Work::Panicked => Err(RenderFailure::Panicked),
             Work::Late(thread) => {

@@ -25,6 +25,8 @@ pub struct State {
     pub earlier: BTreeMap<Arc<str>, SystemTime>,
     /// Its process has files to start with: its own, or older ones that stay for now. Once it has, this remains so.
     pub in_place: bool,
+    /// When it was first there, also before configuration was loaded anew.
+    pub began: Instant,
     /// When something is to be tried or applied next, unless the target is paused.
     pub due: Option<Instant>,
     /// Since when an apply or a reload is under way, if one is.
@@ -195,6 +197,7 @@ impl State {
             earlier: BTreeMap::new(),
             drifted: Vec::new(),
             in_place: false,
+            began: Instant::now(),
             delayed: None,
             due: None,
             busy: None,

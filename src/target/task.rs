@@ -146,7 +146,7 @@ impl Task {
         }
         let target = applier.target();
         let paused = desk.paused().is_some();
-        let recall = Recall::new(&applier, desk.state().borrow().earlier.clone());
+        let recall = Recall::new(&applier, &desk.state().borrow());
         Self {
             schedule: Schedule::new(target),
             drift: DriftWatch::new(target),

@@ -173,6 +173,23 @@ fn files_that_cannot_be_applied_make_ready_only_where_older_ones_are() {
 }
 
 #[test]
+fn hangups_do_not_put_off_what_the_start_promised() {
+    let manager = Manager::at_path();
+    let job = job("", "last_known_good: {after: 2s}").with("out.conf", "older");
+    fs::remove_file(job.folder().path("registry.yaml")).unwrap();
+    let mut daemon = run(&job, &manager);
+    let since = Instant::now();
+    while manager.with("READY=1").is_empty() {
+        assert!(since.elapsed() < Duration::from_secs(20), "{:#?}", manager.messages());
+        sleep(Duration::from_millis(300));
+        daemon.signal(Signal::SIGHUP);
+    }
+    assert!(daemon.logged("loaded the new configuration").len() > 1);
+    assert_eq!(job.read("out.conf").as_deref(), Some("older"));
+    daemon.stop();
+}
+
+#[test]
 fn a_status_comes_at_most_once_a_second() {
     let manager = Manager::at_path();
     let job = job("", "");
@@ -205,7 +222,7 @@ fn commands_never_see_the_socket() {
 }
 
 #[test]
-fn the_watchdog_is_fed_at_half_its_time_also_through_a_long_check() {
+fn the_watchdog_is_fed_at_a_quarter_of_its_time_also_through_a_long_check() {
     const LIMIT: Duration = Duration::from_secs(2);
     let manager = Manager::at_path();
     let job = job("    check: {shell: 'sleep 5; touch checked', timeout: 20s}", "");
@@ -216,8 +233,20 @@ fn the_watchdog_is_fed_at_half_its_time_also_through_a_long_check() {
     let began = Instant::now();
     job.wait_for("checked", "");
     let signs = manager.with("WATCHDOG=1").len();
-    assert!(began.elapsed() > Duration::from_secs(4) && (4..=8).contains(&signs), "{signs}");
+    assert!(began.elapsed() > Duration::from_secs(4) && (7..=14).contains(&signs), "{signs}");
     assert!(manager.longest_silence(began) < LIMIT, "{:#?}", manager.messages());
+    manager.wait_for(1, "READY=1");
+    daemon.stop();
+}
+
+#[test]
+fn a_watchdog_that_cannot_be_read_is_told_of() {
+    let manager = Manager::at_path();
+    let job = job("", "");
+    let mut command = command(&job, &manager);
+    command.env("WATCHDOG_USEC", "abc");
+    let mut daemon = start(command);
+    daemon.wait_for_log("no watchdog is fed: `WATCHDOG_USEC` is no number of microseconds");
     manager.wait_for(1, "READY=1");
     daemon.stop();
 }

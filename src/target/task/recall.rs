@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use super::{Retries, Task};
 use crate::log::{Line, rounded};
 use crate::remembered::Recollection;
-use crate::target::{Applied, Applier, Recalled};
+use crate::target::{Applied, Applier, Recalled, State};
 
 /// Saved answers for files that are missing.
 pub(super) struct Recall {
@@ -25,11 +25,13 @@ pub(super) struct Recall {
 
 impl Recall {
     /// Nothing was tried yet; what the task before has put in place is `shown`.
-    pub(super) fn new(applier: &Applier, shown: BTreeMap<Arc<str>, SystemTime>) -> Self {
+    pub(super) fn new(applier: &Applier, state: &State) -> Self {
         let mut tries = Retries::new(applier.target().retry);
         let after = applier.recollection().map(Recollection::after);
-        tries.at = after.and_then(|after| Instant::now().checked_add(after));
-        Self { after: after.unwrap_or_default(), tries, is_tried: false, shown }
+        // Whoever has a configuration loaded anew does not put off what was promised at the start.
+        let from = if state.in_place { Instant::now() } else { state.began };
+        tries.at = after.and_then(|after| from.checked_add(after));
+        Self { after: after.unwrap_or_default(), tries, is_tried: false, shown: state.earlier.clone() }
     }
 
     /// When missing files are made of saved answers, unless there are others by then.
