@@ -109,10 +109,10 @@ impl Daemon {
     /// Starts every registry and target of the plan. Fails when no signals can be listened for.
     pub async fn start(plan: Plan, reread: Reread, records: Arc<Records>, claims: Claims) -> std::io::Result<Self> {
         let signals = Signals::listen()?;
-        let processes = Processes::new(plan.config.state_dir.clone());
+        let heart = Heart::default();
+        let processes = Processes::new(plan.config.state_dir.clone(), heart.clone());
         let store = Store::new();
         let remembered = Remembered::open(&plan.config).await;
-        let heart = Heart::default();
         let registries = Registries::start(&plan.config.registries, &store, &heart).await;
         let mut sources = FileWatch::new(POLL_INTERVAL);
         sources.follow(plan.sources()).await;
@@ -240,7 +240,7 @@ impl Daemon {
         info!("stopping");
         self.change_roster(|roster| roster.stopping = true);
         self.processes.stop(signal);
-        let within = self.plan.config.grace.max(self.processes.kill_timeout() * 2) + STOPPED;
+        let within = self.plan.config.grace.max(self.processes.kill_timeout() * 3) + STOPPED;
         self.service_manager.stopping(within);
         let targets = async {
             stop(self.targets.values_mut().chain(&mut self.ending), self.plan.config.grace).await;
@@ -400,13 +400,14 @@ impl Daemon {
                 self.memories.insert(target.name.clone(), memory.clone());
             }
             let pulse = self.heart.pulse(format!("target `{}`", target.name));
-            let beating = pulse.clone();
+            let (beating, heart) = (pulse.clone(), self.heart.clone());
             let new_task = move || {
                 let applier = plan.applier(index, &records, Options::default()).beating(beating.clone());
                 let applier = applier.guarded_by(plan.guard(index, &memory)).remembering(recollection.clone());
                 let applier = applier.supervising(process.clone());
                 let task = Task::new(applier, store.reader(), shown.clone());
-                task.locked_by(plan.lock(index)).succeeded_after(followed.clone())
+                let lock = plan.lock(index).map(|lock| lock.beating(heart.clone()));
+                task.locked_by(lock).succeeded_after(followed.clone())
             };
             let name = target.name.clone();
             let task = tokio::spawn(async move {

@@ -130,6 +130,7 @@ fn process(process: &supervise::State) -> report::Process {
         }
         supervise::Phase::Running => "running",
         supervise::Phase::Stopping => "stopping",
+        supervise::Phase::Hanging => "hanging",
         supervise::Phase::Pausing(at) => {
             next = Some(moment(*at));
             "pausing"

@@ -112,7 +112,7 @@ pub struct Delayed {
 /// A program that liveconf runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// What it does: `waiting`, `running`, `stopping`, `pausing`, `over` or `stopped`.
+    /// What it does: `waiting`, `running`, `stopping`, `hanging`, `pausing`, `over` or `stopped`.
     pub state: String,
     /// Since when.
     pub since: String,

@@ -1,22 +1,29 @@
 //! The programs that we run beside their files, and the signals that are for them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::{Process, Target};
+use crate::heartbeat::Heart;
 use crate::process::children::{adopt_orphans, is_init, reap};
 use crate::process::supervise::{self, Handle, Stop, Supervised};
+
+/// The pause after a defect of ours ended the reaper, before it is started again.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
 
 /// Every program that is supervised, by the name of its process.
 pub(super) struct Processes {
     state_dir: PathBuf,
+    heart: Heart,
     running: BTreeMap<Arc<str>, Supervised>,
     /// Those that are not configured any more and have not ended yet.
     ending: Vec<Supervised>,
@@ -34,9 +41,10 @@ struct Wanted {
 
 impl Processes {
     /// None runs yet. Process 1 reaps what it inherits from the beginning.
-    pub(super) fn new(state_dir: PathBuf) -> Self {
-        let reaper = is_init().then(|| tokio::spawn(reap()));
-        Self { state_dir, running: BTreeMap::new(), ending: Vec::new(), over: mpsc::unbounded_channel(), reaper }
+    pub(super) fn new(state_dir: PathBuf, heart: Heart) -> Self {
+        let reaper = is_init().then(|| start_reaper(&heart));
+        let over = mpsc::unbounded_channel();
+        Self { state_dir, heart, running: BTreeMap::new(), ending: Vec::new(), over, reaper }
     }
 
     /// Has the programs of these targets supervised, and no others. What runs goes on.
@@ -58,13 +66,13 @@ impl Processes {
         self.ending.retain(|ending| !ending.is_finished());
         if !wanted.is_empty() && self.reaper.is_none() {
             adopt_orphans();
-            self.reaper = Some(tokio::spawn(reap()));
+            self.reaper = Some(start_reaper(&self.heart));
         }
         for (name, Wanted { process, targets }) in wanted {
             if let Some(supervised) = self.running.get_mut(&name) {
                 supervised.redefine(process, targets);
             } else {
-                let supervised = supervise::start(process, targets, &self.state_dir, self.over.0.clone());
+                let supervised = supervise::start(process, targets, &self.state_dir, self.over.0.clone(), &self.heart);
                 self.running.insert(name, supervised);
             }
         }
@@ -90,7 +98,7 @@ impl Processes {
         }
     }
 
-    /// How long the slowest program may take to end.
+    /// How long the slowest program may take to be asked, and asked in vain.
     pub(super) fn kill_timeout(&self) -> Duration {
         self.running
             .values()
@@ -130,4 +138,16 @@ impl Processes {
         self.ending.clear();
         code
     }
+}
+
+/// Starts whoever reaps orphans. It keeps nothing from one round to the next, so that after a defect of ours it begins
+/// anew.
+fn start_reaper(heart: &Heart) -> JoinHandle<()> {
+    let pulse = heart.pulse("reaper of orphans");
+    tokio::spawn(async move {
+        while AssertUnwindSafe(pulse.attend(reap())).catch_unwind().await.is_err() {
+            error!("internal error: the reaper of orphans panicked and is started again; please report this");
+            tokio::time::sleep(AFTER_PANIC).await;
+        }
+    })
 }

@@ -106,6 +106,13 @@ fn reap_all() -> bool {
     }
 }
 
+/// Our children that nobody here has started: orphans that came to us.
+pub(super) fn of_others() -> Vec<i32> {
+    let all = listed();
+    let ours = ours();
+    all.into_iter().filter(|pid| !ours.contains(pid)).collect()
+}
+
 /// Takes note of the end of this child, if it has ended.
 fn take(pid: Pid) {
     if let Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) = waitid(Id::Pid(pid), ENDED) {

@@ -224,6 +224,8 @@ pub(super) struct Stat {
     pub(super) ended: bool,
     /// How often it touched memory that it had to be given first.
     pub(super) faults: u64,
+    /// Its parent.
+    pub(super) parent: i32,
     /// Its process group.
     pub(super) group: i32,
     /// Its session.
@@ -236,8 +238,8 @@ impl Stat {
         Self::parse(&String::from_utf8_lossy(&bytes)).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// The name stands in parentheses and may itself hold some, so the last one ends it. Fields 3 (state), 5 (process
-    /// group), 6 (session), 10 (minor faults) and 22 (start time) count from 1.
+    /// The name stands in parentheses and may itself hold some, so the last one ends it. Fields 3 (state), 4 (parent),
+    /// 5 (process group), 6 (session), 10 (minor faults) and 22 (start time) count from 1.
     fn parse(text: &str) -> Option<Self> {
         let (_, rest) = text.split_once('(')?;
         let (name, rest) = rest.rsplit_once(')')?;
@@ -245,8 +247,17 @@ impl Stat {
         let ticks = fields.get(22 - 3)?.parse().ok()?;
         let faults = fields.get(10 - 3)?.parse().ok()?;
         let ended = matches!(*fields.first()?, "Z" | "X" | "x");
-        let (group, session) = (fields.get(5 - 3)?.parse().ok()?, fields.get(6 - 3)?.parse().ok()?);
-        Some(Self { name: name.to_owned(), started: BootTime::from_ticks(ticks), ended, faults, group, session })
+        let number = |field: usize| -> Option<i32> { fields.get(field - 3)?.parse().ok() };
+        let (parent, group, session) = (number(4)?, number(5)?, number(6)?);
+        Some(Self {
+            name: name.to_owned(),
+            started: BootTime::from_ticks(ticks),
+            ended,
+            faults,
+            parent,
+            group,
+            session,
+        })
     }
 }
 

@@ -12,6 +12,7 @@ use tracing::{debug, warn};
 
 use crate::backoff::Backoff;
 use crate::config;
+use crate::heartbeat::Heart;
 use crate::registry::line::Line;
 use crate::registry::{Outage, Registry};
 
@@ -35,6 +36,7 @@ pub struct Lock {
     registry: Arc<dyn Registry>,
     /// How the registry is configured.
     fingerprint: [u8; 32],
+    heart: Heart,
 }
 
 /// How far the one who takes a lock has come.
@@ -61,7 +63,15 @@ pub(super) struct Taking {
 impl Lock {
     /// The lock that `rule` describes, kept by `registry`.
     pub fn new(rule: config::Lock, registry: &config::NamedRegistry) -> Self {
-        Self { rule, registry: registry.registry.clone(), fingerprint: registry.fingerprint }
+        let (fingerprint, registry) = (registry.fingerprint, registry.registry.clone());
+        Self { rule, registry, fingerprint, heart: Heart::default() }
+    }
+
+    /// Has whoever keeps a place in it show that it makes progress.
+    #[must_use]
+    pub fn beating(mut self, heart: Heart) -> Self {
+        self.heart = heart;
+        self
     }
 
     /// Whether a place in the line of the other is one in the line of this, with the same rule.
@@ -76,9 +86,11 @@ impl Lock {
         let stop = CancellationToken::new();
         let (rule, stopped, target) = (self.rule.clone(), stop.clone(), target.to_owned());
         let line = self.registry.line(&rule.place(holder(&target)));
+        let pulse = self.heart.pulse(format!("lock of target `{target}`"));
         let task = tokio::spawn(async move {
             match line {
-                Ok(line) => keep(line, &sender, &rule, &target, stopped).await,
+                // What it asks the registry has limits; what it computes between ends, or it is stuck.
+                Ok(line) => pulse.attend(keep(line, &sender, &rule, &target, stopped)).await,
                 // The configuration was asked before.
                 Err(reason) => _ = sender.send_replace(Standing::Asking(since, Some(reason))),
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tokio::time::{sleep, timeout};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::group::Group;
 use super::handle::{Order, Ran};
@@ -15,6 +15,9 @@ use super::stop::{Stop, at_once, stopping};
 use super::supervisor::{Over, Supervisor};
 use crate::log::rounded;
 use crate::process::{BootTime, End, tree};
+
+/// How long a program that was killed may take to end. Past that it hangs in the kernel, as what waits for a disk does.
+const KILLED: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(10) };
 
 /// How long a program that was just started may take until it handles the signal that it is to reload on.
 const READY: Duration = Duration::from_secs(5);
@@ -32,6 +35,7 @@ impl Supervisor {
             debug!(process = self.shown(), %error, "what is left of it could not be found after a crash of ours");
         }
         self.reloaded = None;
+        self.strays.begin(begun, group.map(|group| group.leader));
         info!(process = self.shown(), pid, "started");
         self.enter(Phase::Running, Some(Run { pid, begun }));
         for told in self.told.drain(..) {
@@ -47,6 +51,7 @@ impl Supervisor {
                     break Over::Itself(end, Some((begun, lasted)));
                 }
                 () = stopping(&mut self.stop) => break Over::Stopped(self.end(&mut running).await),
+                _ = self.look.tick() => self.look_for_strays(),
                 order = self.orders.recv() => match order {
                     Some(order) => {
                         if let Some(over) = self.obey(order, &mut running).await {
@@ -57,6 +62,10 @@ impl Supervisor {
                 },
             }
         };
+        if let Over::Stopped(End::Lost(_)) = over {
+            // Whoever starts next has to know of it, and all of its group were killed.
+            return over;
+        }
         if let Some(group) = group {
             self.end_rest(group).await;
         }
@@ -90,6 +99,10 @@ impl Supervisor {
             }
             Order::Revive(done) => _ = done.send(Ran::Older),
             Order::Redefine(process, targets) => self.redefine(process, targets),
+            #[cfg(test)]
+            Order::Panic => panic!("a test asked for this"),
+            #[cfg(test)]
+            Order::Block(time) => std::thread::sleep(time),
         }
         None
     }
@@ -142,7 +155,42 @@ impl Supervisor {
         if let Some(leader) = rustix::process::Pid::from_raw(running.pid) {
             let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
         }
-        running.ended().await
+        match timeout(KILLED, running.ended()).await {
+            Ok(end) => end,
+            Err(_elapsed) => self.outwait(running).await,
+        }
+    }
+
+    /// Waits for a process that was killed and does not end. Nothing is started beside it, which it would be in the way of,
+    /// and a stop of ours does not wait for it.
+    async fn outwait(&mut self, running: &mut Running) -> End {
+        let pid = running.pid;
+        error!(
+            process = self.shown(),
+            pid,
+            "it was killed and does not end, since it hangs in the kernel: nothing is started beside it; see what disk or \
+             device it waits for"
+        );
+        let run = self.state.borrow().run;
+        self.enter(Phase::Hanging, run);
+        let absence = self.absence();
+        for told in self.told.drain(..) {
+            let _ = told.send(Ran::Not(absence.clone()));
+        }
+        loop {
+            tokio::select! {
+                biased;
+                end = running.ended() => {
+                    info!(process = self.shown(), pid, "what hung in the kernel has ended");
+                    return end;
+                }
+                () = stopping(&mut self.stop) => return End::Lost(io::Error::other("it hangs in the kernel")),
+                order = self.orders.recv() => match order {
+                    Some(order) => self.heed(order),
+                    None => return End::Lost(io::Error::other("it hangs in the kernel")),
+                },
+            }
+        }
     }
 
     /// Asks it to end with a signal, and waits until it does. One that executes itself anew forgets what it is sent until it

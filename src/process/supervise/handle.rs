@@ -49,6 +49,12 @@ pub(super) enum Order {
     Forward(Signal),
     /// This is how it is started and treated from now on, and these are the targets whose files it reads.
     Redefine(Arc<Process>, BTreeSet<Arc<str>>),
+    /// A defect, for a test.
+    #[cfg(test)]
+    Panic,
+    /// A thread that stands still for so long, for a test.
+    #[cfg(test)]
+    Block(Duration),
 }
 
 /// What came of an order.

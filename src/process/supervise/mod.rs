@@ -13,6 +13,7 @@ mod leftover;
 mod run;
 mod state;
 mod stop;
+mod stray;
 mod supervised;
 mod supervisor;
 
@@ -21,3 +22,6 @@ pub use launch::stand_in;
 pub use state::{Ended, Phase, Run, State};
 pub use stop::Stop;
 pub use supervised::{Supervised, start};
+
+#[cfg(test)]
+mod tests;

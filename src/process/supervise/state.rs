@@ -32,6 +32,8 @@ pub enum Phase {
     Running,
     /// It is being stopped, for good or to be started anew.
     Stopping,
+    /// It was killed and does not end, since it hangs in the kernel; nothing is started beside it.
+    Hanging,
     /// It ended, and is started anew then.
     Pausing(Instant),
     /// It ended and is not started anew by itself, for this reason.

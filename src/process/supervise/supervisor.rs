@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use super::handle::{Order, Ran};
@@ -14,6 +14,7 @@ use super::leftover::Note;
 use super::run::Running;
 use super::state::{Ended, Phase, Run, State};
 use super::stop::{Stop, stopping};
+use super::stray::Strays;
 use crate::backoff::Backoff;
 use crate::config::{Process, Restart};
 use crate::log::{Line, Repeats, rounded};
@@ -21,6 +22,9 @@ use crate::process::{BootTime, End};
 
 /// A program that ends by the signal of its reload this soon after it ended of that.
 const OF_ITS_RELOAD: Duration = Duration::from_secs(5);
+
+/// How often it is looked for what goes on in the background, and whether what hangs is gone.
+const LOOK: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(1) };
 
 /// How much a pause before a new start is shortened at random.
 const JITTER: f64 = 0.2;
@@ -45,6 +49,10 @@ pub(super) struct Supervisor {
     pub(super) note: Note,
     /// The signal that the last run was sent last as its reload, and when.
     pub(super) reloaded: Option<(Signal, BootTime)>,
+    /// What left it.
+    pub(super) strays: Strays,
+    /// When it is looked for that.
+    pub(super) look: Interval,
     repeats: Repeats,
     over: mpsc::UnboundedSender<u8>,
 }
@@ -75,6 +83,8 @@ impl Supervisor {
     /// The owner of a program that was not started yet, and that is started when the files of these targets are in place.
     pub(super) fn new(process: Arc<Process>, targets: BTreeSet<Arc<str>>, ends: Ends, note: Note) -> Self {
         let Ends { orders, stop, state, over } = ends;
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             backoff: Backoff::new(process.restart_delay.0, process.restart_delay.1, JITTER),
             process,
@@ -88,6 +98,8 @@ impl Supervisor {
             told: Vec::new(),
             note,
             reloaded: None,
+            strays: Strays::default(),
+            look,
             repeats: Repeats::default(),
             over,
         }
@@ -120,6 +132,9 @@ impl Supervisor {
                 }
             }
         }
+        if self.strays.end(&self.process, self.process.kill_timeout, &self.stop).await {
+            info!(process = self.shown(), "ended what it had left in the background");
+        }
         self.enter(Phase::Stopped, None);
         code
     }
@@ -138,6 +153,7 @@ impl Supervisor {
                 biased;
                 () = stopping(&mut self.stop) => return false,
                 () = start => return true,
+                _ = self.look.tick() => self.look_for_strays(),
                 order = self.orders.recv() => match order {
                     Some(order) => self.heed(order),
                     None => return false,
@@ -146,9 +162,29 @@ impl Supervisor {
         }
     }
 
+    /// Looks for what it left in the background, and tells the log once.
+    pub(super) fn look_for_strays(&mut self) {
+        let strays = self.strays.look(&self.process);
+        if let [first, more @ ..] = &*strays {
+            let (pid, name, more) = (first.pid, &*first.name, more.len());
+            warn!(
+                process = self.shown(),
+                pid,
+                name,
+                more,
+                "it left a process in the background, which is not told of new files: it has to stay in the foreground, \
+                 as nginx does with `daemon off;` and HAProxy without `-D`"
+            );
+        }
+    }
+
     /// Takes an order while it does not run.
-    fn heed(&mut self, order: Order) {
+    pub(super) fn heed(&mut self, order: Order) {
+        let hangs = self.state.borrow().phase == Phase::Hanging;
         match order {
+            Order::Run { done, .. } | Order::Restart(done) | Order::Revive(done) if hangs => {
+                let _ = done.send(Ran::Not(self.absence()));
+            }
             Order::InPlace(target) => {
                 if self.waiting.remove(&target) && self.state.borrow().last_begun.is_none() {
                     self.enter(Phase::Waiting(self.waiting.clone()), None);
@@ -188,6 +224,8 @@ impl Supervisor {
                 }
             }
             Order::Redefine(process, targets) => self.redefine(process, targets),
+            #[cfg(test)]
+            Order::Panic | Order::Block(_) => {}
         }
     }
 
@@ -203,7 +241,7 @@ impl Supervisor {
     }
 
     /// Why it does not run.
-    fn absence(&self) -> String {
+    pub(super) fn absence(&self) -> String {
         let state = self.state.borrow();
         let how = state.last_end.as_ref().map_or("it was not started yet", |end| &end.reason);
         match &state.phase {
@@ -212,6 +250,10 @@ impl Supervisor {
                 format!("its process {how}, and is started anew in {}", rounded(pause))
             }
             Phase::Over(reason) => reason.clone(),
+            Phase::Hanging => {
+                let pid = state.run.map(|run| format!(" {}", run.pid)).unwrap_or_default();
+                format!("its process{pid} was killed and does not end: it hangs in the kernel")
+            }
             _ => format!("its process does not run: {how}"),
         }
     }
@@ -227,9 +269,31 @@ impl Supervisor {
         let signal = rustix::process::Signal::from_named_raw(self.process.stop_signal as i32);
         let signal = signal.unwrap_or(rustix::process::Signal::TERM);
         tokio::select! {
-            _ = group.end(now, signal, self.process.kill_timeout) => self.note.remove(),
-            () = stopping(&mut self.stop) => {}
+            _ = group.end(now, signal, self.process.kill_timeout) => {}
+            () = stopping(&mut self.stop) => return,
         }
+        if !group.members(now).is_empty() {
+            let pid = group.leader;
+            error!(
+                process = self.shown(),
+                pid,
+                "a process of an earlier run was killed and does not end, since it hangs in the kernel: nothing is started \
+                 beside it; see what disk or device it waits for"
+            );
+            self.enter(Phase::Hanging, None);
+            while !group.members(now).is_empty() {
+                tokio::select! {
+                    () = sleep(LOOK) => {}
+                    () = stopping(&mut self.stop) => return,
+                    order = self.orders.recv() => match order {
+                        Some(order) => self.heed(order),
+                        None => return,
+                    },
+                }
+            }
+            self.enter(Phase::Waiting(BTreeSet::new()), None);
+        }
+        self.note.remove();
     }
 
     /// It ended by itself: whether and when it is started anew.

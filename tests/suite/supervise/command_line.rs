@@ -60,6 +60,37 @@ fn the_signal_that_asks_to_stop_reaches_the_program_as_it_is() {
     }
 }
 
+/// Templates and configuration may lie on a file system that hangs, as a pipe does that nobody writes to.
+#[test]
+fn while_the_configuration_is_read_the_program_is_heard_and_told() {
+    let script = "trap 'echo USR1 >> notes' USR1; echo up >> notes; while [ ! -e end ]; do sleep 0.02; done; exit 7";
+    for ends in [true, false] {
+        let job = job("reload: {signal: HUP}");
+        let mut daemon = job.start(&["run", "--", "sh", "-c", script]);
+        job.wait_for_lines("notes", 1);
+        let config = job.folder().path("liveconf.yaml");
+        std::fs::remove_file(&config).unwrap();
+        nix::unistd::mkfifo(&config, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        daemon.signal(Signal::SIGHUP);
+        let reads = || {
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.id())).unwrap().flatten();
+            let waits =
+                |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("wchan")).unwrap_or_default();
+            tasks.map(waits).any(|wait| wait.contains("fifo") || wait.contains("wait_for_partner"))
+        };
+        crate::support::poll_until(SOON, || if reads() { Ok(()) } else { Err("nobody reads".to_owned()) });
+        daemon.signal(Signal::SIGUSR1);
+        assert_eq!(job.wait_for_lines("notes", 2)[1], "USR1");
+        if ends {
+            job.write("end", "");
+            assert_eq!(daemon.wait(SOON), 7);
+        } else {
+            daemon.signal(Signal::SIGTERM);
+            assert_eq!(daemon.wait(SOON), 143);
+        }
+    }
+}
+
 #[test]
 fn forwarded_hup_is_the_programs() {
     let job = job("process: {command: [sh, program], forward: [HUP]}\n    reload: none");

@@ -130,6 +130,54 @@ fn the_next_start_waits_for_the_end_of_one_that_was_killed() {
 }
 
 #[test]
+fn what_it_left_in_the_background_ends_with_us() {
+    let program = "shell: '(setsid sh -c \"trap : TERM; while :; do sleep 0.02; done\" & echo $! > stray); \
+                   (setsid sleep 600 & echo $! > quiet); exec sleep 600'";
+    // What a command left may have been started for good.
+    let check = "check: {shell: '(setsid sleep 600 > /dev/null 2>&1 & echo $! > spared); : {staged}'}";
+    let job = job_of(program, "kill_timeout: 300ms", check);
+    let mut daemon = job.start(&["run"]);
+    daemon.wait_for_log("it left a process in the background, which is not told of new files");
+    let pid = |file: &str| -> i32 { job.wait_for_lines(file, 1)[0].parse().unwrap() };
+    let (stray, quiet, spared) = (pid("stray"), pid("quiet"), pid("spared"));
+    std::thread::sleep(Duration::from_millis(1200));
+    assert_eq!(daemon.logged("in the background").len(), 1, "said once");
+    let lives =
+        |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    assert!(lives(stray) && lives(quiet) && lives(spared));
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait(SOON), 0);
+    assert!(!lives(stray) && !lives(quiet));
+    assert_eq!(daemon.logged("ended what it had left in the background").len(), 1);
+    assert!(lives(spared));
+    nix::sys::signal::kill(Pid::from_raw(spared), Signal::SIGKILL).unwrap();
+}
+
+#[test]
+fn a_second_signal_ends_at_once_what_is_not_configured_any_more() {
+    let job = job_of("shell: 'trap \"\" TERM; echo $$$$ > up; while :; do sleep 0.02; done'", "kill_timeout: 600s", "");
+    let mut daemon = job.start(&["run"]);
+    let pid: i32 = job.wait_for_lines("up", 1)[0].parse().unwrap();
+    let without = "registries: {local: {file: {path: registry.yaml}}}
+targets: {other: {templates: [{content: x, dest: x}]}}";
+    job.write("liveconf.yaml", without);
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for_log("it is not configured any more");
+    job.wait_for("x", "x");
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait_for_log("stopping");
+    std::thread::sleep(Duration::from_millis(600));
+    daemon.signal(Signal::SIGTERM);
+    let since = Instant::now();
+    daemon.wait(SOON);
+    assert!(since.elapsed() < Duration::from_secs(10));
+    poll_until(SOON, || match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) if !stat.contains(") Z ") => Err("it lives".to_owned()),
+        _ => Ok(()),
+    });
+}
+
+#[test]
 fn policies_say_whether_it_is_started_anew() {
     for (policy, code, again) in
         [("on-failure", 0, false), ("on-failure", 1, true), ("never", 1, false), ("always", 0, true)]

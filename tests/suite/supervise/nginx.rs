@@ -156,9 +156,11 @@ fn one_that_goes_into_the_background_is_told_of() {
     web.job.write("liveconf.yaml", config.replace(", -g, 'daemon off;'", ""));
     let mut daemon = web.start();
     daemon.wait_for_log("it has to stay in the foreground");
-    let pid = web.job.wait_for_lines("nginx.pid", 1)[0].parse().unwrap();
+    let pid: i32 = web.job.wait_for_lines("nginx.pid", 1)[0].parse().unwrap();
     assert!(daemon.is_running());
+    web.serves("one");
+    daemon.wait_for_log("it left a process in the background, which is not told of new files");
     daemon.stop();
     // It may have been ended with its group, before it had one of its own.
-    let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+    assert!(http::get(web.port, "/").is_err() && kill(Pid::from_raw(pid), None).is_err(), "it outlived liveconf");
 }
