@@ -126,7 +126,7 @@ pub(super) enum WatchWish {
     Progress(WatchProgressRequest),
 }
 
-/// Begins a watch of what happens from now on.
+/// Begins a watch.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct WatchCreateRequest {
     /// The first key.
@@ -135,6 +135,9 @@ pub(super) struct WatchCreateRequest {
     /// The key after the last, as in [`RangeRequest`].
     #[prost(bytes = "vec", tag = "2")]
     pub(super) range_end: Vec<u8>,
+    /// The first revision whose changes are wanted; 0 for what happens from now on.
+    #[prost(int64, tag = "3")]
+    pub(super) start_revision: i64,
     /// An id that the client chose, not 0 and not in use.
     #[prost(int64, tag = "7")]
     pub(super) watch_id: i64,
@@ -253,7 +256,13 @@ mod tests {
     fn field_numbers_are_those_of_etcd() {
         // Encoded by hand from rpc.proto: create_request = 1 { key = 1, range_end = 2, watch_id = 7,
         // fragment = 8 }.
-        let create = WatchCreateRequest { key: b"k".to_vec(), range_end: b"l".to_vec(), watch_id: 2, fragment: true };
+        let create = WatchCreateRequest {
+            key: b"k".to_vec(),
+            range_end: b"l".to_vec(),
+            start_revision: 0,
+            watch_id: 2,
+            fragment: true,
+        };
         let request = WatchRequest { wish: Some(WatchWish::Create(create)) };
         assert_eq!(request.encode_to_vec(), [0x0a, 10, 0x0a, 1, b'k', 0x12, 1, b'l', 0x38, 2, 0x40, 1]);
         let progress = WatchRequest { wish: Some(WatchWish::Progress(WatchProgressRequest {})) };

@@ -2,6 +2,7 @@
 
 mod clock;
 mod events;
+mod sentinel;
 mod transactions;
 
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use rand::Rng;
 use tokio::time::Instant;
 
 use self::clock::{Reading, Suspicion, finished};
+use self::sentinel::Sentinel;
 use self::transactions::Proof;
 use super::config::{Clocks, Config};
 use super::connection::{Connection, Endpoint, Failure};
@@ -22,9 +24,6 @@ use super::state::State;
 use super::stream::{Frame, Stream, WatchId};
 use crate::process::BootTime;
 use crate::registry::Feed;
-
-/// How long a new watch may take to catch up. etcd sees to it every 100 ms, and on a busy machine later.
-const CATCHING_UP: Duration = Duration::from_millis(500);
 
 /// How often a synchronisation begins again because what it reads is compacted under it.
 const COMPACTIONS: u32 = 8;
@@ -89,6 +88,7 @@ pub(super) async fn run(state: &mut State, config: &Config, endpoint: &Endpoint,
         stale: false,
         created: i64::MAX,
         settled: now,
+        sentinel: None,
         opened: now,
         quiet_since: now,
         asked: 0,
@@ -147,6 +147,8 @@ struct Session<'a> {
     created: i64,
     /// When the newest watches have caught up, on a server that does not say so.
     settled: Instant,
+    /// The watch that tells of that before.
+    sentinel: Option<Sentinel>,
     /// Whether a watch has ended and its range is to be read and watched again.
     stale: bool,
     opened: Instant,
@@ -255,7 +257,7 @@ impl Session<'_> {
                 Ok(Reached::One) => {
                     if std::mem::replace(&mut self.created, i64::MAX) < self.revision {
                         // Something was written meanwhile, so a watch may have been created behind the newest revision.
-                        self.settled = Instant::now() + CATCHING_UP;
+                        self.await_catching_up();
                     }
                     self.publish();
                     // What was read need not be waited for.

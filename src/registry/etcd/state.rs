@@ -247,6 +247,13 @@ impl State {
             .collect()
     }
 
+    /// The key that changed last of all that are held, and when that was.
+    pub(super) fn newest(&self) -> Option<(KeyRange, i64)> {
+        let items = self.ranges.values().flat_map(|followed| followed.held.iter());
+        let (key, item) = items.max_by_key(|(_, item)| item.revision)?;
+        Some((KeyRange::key(key.to_vec()), item.revision))
+    }
+
     /// A range has this watch now.
     pub(super) fn set_watch(&mut self, range: &KeyRange, watch: WatchId) {
         if let Some(followed) = self.ranges.get_mut(range) {

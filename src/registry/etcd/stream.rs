@@ -31,6 +31,8 @@ pub(super) struct Stream {
 pub(super) enum Frame {
     /// A watch was created; `revision` is where the server's store stood then.
     Created {
+        /// Which one.
+        id: WatchId,
         /// The cluster that answered.
         cluster: u64,
         /// Where the server's store stood.
@@ -77,7 +79,7 @@ impl Stream {
         let ids: Vec<WatchId> = (1..).take(ranges.len()).collect();
         for (id, range) in (1..).zip(ranges) {
             // The receiver is right here.
-            let _ = requests.send(create(id, range));
+            let _ = requests.send(create(id, range, 0));
         }
         let responses = connection.watch(poll_fn(move |context| pending.poll_recv(context))).await?;
         let last_id = ids.last().copied().unwrap_or_default();
@@ -85,11 +87,16 @@ impl Stream {
         Ok((Self { requests, responses, fragments: Fragments::default(), awaited, last_id }, ids))
     }
 
-    /// Adds a watch of a range.
+    /// Adds a watch of a range, of what happens from now on.
     pub(super) fn create(&mut self, range: &KeyRange) -> WatchId {
+        self.create_from(range, 0)
+    }
+
+    /// Adds a watch of a range, of what has happened since a revision, that one included.
+    pub(super) fn create_from(&mut self, range: &KeyRange, revision: i64) -> WatchId {
         self.last_id += 1;
         self.awaited.push_back(self.last_id);
-        self.send(create(self.last_id, range));
+        self.send(create(self.last_id, range, revision));
         self.last_id
     }
 
@@ -137,11 +144,12 @@ impl Stream {
     }
 }
 
-fn create(id: WatchId, range: &KeyRange) -> WatchRequest {
+fn create(id: WatchId, range: &KeyRange, start_revision: i64) -> WatchRequest {
     WatchRequest {
         wish: Some(WatchWish::Create(WatchCreateRequest {
             key: range.start.clone(),
             range_end: range.end.clone(),
+            start_revision,
             watch_id: id,
             fragment: true,
         })),
@@ -178,7 +186,7 @@ impl Fragments {
             return Ok(Some(Frame::Ended { id, why }));
         }
         if response.created {
-            return Ok(Some(Frame::Created { cluster, revision }));
+            return Ok(Some(Frame::Created { id, cluster, revision }));
         }
         if response.fragment {
             self.bytes += size(&response.events);
@@ -290,6 +298,6 @@ mod tests {
         }
         assert_eq!(ended(response(-1, &[], false)), Some(Frame::Progress { revision: 9 }));
         let created = WatchResponse { created: true, ..response(1, &[], false) };
-        assert_eq!(ended(created), Some(Frame::Created { cluster: 1, revision: 9 }));
+        assert_eq!(ended(created), Some(Frame::Created { id: 1, cluster: 1, revision: 9 }));
     }
 }

@@ -29,11 +29,15 @@ impl Session<'_> {
 
     pub(super) fn take_frame(&mut self, frame: Frame) -> Result<(), Stop> {
         match frame {
+            Frame::Events { id, .. } if self.is_sentinel(id) => self.sentinel_ends(true),
+            Frame::Ended { id, why } if self.is_sentinel(id) => self.sentinel_ends(why == Ending::Compacted),
             Frame::Events { id, events } => self.take(id, events),
             Frame::Progress { revision } => self.on_progress(revision),
-            Frame::Created { cluster, revision } => {
+            Frame::Created { id, cluster, revision } => {
                 self.check_cluster(cluster)?;
-                self.created = self.created.min(revision);
+                if !self.is_sentinel(id) {
+                    self.created = self.created.min(revision);
+                }
                 if revision < self.revision {
                     // The watch's connection leads to a member that lags, or to one that was restored: an audit tells.
                     self.next_audit = self.next_audit.min(Instant::now() + Duration::from_secs(1));

@@ -40,6 +40,11 @@ impl Proof {
         Self { ordered, claim: None, straggled: false }
     }
 
+    /// Whether an answer is a proof by itself.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.ordered
+    }
+
     /// An event of this revision came.
     fn came(&mut self, revision: i64) {
         self.straggled |= self.claim.is_some_and(|claim| revision <= claim);
