@@ -15,7 +15,8 @@ use crate::plan::Plan;
 use crate::registries::Registries;
 use crate::store::Store;
 use crate::target::{Render, Renderer};
-use crate::template::catalog::{SAMPLE, sections};
+use crate::template::catalog::{SAMPLE, Sort, sections};
+use crate::template::entry;
 
 /// Where the keys of a section are explained: its own key, and the heading. The sections of a target have its name.
 const SECTIONS: &[(&str, &str)] = &[
@@ -395,6 +396,34 @@ async fn functions_give_what_is_shown() {
         let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
         let output = rendered(&Example { files: files.into(), line: 0 }).await;
         assert_eq!(output, entry.output, "{}", entry.example);
+    }
+}
+
+/// The default that is written in a call is the one that stands in.
+#[tokio::test]
+async fn written_defaults_change_nothing() {
+    for section in sections() {
+        let before = if section.sort == Sort::Filter { "| " } else { "" };
+        for entry in section.entries {
+            let defaults = entry.arguments.iter().filter_map(|argument| match argument.default {
+                entry::Default::Written(default) if !entry.example.contains(&format!("{}=", argument.name)) => {
+                    Some(format!("{}={default}", argument.name))
+                }
+                _ => None,
+            });
+            let defaults = defaults.collect::<Vec<_>>().join(", ");
+            if defaults.is_empty() {
+                continue;
+            }
+            let name = format!("{before}{}", entry.name);
+            let (example, called) = (entry.example, format!("{name}("));
+            let given = match example.split_once(&called) {
+                Some((ahead, behind)) => format!("{ahead}{called}{defaults}, {behind}"),
+                None => example.replacen(&name, &format!("{called}{defaults})"), 1),
+            };
+            let files = [("registry.yaml".to_owned(), SAMPLE.to_owned()), ("in.tera".to_owned(), given.clone())];
+            assert_eq!(rendered(&Example { files: files.into(), line: 0 }).await, entry.output, "{given}");
+        }
     }
 }
 

@@ -66,6 +66,31 @@ impl<'a> Arguments<'a> {
         value.as_u64().map(Some).ok_or_else(|| self.wrong_type(name, "a number from 0", value))
     }
 
+    /// A whole number, also a negative one.
+    pub(super) fn integer(&self, name: &'a str) -> Result<Option<i64>, Stop> {
+        let Some(value) = self.value(name)? else { return Ok(None) };
+        let number = value.as_i64().filter(|_| value.is_number());
+        number.map(Some).ok_or_else(|| self.wrong_type(name, "a whole number", value))
+    }
+
+    /// A list that must be given.
+    pub(super) fn list(&self, name: &'a str, render: &Render) -> Result<&'a [Value], Stop> {
+        let value = self.value(name)?.ok_or_else(|| self.absent(name))?;
+        if value.as_str().is_some_and(|text| render.is_placeholder(text)) {
+            return Err(Stop::Missing);
+        }
+        value.as_array().ok_or_else(|| self.wrong_type(name, "a list", value))
+    }
+
+    /// A map that must be given.
+    pub(super) fn map(&self, name: &'a str, render: &Render) -> Result<&'a Map, Stop> {
+        let value = self.value(name)?.ok_or_else(|| self.absent(name))?;
+        if value.as_str().is_some_and(|text| render.is_placeholder(text)) {
+            return Err(Stop::Missing);
+        }
+        value.as_map().ok_or_else(|| self.wrong_type(name, "a map", value))
+    }
+
     /// A path of a key.
     pub(super) fn path(&self, name: &'a str, render: &mut Render) -> Result<Path, Stop> {
         let text = self.required_text(name, render)?;

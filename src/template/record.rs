@@ -4,7 +4,7 @@
 //! of one render; [`during`] fills the cell and empties it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -43,6 +43,8 @@ pub(super) struct Render {
     pub(super) prints_lines: bool,
     /// How many includes and components in the middle of a line are under way: nothing in them has a line of its own.
     pub(super) within_line: u32,
+    /// The patterns that were compiled.
+    pub(super) patterns: RefCell<HashMap<String, Arc<regex::Regex>>>,
     /// How many weights were written as what is none.
     pub(super) no_weights: Cell<usize>,
     /// The bytes of all values that were printed.
@@ -118,6 +120,7 @@ pub(super) fn during<T>(
         failure: None,
         prints_lines: false,
         within_line: 0,
+        patterns: RefCell::default(),
         no_weights: Cell::new(0),
         printed: 0,
         printing: None,

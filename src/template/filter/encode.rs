@@ -1,32 +1,34 @@
-//! JSON, YAML, base64 and hashes.
-
-use std::collections::BTreeMap;
-use std::fmt;
+//! Encodings and hashes of texts.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
-use tera::{Map, Value};
+use base64::alphabet::{Alphabet, STANDARD, URL_SAFE};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use hmac::{Hmac, Mac as _};
+use md5::Md5;
+use sha1::Sha1;
+use sha2::{Digest, Sha256, Sha512};
+use tera::Value;
 
 use super::super::arguments::Arguments;
-use super::super::entry::{Entry, Group, or};
+use super::super::entry::{Entry, Group, or, required};
 use super::super::record::{Render, Stop};
-use super::{Filter, complete, refused, text_of};
-use crate::yaml;
+use super::{Filter, refused, text_of};
 
-/// Encodings.
+/// What `hmac(hash=)` may be.
+const HASHES: [(&str, fn(&[u8], &[u8]) -> Option<String>); 3] =
+    [("sha256", hmac_sha256), ("sha512", hmac_sha512), ("sha1", hmac_sha1)];
+
+/// Encodings and hashes.
 pub(super) const ENCODINGS: Group<Filter> = Group {
-    name: "Encodings",
+    name: "Encodings and hashes",
     entries: &[
         Filter::new(
             base64_encode,
             Entry {
                 name: "base64_encode",
-                arguments: &[],
+                arguments: &[or("url", "false"), or("padding", "true")],
                 takes: "text",
-                gives: "base64 of a text",
+                gives: "base64 of a text; with `url=true` in the alphabet for URLs and file names",
                 empty: "empty text",
                 example: r#"{{ "häh" | base64_encode }}"#,
                 output: "aMOkaA==",
@@ -36,12 +38,36 @@ pub(super) const ENCODINGS: Group<Filter> = Group {
             base64_decode,
             Entry {
                 name: "base64_decode",
-                arguments: &[],
+                arguments: &[or("url", "false")],
                 takes: "text",
-                gives: "the text of it, which must be UTF-8",
+                gives: "the text of it, which must be UTF-8; with or without padding",
                 empty: "empty text",
                 example: r#"{{ "aMOkaA==" | base64_decode }}"#,
                 output: "häh",
+            },
+        ),
+        Filter::new(
+            hex_encode,
+            Entry {
+                name: "hex_encode",
+                arguments: &[],
+                takes: "text",
+                gives: "the bytes of a text as hexadecimal digits",
+                empty: "empty text",
+                example: r#"{{ "hi" | hex_encode }}"#,
+                output: "6869",
+            },
+        ),
+        Filter::new(
+            hex_decode,
+            Entry {
+                name: "hex_decode",
+                arguments: &[],
+                takes: "text",
+                gives: "the text of them, which must be UTF-8",
+                empty: "empty text",
+                example: r#"{{ "6869" | hex_decode }}"#,
+                output: "hi",
             },
         ),
         Filter::new(
@@ -57,232 +83,155 @@ pub(super) const ENCODINGS: Group<Filter> = Group {
             },
         ),
         Filter::new(
-            from_json,
+            sha512,
             Entry {
-                name: "from_json",
+                name: "sha512",
                 arguments: &[],
                 takes: "text",
-                gives: "the value; maps sorted by name, integers with all their digits, at most 128 levels; `null` prints as nothing",
-                empty: "fails",
-                example: r#"{{ '{"b": [1, 2.5], "a": true}' | from_json }}"#,
-                output: r#"{"a": true, "b": [1, 2.5]}"#,
+                gives: "128 hexadecimal digits",
+                empty: "the hash of nothing, `cf83…`",
+                example: r#"{{ "a" | sha512 | truncate(length=8, end="") }}"#,
+                output: "1f40fc92",
             },
         ),
         Filter::new(
-            from_yaml,
+            sha1,
             Entry {
-                name: "from_yaml",
+                name: "sha1",
                 arguments: &[],
                 takes: "text",
-                gives: "the same of YAML",
-                empty: "`none`",
-                example: r#"{{ "[1, x]" | from_yaml | last }}"#,
-                output: "x",
+                gives: "40 hexadecimal digits; to name things, not to protect them",
+                empty: "the hash of nothing, `da39…`",
+                example: r#"{{ "a" | sha1 | truncate(length=8, end="") }}"#,
+                output: "86f7e437",
             },
         ),
         Filter::new(
-            to_json,
+            md5,
             Entry {
-                name: "to_json",
-                arguments: &[or("pretty", "false")],
-                takes: "anything",
-                gives: "JSON, on one line or several",
-                empty: r#"`""`, `[]`, `{}`"#,
-                example: r#"{{ {"a": [1, "x"]} | to_json }}"#,
-                output: r#"{"a":[1,"x"]}"#,
-            },
-        ),
-        Filter::new(
-            to_yaml,
-            Entry {
-                name: "to_yaml",
+                name: "md5",
                 arguments: &[],
-                takes: "anything",
-                gives: "YAML, without a newline at its end",
-                empty: "`''`, `[]`, `{}`",
-                example: r#"{{ {"a": 1, "b": ["x"]} | to_yaml }}"#,
-                output: "a: 1\nb:\n- x",
+                takes: "text",
+                gives: "32 hexadecimal digits; to name things, not to protect them",
+                empty: "the hash of nothing, `d41d…`",
+                example: r#"{{ "a" | md5 | truncate(length=8, end="") }}"#,
+                output: "0cc175b9",
+            },
+        ),
+        Filter::new(
+            hmac,
+            Entry {
+                name: "hmac",
+                arguments: &[required("key"), or("hash", r#""sha256""#)],
+                takes: "text",
+                gives: r#"the HMAC of a text under a key, in hexadecimal digits; `hash` is `"sha256"`, `"sha512"` or `"sha1"`"#,
+                empty: "the HMAC of nothing",
+                example: r#"{{ "message" | hmac(key="secret") | truncate(length=8, end="") }}"#,
+                output: "8b5f4870",
             },
         ),
     ],
 };
 
-/// A text as base64 in the standard alphabet.
-pub(super) fn base64_encode(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
-    Ok(Value::from(STANDARD.encode(text_of(value, "base64_encode")?)))
+/// A text as base64, in the alphabet for URLs with `url=true`, without `=` at its end with `padding=false`.
+pub(super) fn base64_encode(value: &Value, arguments: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    let text = text_of(value, "base64_encode")?;
+    let padding = arguments.value("padding")?.is_none() || arguments.flag("padding")?;
+    Ok(Value::from(base64(arguments)?.encode_with(text, padding)))
 }
 
-/// The text that base64 stands for.
-pub(super) fn base64_decode(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+/// The text that base64 stands for, with or without `=` at its end.
+pub(super) fn base64_decode(value: &Value, arguments: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
     let encoded = text_of(value, "base64_decode")?;
-    let bytes = STANDARD.decode(encoded.trim()).map_err(|_| refused("base64_decode", "it is not base64"))?;
-    let text = String::from_utf8(bytes).map_err(|_| refused("base64_decode", "its bytes are not UTF-8"))?;
+    let bytes = base64(arguments)?.engine(true).decode(encoded.trim());
+    text_out_of(bytes.ok(), "base64_decode", "it is not base64")
+}
+
+/// Base64 in one of its alphabets.
+struct Base64(&'static Alphabet);
+
+impl Base64 {
+    fn engine(&self, padding: bool) -> GeneralPurpose {
+        let config = GeneralPurposeConfig::new().with_encode_padding(padding);
+        GeneralPurpose::new(self.0, config.with_decode_padding_mode(DecodePaddingMode::Indifferent))
+    }
+
+    fn encode_with(&self, text: &str, padding: bool) -> String {
+        self.engine(padding).encode(text)
+    }
+}
+
+fn base64(arguments: &Arguments<'_>) -> Result<Base64, Stop> {
+    Ok(Base64(if arguments.flag("url")? { &URL_SAFE } else { &STANDARD }))
+}
+
+/// The bytes of a text as hexadecimal digits.
+pub(super) fn hex_encode(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    Ok(Value::from(hex(text_of(value, "hex_encode")?.as_bytes())))
+}
+
+/// The text whose bytes hexadecimal digits stand for.
+pub(super) fn hex_decode(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    let digits = text_of(value, "hex_decode")?.trim().as_bytes();
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let bytes = match digits.len() % 2 {
+        0 => digits.chunks(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect(),
+        _ => None,
+    };
+    text_out_of(bytes, "hex_decode", "it is no even number of hexadecimal digits")
+}
+
+/// The text that decoded bytes are.
+fn text_out_of(bytes: Option<Vec<u8>>, filter: &str, why: &str) -> Result<Value, Stop> {
+    let bytes = bytes.ok_or_else(|| refused(filter, why))?;
+    let text = String::from_utf8(bytes).map_err(|_| refused(filter, "its bytes are not UTF-8"))?;
     Ok(Value::from(text))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }
 
 /// The SHA-256 of a text, as 64 hexadecimal digits.
 pub(super) fn sha256(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
-    Ok(Value::from(format!("{:x}", Sha256::digest(text_of(value, "sha256")?))))
+    Ok(Value::from(hex(&Sha256::digest(text_of(value, "sha256")?))))
 }
 
-/// JSON as a value: maps sorted by name, integers of any size with all their digits.
-pub(super) fn from_json(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
-    let text = text_of(value, "from_json")?;
-    let parsed = serde_json::from_str::<Plain>(text).map_err(|error| {
-        let why = format!("it is not JSON (line {}, column {})", error.line(), error.column());
-        refused("from_json", &why)
-    })?;
-    if !parsed.inexact {
-        return Ok(parsed.value);
-    }
-    exact(text).map_err(|_| refused("from_json", "it is not JSON"))
+/// The SHA-512 of a text, as 128 hexadecimal digits.
+pub(super) fn sha512(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    Ok(Value::from(hex(&Sha512::digest(text_of(value, "sha512")?))))
 }
 
-/// YAML as a value: maps sorted by name.
-pub(super) fn from_yaml(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
-    let text = text_of(value, "from_yaml")?;
-    let refuse =
-        |line, column| refused("from_yaml", &format!("it is not YAML, or too deep (line {line}, column {column})"));
-    yaml::check_depth(text).map_err(|error| refuse(error.line, error.column))?;
-    serde_yaml::from_str::<Plain>(text).map(|parsed| parsed.value).map_err(|error| match error.location() {
-        Some(at) => refuse(at.line(), at.column()),
-        None => refused("from_yaml", "it is not YAML"),
-    })
+/// The SHA-1 of a text, as 40 hexadecimal digits.
+pub(super) fn sha1(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    Ok(Value::from(hex(&Sha1::digest(text_of(value, "sha1")?))))
 }
 
-/// A value as JSON, on one line unless `pretty=true`.
-pub(super) fn to_json(value: &Value, arguments: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
-    complete(value, "to_json")?;
-    let pretty = arguments.flag("pretty")?;
-    let json = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
-    json.map(Value::from).map_err(|_| refused("to_json", "it has no form in JSON"))
+/// The MD5 of a text, as 32 hexadecimal digits.
+pub(super) fn md5(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    Ok(Value::from(hex(&Md5::digest(text_of(value, "md5")?))))
 }
 
-/// A value as YAML, without a newline at its end.
-pub(super) fn to_yaml(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
-    complete(value, "to_yaml")?;
-    let yaml = serde_yaml::to_string(value).map_err(|_| refused("to_yaml", "it has no form in YAML"))?;
-    Ok(Value::from(yaml.trim_end_matches('\n')))
+/// The HMAC (RFC 2104) of a text under `key=`, as hexadecimal digits.
+pub(super) fn hmac(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let text = text_of(value, "hmac")?;
+    let key = arguments.required_text("key", render)?;
+    let hash = arguments.one_of("hash", arguments.text("hash", render)?.unwrap_or("sha256"), &HASHES)?;
+    hash(key.as_bytes(), text.as_bytes()).map(Value::from).ok_or_else(|| arguments.refused("key", "it is no key"))
 }
 
-/// A value out of JSON or YAML.
-struct Plain {
-    value: Value,
-    /// Whether a number in it may have lost digits.
-    inexact: bool,
+fn hmac_sha256(key: &[u8], text: &[u8]) -> Option<String> {
+    Some(hex(&Hmac::<Sha256>::new_from_slice(key).ok()?.chain_update(text).finalize().into_bytes()))
 }
 
-impl<'de> Deserialize<'de> for Plain {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PlainVisitor)
-    }
+fn hmac_sha512(key: &[u8], text: &[u8]) -> Option<String> {
+    Some(hex(&Hmac::<Sha512>::new_from_slice(key).ok()?.chain_update(text).finalize().into_bytes()))
 }
 
-struct PlainVisitor;
-
-impl Plain {
-    fn exact(value: impl Into<Value>) -> Self {
-        Self { value: value.into(), inexact: false }
-    }
-}
-
-impl<'de> Visitor<'de> for PlainVisitor {
-    type Value = Plain;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Plain, E> {
-        Ok(Plain::exact(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Plain, E> {
-        Ok(Plain::exact(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Plain, E> {
-        Ok(Plain::exact(value))
-    }
-
-    fn visit_i128<E>(self, value: i128) -> Result<Plain, E> {
-        Ok(Plain::exact(value))
-    }
-
-    fn visit_u128<E>(self, value: u128) -> Result<Plain, E> {
-        Ok(Plain::exact(value))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Plain, E> {
-        // From here on serde_json gives an integer as a float.
-        Ok(Plain { value: value.into(), inexact: value.abs() >= 9.2e18 })
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Plain, E> {
-        Ok(Plain::exact(value))
-    }
-
-    fn visit_unit<E>(self) -> Result<Plain, E> {
-        Ok(Plain::exact(Value::none()))
-    }
-
-    fn visit_none<E>(self) -> Result<Plain, E> {
-        Ok(Plain::exact(Value::none()))
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Plain, D::Error> {
-        Plain::deserialize(deserializer)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Plain, A::Error> {
-        let mut items = Vec::new();
-        let mut inexact = false;
-        while let Some(item) = access.next_element::<Plain>()? {
-            inexact |= item.inexact;
-            items.push(item.value);
-        }
-        Ok(Plain { value: items.into(), inexact })
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Plain, A::Error> {
-        let mut fields = BTreeMap::new();
-        let mut inexact = false;
-        while let Some((name, field)) = access.next_entry::<Plain, Plain>()? {
-            if name.value.is_array() || name.value.is_map() {
-                return Err(A::Error::custom("a name is text"));
-            }
-            inexact |= field.inexact;
-            fields.insert(name.value.to_string(), field.value);
-        }
-        Ok(Plain { value: sorted(fields), inexact })
-    }
-}
-
-fn sorted(fields: BTreeMap<String, Value>) -> Value {
-    Value::from(fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Map>())
-}
-
-/// Reads JSON that holds numbers beyond 64 bits. It reads each level anew, so it is kept for texts that need it; they
-/// have been read once, so they nest no deeper than `serde_json` allows.
-fn exact(json: &str) -> serde_json::Result<Value> {
-    let json = json.trim();
-    match json.as_bytes().first() {
-        Some(b'{') => {
-            let fields: BTreeMap<String, &RawValue> = serde_json::from_str(json)?;
-            let fields = fields.into_iter().map(|(name, raw)| Ok((name, exact(raw.get())?)));
-            Ok(sorted(fields.collect::<serde_json::Result<_>>()?))
-        }
-        Some(b'[') => {
-            let items: Vec<&RawValue> = serde_json::from_str(json)?;
-            let items: serde_json::Result<Vec<Value>> = items.into_iter().map(|raw| exact(raw.get())).collect();
-            Ok(Value::from(items?))
-        }
-        Some(b'-' | b'0'..=b'9') if json.bytes().skip(1).all(|byte| byte.is_ascii_digit()) => {
-            let number = json.parse::<i64>().map(Value::from);
-            let number = number.or_else(|_| json.parse::<i128>().map(Value::from));
-            // Beyond 128 bits the digits are kept as text.
-            Ok(number.or_else(|_| json.parse::<u128>().map(Value::from)).unwrap_or_else(|_| Value::from(json)))
-        }
-        _ => Ok(serde_json::from_str::<Plain>(json)?.value),
-    }
+fn hmac_sha1(key: &[u8], text: &[u8]) -> Option<String> {
+    Some(hex(&Hmac::<Sha1>::new_from_slice(key).ok()?.chain_update(text).finalize().into_bytes()))
 }

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
-use tera::Value;
+use tera::{Map, Value};
 
 use super::super::arguments::{Arguments, attribute};
 use super::super::entry::{Entry, Group, optional, or, required};
 use super::super::error::{Failure, undefined};
 use super::super::record::{Render, Stop};
+use super::order::Members;
 use super::{Filter, list_of};
 
 /// Lists.
@@ -95,6 +96,126 @@ pub(super) const LISTS: Group<Filter> = Group {
                 output: r#"[{"a": 2}]"#,
             },
         ),
+        Filter::new(
+            where_not,
+            Entry {
+                name: "where_not",
+                arguments: &[required("attribute"), optional("value")],
+                takes: "list",
+                gives: "the other items: those that `where` leaves out",
+                empty: "`[]`",
+                example: r#"{{ [{"a": 1}, {"a": 2}] | where_not(attribute="a", value=2) }}"#,
+                output: r#"[{"a": 1}]"#,
+            },
+        ),
+        Filter::new(
+            partition,
+            Entry {
+                name: "partition",
+                arguments: &[required("attribute"), optional("value")],
+                takes: "list",
+                gives: "map of two lists; `matched` is what `where` gives, `others` what `where_not` does",
+                empty: "both empty",
+                example: r#"{% set parts = service(name="web") | partition(attribute="zone", value="z1") %}{{ parts.matched | map(attribute="id") }} {{ parts.others | map(attribute="id") }}"#,
+                output: r#"["a"] ["b"]"#,
+            },
+        ),
+        Filter::new(
+            append,
+            Entry {
+                name: "append",
+                arguments: &[required("value")],
+                takes: "list",
+                gives: "the list with one more item",
+                empty: "a list of `value`",
+                example: "{{ [1] | append(value=2) }}",
+                output: "[1, 2]",
+            },
+        ),
+        Filter::new(
+            concat,
+            Entry {
+                name: "concat",
+                arguments: &[required("with")],
+                takes: "list",
+                gives: "the items of both lists",
+                empty: "`with`",
+                example: "{{ [1] | concat(with=[2, 3]) }}",
+                output: "[1, 2, 3]",
+            },
+        ),
+        Filter::new(
+            slice,
+            Entry {
+                name: "slice",
+                arguments: &[or("start", "0"), optional("end")],
+                takes: "list",
+                gives: "the items from `start` on, without `end`; negative ones count from the end",
+                empty: "`[]`; so beyond the end",
+                example: "{{ [1, 2, 3, 4] | slice(start=1, end=-1) }}",
+                output: "[2, 3]",
+            },
+        ),
+        Filter::new(
+            chunk,
+            Entry {
+                name: "chunk",
+                arguments: &[required("size")],
+                takes: "list",
+                gives: "list of lists of so many items, of which the last may have fewer",
+                empty: "`[]`",
+                example: "{{ [1, 2, 3] | chunk(size=2) }}",
+                output: "[[1, 2], [3]]",
+            },
+        ),
+        Filter::new(
+            zip,
+            Entry {
+                name: "zip",
+                arguments: &[required("with")],
+                takes: "list",
+                gives: "list of pairs, as many as the shorter list has items",
+                empty: "`[]`",
+                example: r#"{% for pair in ["a", "b"] | zip(with=[1, 2]) %}{{ pair[0] }}{{ pair[1] }} {% endfor %}"#,
+                output: "a1 b2 ",
+            },
+        ),
+        Filter::new(
+            flatten,
+            Entry {
+                name: "flatten",
+                arguments: &[],
+                takes: "list",
+                gives: "the items of the lists in it, one level; what is no list stays",
+                empty: "`[]`",
+                example: "{{ [[1, 2], [3], 4] | flatten }}",
+                output: "[1, 2, 3, 4]",
+            },
+        ),
+        Filter::new(
+            intersect,
+            Entry {
+                name: "intersect",
+                arguments: &[required("with")],
+                takes: "list",
+                gives: "the items that are in both lists, each once, in their order",
+                empty: "`[]`",
+                example: r#"{{ ["a", "b"] | intersect(with=["b", "c"]) }}"#,
+                output: r#"["b"]"#,
+            },
+        ),
+        Filter::new(
+            difference,
+            Entry {
+                name: "difference",
+                arguments: &[required("with")],
+                takes: "list",
+                gives: "the items that are not in `with`, each once",
+                empty: "`[]`",
+                example: r#"{{ ["a", "b"] | difference(with=["b", "c"]) }}"#,
+                output: r#"["a"]"#,
+            },
+        ),
         Filter::of_tera(Entry {
             name: "reverse",
             arguments: &[],
@@ -160,14 +281,109 @@ pub(super) fn map(value: &Value, arguments: &Arguments<'_>, render: &Render) -> 
 /// The items whose attribute equals `value=`, or is true, not empty and not 0 when no value is given. An item that
 /// lacks the attribute is left out.
 pub(super) fn filter_where(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    Ok(Value::from(halves(value, "where", arguments, render)?.0))
+}
+
+/// The items that `where` leaves out.
+pub(super) fn where_not(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    Ok(Value::from(halves(value, "where_not", arguments, render)?.1))
+}
+
+/// Both, by name.
+pub(super) fn partition(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let (matched, others) = halves(value, "partition", arguments, render)?;
+    let halves = [("matched", matched), ("others", others)];
+    Ok(Value::from(halves.into_iter().map(|(name, items)| (name.into(), Value::from(items))).collect::<Map>()))
+}
+
+/// The items whose attribute is as wanted, and the others.
+fn halves(
+    value: &Value,
+    filter: &str,
+    arguments: &Arguments<'_>,
+    render: &Render,
+) -> Result<(Vec<Value>, Vec<Value>), Stop> {
     let path = arguments.required_text("attribute", render)?;
     let wanted = arguments.value("value")?;
-    let keeps = |item: &&Value| match (attribute(item, path), wanted) {
+    let matches = |item: &Value| match (attribute(item, path), wanted) {
         (Some(found), Some(wanted)) => found == wanted,
         (Some(found), None) => found.is_truthy(),
         (None, _) => false,
     };
-    Ok(Value::from(list_of(value, "where")?.iter().filter(keeps).cloned().collect::<Vec<_>>()))
+    Ok(list_of(value, filter)?.iter().cloned().partition(matches))
+}
+
+/// The list with one more item.
+pub(super) fn append(value: &Value, arguments: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    let item = arguments.value("value")?.ok_or_else(|| arguments.absent("value"))?;
+    Ok(Value::from(list_of(value, "append")?.iter().chain([item]).cloned().collect::<Vec<_>>()))
+}
+
+/// The items of both lists.
+pub(super) fn concat(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let with = arguments.list("with", render)?;
+    Ok(Value::from(list_of(value, "concat")?.iter().chain(with).cloned().collect::<Vec<_>>()))
+}
+
+/// The items from `start=` on, without `end=`; negative ones count from the end.
+pub(super) fn slice(value: &Value, arguments: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    let items = list_of(value, "slice")?;
+    let place = |at: i64| {
+        let from_end = usize::try_from(at.unsigned_abs()).unwrap_or(usize::MAX);
+        if at < 0 { items.len().saturating_sub(from_end) } else { from_end.min(items.len()) }
+    };
+    let start = place(arguments.integer("start")?.unwrap_or_default());
+    let end = arguments.integer("end")?.map_or(items.len(), place);
+    Ok(Value::from(items.get(start..end).unwrap_or_default().to_vec()))
+}
+
+/// Lists of `size=` items.
+pub(super) fn chunk(value: &Value, arguments: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    let size = arguments.count("size")?.ok_or_else(|| arguments.absent("size"))?;
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    if size == 0 {
+        return Err(arguments.refused("size", "it is at least 1"));
+    }
+    let chunks = list_of(value, "chunk")?.chunks(size).map(|chunk| Value::from(chunk.to_vec()));
+    Ok(Value::from(chunks.collect::<Vec<_>>()))
+}
+
+/// Pairs of an item of each list.
+pub(super) fn zip(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let with = arguments.list("with", render)?;
+    let pairs = list_of(value, "zip")?.iter().zip(with);
+    Ok(Value::from(pairs.map(|(left, right)| Value::from(vec![left.clone(), right.clone()])).collect::<Vec<_>>()))
+}
+
+/// The items of the lists in a list.
+pub(super) fn flatten(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    let items = list_of(value, "flatten")?.iter();
+    let items = items.flat_map(|item| item.as_array().unwrap_or(std::slice::from_ref(item)));
+    Ok(Value::from(items.cloned().collect::<Vec<_>>()))
+}
+
+/// The items that are in both lists, each once.
+pub(super) fn intersect(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let with = Members::of(arguments.list("with", render)?);
+    each_once(list_of(value, "intersect")?, |item| with.has(item), render)
+}
+
+/// The items that are not in the other list, each once.
+pub(super) fn difference(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let with = Members::of(arguments.list("with", render)?);
+    each_once(list_of(value, "difference")?, |item| !with.has(item), render)
+}
+
+fn each_once(items: &[Value], keeps: impl Fn(&Value) -> bool, render: &Render) -> Result<Value, Stop> {
+    let mut seen = Members::default();
+    let mut kept = Vec::new();
+    for item in items {
+        render.check_deadline()?;
+        if keeps(item) && seen.insert(item) {
+            kept.push(item.clone());
+        }
+    }
+    Ok(Value::from(kept))
 }
 
 /// The failure of a list in which an item lacks the attribute.

@@ -4,19 +4,23 @@
 //! reference and `liveconf functions` tell of it. To add a group: a file, and a line in [`FILTERS`]. A filter fails rather than let
 //! something through that it does not understand, and never puts what it was given into its message.
 
+mod case;
 mod encode;
+mod format;
 mod list;
 mod map;
 mod number;
 mod order;
+mod pattern;
 mod place;
+mod table;
 mod text;
 
 use tera::{Kwargs, State, Tera, TeraResult, Value};
 
 use super::arguments::{Arguments, type_name};
 use super::entry::{Entry, Group};
-use super::error::{Failure, undefined};
+use super::error::{ErrorKind, Failure, undefined};
 use super::function::fail;
 use super::record::{self, Render, Stop};
 use super::trim::LINE_FILTER;
@@ -37,6 +41,9 @@ pub(super) struct Filter {
 pub(super) const FILTERS: &[&Group<Filter>] = &[
     &map::ABSENCE,
     &text::TEXT,
+    &case::CASES,
+    &pattern::PATTERNS,
+    &format::FORMATS,
     &encode::ENCODINGS,
     &number::NUMBERS,
     &list::LISTS,
@@ -113,6 +120,15 @@ fn text_of<'v>(value: &'v Value, filter: &str) -> Result<&'v str, Stop> {
 /// The list that a filter was given.
 fn list_of<'v>(value: &'v Value, filter: &str) -> Result<&'v [Value], Stop> {
     value.as_array().ok_or_else(|| wrong(value, filter, "a list"))
+}
+
+/// Refuses a text that grew over what a file may hold.
+fn within_output(text: &str, render: &Render) -> Result<(), Stop> {
+    if text.len() as u64 > render.environment.limits.output {
+        let failure = Failure::of(ErrorKind::Limit, "what a filter would give is over `limits.output`");
+        return Err(failure.hint("raise `limits.output`").into());
+    }
+    Ok(())
 }
 
 /// The failure of a filter that was given another type than it takes.

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
 use tera::value::{Key, ValueKind};
 use tera::{Map, Value};
 
@@ -51,12 +52,24 @@ pub(super) const ORDER: Group<Filter> = Group {
             },
         ),
         Filter::new(
+            sort_by_length,
+            Entry {
+                name: "sort_by_length",
+                arguments: &[optional("attribute"), or("reverse", "false")],
+                takes: "list",
+                gives: "sorted by the number of characters of the texts, or of an attribute; with `reverse=true` the longest first, as for paths where the first match counts",
+                empty: "`[]`",
+                example: r#"{{ ["/a/b", "/", "/a"] | sort_by_length(reverse=true) }}"#,
+                output: r#"["/a/b", "/a", "/"]"#,
+            },
+        ),
+        Filter::new(
             group_by,
             Entry {
                 name: "group_by",
                 arguments: &[required("attribute")],
                 takes: "list",
-                gives: "map from the values of an attribute to the items that have it, sorted; items where it is `none` are left out",
+                gives: "map from the values of an attribute to the items that have it, sorted; where the attribute is a list, such as `tags`, to those that have the value in it; items where it is `none` are left out",
                 empty: "`{}`",
                 example: r#"{{ [{"z": "b"}, {"z": "a"}] | group_by(attribute="z") }}"#,
                 output: r#"{"a": [{"z": "a"}], "b": [{"z": "b"}]}"#,
@@ -86,18 +99,33 @@ pub(super) const ORDER: Group<Filter> = Group {
                 output: r#"[{"a": 1, "b": 1}]"#,
             },
         ),
+        Filter::new(
+            pick,
+            Entry {
+                name: "pick",
+                arguments: &[required("n"), required("seed"), or("by", r#""id""#)],
+                takes: "list",
+                gives: "so many items, the same as long as they are there: what comes and goes changes as few as can be (rendezvous hashing); `seed` tells one machine from another, `by` names the attribute that tells the items apart, of texts it is the text",
+                empty: "`[]`; all items where there are fewer",
+                example: r#"{{ service(name="web") | pick(n=1, seed=env(name="LIVECONF_EXAMPLE", default="host-1")) | map(attribute="id") }}"#,
+                output: r#"["a"]"#,
+            },
+        ),
     ],
 };
 
-/// A map from the values of an attribute to the items that have it; sorted, the items in their order. Items whose
-/// attribute is `none` are left out.
+/// A map from the values of an attribute to the items that have it; sorted, the items in their order. Where the attribute is
+/// a list, such as `tags`, an item is in the group of each of its values. Items where it is `none` are left out.
 pub(super) fn group_by(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     let path = arguments.required_text("attribute", render)?;
     let mut groups: BTreeMap<Key<'static>, Vec<Value>> = BTreeMap::new();
     for (index, item) in list_of(value, "group_by")?.iter().enumerate() {
         let found = attribute(item, path).ok_or_else(|| lacks(index, "group_by"))?;
-        if !found.is_none() {
-            groups.entry(scalar(found, "group_by")?).or_default().push(item.clone());
+        let names = found.as_array().unwrap_or(std::slice::from_ref(found));
+        let names: Result<BTreeSet<_>, Stop> =
+            names.iter().filter(|name| !name.is_none()).map(|name| scalar(name, "group_by")).collect();
+        for name in names? {
+            groups.entry(name).or_default().push(item.clone());
         }
     }
     Ok(Value::from(groups.into_iter().map(|(key, items)| (key, Value::from(items))).collect::<Map>()))
@@ -143,20 +171,8 @@ pub(super) fn natural_sort(value: &Value, arguments: &Arguments<'_>, render: &Re
 
 /// Each item once, the first of those that are equal.
 pub(super) fn unique(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
-    let items = list_of(value, "unique")?;
-    let mut seen = BTreeSet::new();
-    let mut kept: Vec<Value> = Vec::new();
-    for item in items {
-        // Lists and maps have no order that agrees with equality, so they are compared one by one.
-        let new = match scalar(item, "unique") {
-            Ok(key) => seen.insert(key),
-            Err(_) => !kept.contains(item),
-        };
-        if new {
-            kept.push(item.clone());
-        }
-    }
-    Ok(Value::from(kept))
+    let mut seen = Members::default();
+    Ok(Value::from(list_of(value, "unique")?.iter().filter(|item| seen.insert(item)).cloned().collect::<Vec<_>>()))
 }
 
 /// The first item for each value of an attribute.
@@ -171,6 +187,87 @@ pub(super) fn unique_by(value: &Value, arguments: &Arguments<'_>, render: &Rende
         }
     }
     Ok(Value::from(kept))
+}
+
+/// The texts sorted by their length, or items by that of an attribute; equal ones keep their order.
+pub(super) fn sort_by_length(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let path = arguments.text("attribute", render)?;
+    let reverse = arguments.flag("reverse")?;
+    let mut decorated = Vec::new();
+    for (index, item) in list_of(value, "sort_by_length")?.iter().enumerate() {
+        let text = text_in(item, path, index, "sort_by_length")?;
+        decorated.push((text.chars().count(), item));
+    }
+    decorated.sort_by(|(left, _), (right, _)| if reverse { right.cmp(left) } else { left.cmp(right) });
+    Ok(Value::from(decorated.into_iter().map(|(_, item)| item.clone()).collect::<Vec<_>>()))
+}
+
+/// The `n=` items with the highest hashes of `seed=` and their name (rendezvous hashing: Thaler and Ravishankar, 1998), in
+/// their order. Whether an item is among them does not depend on the others but for how many of them are before it.
+pub(super) fn pick(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let items = list_of(value, "pick")?;
+    let n = arguments.count("n")?.ok_or_else(|| arguments.absent("n"))?;
+    let seed = arguments.required_text("seed", render)?;
+    let by = arguments.text("by", render)?.unwrap_or("id");
+    let mut ranked = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        render.check_deadline()?;
+        let name = text_in(item, Some(by).filter(|_| !item.is_string()), index, "pick")?;
+        // The length keeps seed and name apart.
+        let hash = Sha256::new().chain_update((seed.len() as u64).to_be_bytes()).chain_update(seed);
+        ranked.push((hash.chain_update(name).finalize(), index));
+    }
+    ranked.sort_by(|left, right| right.cmp(left));
+    ranked.truncate(usize::try_from(n).unwrap_or(usize::MAX));
+    let mut picked: Vec<usize> = ranked.into_iter().map(|(_, index)| index).collect();
+    picked.sort_unstable();
+    Ok(Value::from(picked.into_iter().map(|index| items[index].clone()).collect::<Vec<_>>()))
+}
+
+/// A text, or the text that an attribute of an item is.
+fn text_in<'v>(item: &'v Value, path: Option<&str>, index: usize, filter: &str) -> Result<&'v str, Stop> {
+    let found = match path {
+        Some(path) => attribute(item, path).ok_or_else(|| lacks(index, filter))?,
+        None => item,
+    };
+    found.as_str().ok_or_else(|| refused(filter, &format!("item {index} is no text, and has no text there")))
+}
+
+/// Values that are looked for.
+#[derive(Default)]
+pub(super) struct Members<'v> {
+    scalars: BTreeSet<Key<'static>>,
+    /// Lists and maps have no order that agrees with equality, so they are compared one by one.
+    others: Vec<&'v Value>,
+}
+
+impl<'v> Members<'v> {
+    pub(super) fn of(values: &'v [Value]) -> Self {
+        let mut members = Self::default();
+        for value in values {
+            members.insert(value);
+        }
+        members
+    }
+
+    /// Whether the value was not among them.
+    pub(super) fn insert(&mut self, value: &'v Value) -> bool {
+        match scalar(value, "") {
+            Ok(key) => self.scalars.insert(key),
+            Err(_) if self.others.contains(&value) => false,
+            Err(_) => {
+                self.others.push(value);
+                true
+            }
+        }
+    }
+
+    pub(super) fn has(&self, value: &Value) -> bool {
+        match scalar(value, "") {
+            Ok(key) => self.scalars.contains(&key),
+            Err(_) => self.others.contains(&value),
+        }
+    }
 }
 
 /// A value that can stand as the name in a map.

@@ -8,7 +8,7 @@ use super::super::arguments::Arguments;
 use super::super::entry::{Entry, Group, optional, or, required};
 use super::super::error::{ErrorKind, Failure};
 use super::super::record::{Render, Stop};
-use super::{Filter, complete, refused, text_of};
+use super::{Filter, complete, refused, text_of, wrong};
 
 /// Text.
 pub(super) const TEXT: Group<Filter> = Group {
@@ -95,6 +95,30 @@ pub(super) const TEXT: Group<Filter> = Group {
             example: r#"{{ "a/" | trim_end(pat="/") }}"#,
             output: "a",
         }),
+        Filter::new(
+            trim_prefix,
+            Entry {
+                name: "trim_prefix",
+                arguments: &[required("pat")],
+                takes: "text",
+                gives: "without `pat` at the beginning, once",
+                empty: "empty text",
+                example: r#"{{ "v1.2" | trim_prefix(pat="v") }}"#,
+                output: "1.2",
+            },
+        ),
+        Filter::new(
+            trim_suffix,
+            Entry {
+                name: "trim_suffix",
+                arguments: &[required("pat")],
+                takes: "text",
+                gives: "without `pat` at the end, once",
+                empty: "empty text",
+                example: r#"{{ "web.service" | trim_suffix(pat=".service") }}"#,
+                output: "web",
+            },
+        ),
         Filter::of_tera(Entry {
             name: "truncate",
             arguments: &[required("length"), or("end", r#""…""#)],
@@ -113,6 +137,54 @@ pub(super) const TEXT: Group<Filter> = Group {
             example: r#"{{ "a: 1\nb: 2" | indent(width=2, first=true) }}"#,
             output: "  a: 1\n  b: 2",
         }),
+        Filter::new(
+            pad_start,
+            Entry {
+                name: "pad_start",
+                arguments: &[required("width"), or("fill", r#"" ""#)],
+                takes: "text, number",
+                gives: "as wide as `width` characters, with `fill` before it",
+                empty: "`fill` only",
+                example: r#"{{ 7 | pad_start(width=3, fill="0") }}"#,
+                output: "007",
+            },
+        ),
+        Filter::new(
+            pad_end,
+            Entry {
+                name: "pad_end",
+                arguments: &[required("width"), or("fill", r#"" ""#)],
+                takes: "text, number",
+                gives: "the same with `fill` behind it",
+                empty: "`fill` only",
+                example: r#"{{ "web" | pad_end(width=5, fill=".") }}80"#,
+                output: "web..80",
+            },
+        ),
+        Filter::new(
+            repeat,
+            Entry {
+                name: "repeat",
+                arguments: &[required("n")],
+                takes: "text",
+                gives: "so many times",
+                empty: "empty text; so for `n=0`",
+                example: r#"{{ "ab" | repeat(n=2) }}"#,
+                output: "abab",
+            },
+        ),
+        Filter::new(
+            nospace,
+            Entry {
+                name: "nospace",
+                arguments: &[],
+                takes: "text",
+                gives: "without any white space",
+                empty: "empty text",
+                example: r#"{{ "a b c" | nospace }}"#,
+                output: "abc",
+            },
+        ),
         Filter::new(
             quote,
             Entry {
@@ -137,42 +209,6 @@ pub(super) const TEXT: Group<Filter> = Group {
                 output: "5s",
             },
         ),
-        Filter::of_tera(Entry {
-            name: "upper",
-            arguments: &[],
-            takes: "text",
-            gives: "upper case",
-            empty: "empty text",
-            example: r#"{{ "a" | upper }}"#,
-            output: "A",
-        }),
-        Filter::of_tera(Entry {
-            name: "lower",
-            arguments: &[],
-            takes: "text",
-            gives: "lower case",
-            empty: "empty text",
-            example: r#"{{ "A" | lower }}"#,
-            output: "a",
-        }),
-        Filter::of_tera(Entry {
-            name: "capitalize",
-            arguments: &[],
-            takes: "text",
-            gives: "the first letter upper, the others lower case",
-            empty: "empty text",
-            example: r#"{{ "aB" | capitalize }}"#,
-            output: "Ab",
-        }),
-        Filter::of_tera(Entry {
-            name: "title",
-            arguments: &[],
-            takes: "text",
-            gives: "so for each word",
-            empty: "empty text",
-            example: r#"{{ "a b" | title }}"#,
-            output: "A B",
-        }),
         Filter::of_tera(Entry {
             name: "wordcount",
             arguments: &[],
@@ -259,6 +295,66 @@ pub(super) fn dirname(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Va
 /// The lines of a text, without their ends.
 pub(super) fn lines(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
     Ok(Value::from(text_of(value, "lines")?.lines().map(Value::from).collect::<Vec<_>>()))
+}
+
+/// A text without a beginning, which is taken away once.
+pub(super) fn trim_prefix(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let (text, prefix) = (text_of(value, "trim_prefix")?, arguments.required_text("pat", render)?);
+    Ok(Value::from(text.strip_prefix(prefix).unwrap_or(text)))
+}
+
+/// A text without an end, which is taken away once.
+pub(super) fn trim_suffix(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let (text, suffix) = (text_of(value, "trim_suffix")?, arguments.required_text("pat", render)?);
+    Ok(Value::from(text.strip_suffix(suffix).unwrap_or(text)))
+}
+
+/// A text or number, as wide as `width=` characters, with `fill=` before it.
+pub(super) fn pad_start(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let (text, fill) = padding(value, "pad_start", arguments, render)?;
+    Ok(Value::from(fill + &text))
+}
+
+/// The same with `fill=` behind it.
+pub(super) fn pad_end(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let (text, fill) = padding(value, "pad_end", arguments, render)?;
+    Ok(Value::from(text + &fill))
+}
+
+/// A text or number, and what fills it up to `width=`.
+fn padding(value: &Value, filter: &str, arguments: &Arguments<'_>, render: &Render) -> Result<(String, String), Stop> {
+    let text = match value.as_str() {
+        Some(text) => text.to_owned(),
+        None if value.is_number() => value.to_string(),
+        None => return Err(wrong(value, filter, "text or a number")),
+    };
+    let width = arguments.count("width")?.ok_or_else(|| arguments.absent("width"))?;
+    let fill = arguments.text("fill", render)?.unwrap_or(" ");
+    if fill.chars().count() != 1 {
+        return Err(arguments.refused("fill", "it is one character"));
+    }
+    let missing = width.saturating_sub(text.chars().count() as u64);
+    Ok((text, repeated(fill, missing, render)?))
+}
+
+/// A text `n=` times.
+pub(super) fn repeat(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let text = text_of(value, "repeat")?;
+    let n = arguments.count("n")?.ok_or_else(|| arguments.absent("n"))?;
+    Ok(Value::from(repeated(text, n, render)?))
+}
+
+/// A text `n` times, unless that is more than may be written.
+fn repeated(text: &str, n: u64, render: &Render) -> Result<String, Stop> {
+    if n.saturating_mul(text.len() as u64) > render.environment.limits.output {
+        return Err(Failure::of(ErrorKind::Limit, "what would be repeated is over `limits.output`").into());
+    }
+    Ok(text.repeat(usize::try_from(n).unwrap_or(usize::MAX)))
+}
+
+/// A text without white space.
+pub(super) fn nospace(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    Ok(Value::from(text_of(value, "nospace")?.split_whitespace().collect::<String>()))
 }
 
 /// A text in double quotes, with the escapes of JSON, which C, TOML, YAML and most formats read alike.

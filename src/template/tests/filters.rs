@@ -113,7 +113,7 @@ fn filters_refuse() {
         "[{\"a\": 1}, {\"a\": \"x\"}] | sort_by(attribute=\"a\")",
         "[{}] | sort_by(attribute=\"a\")",
         "[{}] | group_by(attribute=\"a\")",
-        "[{\"a\": []}] | group_by(attribute=\"a\")",
+        "[{\"a\": [{}]}] | group_by(attribute=\"a\")",
         "1 | unique",
         "[{\"a\": [1]}] | unique_by(attribute=\"a\")",
         "\"10.0.0\" | ip",

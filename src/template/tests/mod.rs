@@ -4,6 +4,7 @@ mod canary;
 mod errors;
 mod filters;
 mod functions;
+mod inputs;
 mod lines;
 mod loading;
 mod print;

@@ -128,38 +128,6 @@ fn what_is_of_another_type_is_refused() {
     }
 }
 
-/// The default that is written in the call of a filter is the one that stands in.
-#[test]
-fn written_defaults_change_nothing() {
-    for section in sections().into_iter().filter(|section| section.sort == Sort::Filter) {
-        for entry in section.entries {
-            let name = entry.name;
-            for argument in entry.arguments {
-                let Default::Written(default) = argument.default else { continue };
-                let (key, example) = (argument.name, entry.example);
-                if example.contains(&format!("{key}=")) {
-                    continue;
-                }
-                let given = match example.split_once(&format!("| {name}(")) {
-                    Some((before, after)) => format!("{before}| {name}({key}={default}, {after}"),
-                    None => example.replacen(&format!("| {name}"), &format!("| {name}({key}={default})"), 1),
-                };
-                assert_eq!(Bench::new().output(&given), entry.output, "{given}");
-            }
-        }
-    }
-}
-
-/// The examples of filters, which ask no registry. Those of functions are rendered with the registry of the page.
-#[test]
-fn every_filter_gives_what_is_shown() {
-    for section in sections().into_iter().filter(|section| section.sort == Sort::Filter) {
-        for Entry { example, output, .. } in section.entries {
-            assert_eq!(Bench::new().output(example), *output, "{example}");
-        }
-    }
-}
-
 /// What is written as `name(argument=default, ...)`, without its arguments.
 fn name(term: &str) -> &str {
     term.split('(').next().unwrap_or(term)
