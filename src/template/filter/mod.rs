@@ -7,14 +7,22 @@
 mod case;
 mod encode;
 mod format;
+mod arithmetic;
+mod date;
+mod encode;
+mod input;
 mod list;
 mod map;
+mod measure;
+mod net;
 mod number;
 mod order;
 mod pattern;
 mod place;
 mod table;
+mod semver;
 mod text;
+mod url;
 
 use tera::{Kwargs, State, Tera, TeraResult, Value};
 
@@ -46,9 +54,15 @@ pub(super) const FILTERS: &[&Group<Filter>] = &[
     &format::FORMATS,
     &encode::ENCODINGS,
     &number::NUMBERS,
+    &arithmetic::ARITHMETIC,
+    &measure::MEASURES,
+    &date::DATES,
     &list::LISTS,
     &order::ORDER,
     &map::MAPS,
+    &net::NETWORKS,
+    &semver::VERSIONS,
+    &url::URLS,
     &place::PLACES,
 ];
 

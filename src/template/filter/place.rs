@@ -228,6 +228,7 @@ fn refusal(filter: &str, why: &str, value: &Value, render: &Render) -> Failure {
     Failure::new(format!("`{filter}` refuses what it was given: {why}{origin}"))
 }
 
-fn refused(filter: &str, why: &str, value: &Value, render: &Render) -> Stop {
+/// The failure of a filter that refuses its input, with where that came from.
+pub(super) fn refused(filter: &str, why: &str, value: &Value, render: &Render) -> Stop {
     refusal(filter, why, value, render).into()
 }

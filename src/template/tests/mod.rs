@@ -7,6 +7,7 @@ mod functions;
 mod inputs;
 mod lines;
 mod loading;
+mod numbers;
 mod print;
 mod reference;
 mod speed;
