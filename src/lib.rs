@@ -40,6 +40,7 @@
 //! | [`process`] | child processes and signals; the programs that we run beside their files ([`supervise`](process::supervise)), and orphans |
 //! | [`control`] | the socket that tells how everything stands, and takes commands |
 //! | [`service_manager`] | what systemd is told: ready, reloading, stopping, how everything stands, that we live |
+//! | [`capture`] | the answers as a fixture, with stand-ins for secrets |
 //! | [`backoff`], [`exit`], [`file_watch`], [`heartbeat`], [`log`], [`protection`], [`secret`], [`yaml`] | single things that several of these use |
 //!
 //! # Who owns what
@@ -108,6 +109,7 @@ pub mod service_manager;
 pub mod reference;
 
 pub mod backoff;
+pub mod capture;
 pub mod exit;
 pub mod file_watch;
 pub mod heartbeat;

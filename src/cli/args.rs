@@ -120,6 +120,9 @@ pub(super) enum Verb {
     Render(Ready),
     /// Show how the files would change
     Diff(Ready),
+    /// Write what the templates ask, and the answers, as one file for tests and for machines without the registries
+    #[command(after_help = CAPTURE)]
+    Capture(Capture),
     /// Read configuration and templates and say what is wrong with them
     Check(Check),
     /// Ask the running liveconf how everything stands
@@ -172,6 +175,31 @@ pub(super) struct Ready {
     /// Wait for keys that are not there, instead of failing at once
     #[arg(long)]
     pub wait_for_keys: bool,
+    /// A file that answers in the place of every registry, written by hand or by `capture`
+    #[arg(long, value_name = "FILE")]
+    pub fixture: Option<PathBuf>,
+}
+
+/// What `capture --help` shows beside the flags.
+const CAPTURE: &str = "\
+Examples:
+  liveconf capture -o fixture.yaml
+  liveconf diff --fixture fixture.yaml
+  liveconf capture --target nginx --with-secrets -o /root/bug-report.json
+
+Exit codes: 0 written; 1 a render or the writing failed; 2 usage or configuration;
+3 not everything was answered by the deadline. Nothing is written but for 0.";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Capture {
+    #[command(flatten)]
+    pub ready: Ready,
+    /// Where to write it: YAML, or JSON where the name ends in `.json` [default: standard output, as YAML]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Keep the values that only `secret` templates ask for, instead of replacing them; the file is for its owner alone
+    #[arg(long)]
+    pub with_secrets: bool,
 }
 
 #[derive(Debug, clap::Args)]

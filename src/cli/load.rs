@@ -1,6 +1,7 @@
 //! From the command line to a plan.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use crate::config::{self, Config, ControlPlace, LoadOptions, Problem};
 use crate::exit::Exit;
 use crate::log;
 use crate::plan::Plan;
+use crate::registry::file::Fixture;
 use crate::template::TemplateError;
 
 /// The environment as it was at the start; what is not UTF-8 cannot be named in a configuration and is left out.
@@ -31,6 +33,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(super) enum Unusable {
     Configuration(Vec<Problem>),
     Templates(Vec<TemplateError>),
+    Fixture(String),
     WorkingFolder(std::io::Error),
 }
 
@@ -40,6 +43,7 @@ impl Unusable {
         match self {
             Self::Configuration(problems) => problems.iter().map(ToString::to_string).collect(),
             Self::Templates(errors) => errors.iter().map(ToString::to_string).collect(),
+            Self::Fixture(reason) => vec![reason.clone()],
             Self::WorkingFolder(error) => vec![format!("failed to find the working folder: {error}")],
         }
     }
@@ -48,7 +52,7 @@ impl Unusable {
     fn report(&self) {
         match self {
             Self::Configuration(problems) => say::problems(problems),
-            Self::Templates(_) | Self::WorkingFolder(_) => {
+            Self::Templates(_) | Self::Fixture(_) | Self::WorkingFolder(_) => {
                 for line in self.lines() {
                     say::error(format_args!("{line}"));
                 }
@@ -122,7 +126,23 @@ pub(super) fn reread_templates(plan: &Plan, variables: &BTreeMap<String, String>
 
 /// Reads configuration and templates and lets the log follow; what is wrong is written to standard error.
 pub(super) fn plan(common: &Common, variables: &BTreeMap<String, String>) -> Result<Plan, Exit> {
-    plan_with(common, variables, None)
+    plan_with(common, variables, None, None)
+}
+
+/// The same with a fixture in the place of every registry, where one is given.
+pub(super) fn plan_from(
+    common: &Common,
+    variables: &BTreeMap<String, String>,
+    fixture: Option<&Path>,
+) -> Result<Plan, Exit> {
+    plan_with(common, variables, None, fixture)
+}
+
+/// Lets a fixture answer in the place of every registry.
+pub(super) fn answer_from(config: &mut Config, fixture: &Fixture) {
+    for (name, named) in &mut config.registries {
+        named.registry = fixture.registry(name, named.registry.clone());
+    }
 }
 
 /// The same for `run`, which may be given a program to supervise.
@@ -131,17 +151,26 @@ pub(super) fn plan_of_run(
     variables: &BTreeMap<String, String>,
     command: &[String],
 ) -> Result<Plan, Exit> {
-    plan_with(common, variables, Some(command))
+    plan_with(common, variables, Some(command), None)
 }
 
-fn plan_with(common: &Common, variables: &BTreeMap<String, String>, command: Option<&[String]>) -> Result<Plan, Exit> {
+fn plan_with(
+    common: &Common,
+    variables: &BTreeMap<String, String>,
+    command: Option<&[String]>,
+    fixture: Option<&Path>,
+) -> Result<Plan, Exit> {
     let refused = |unusable: Unusable| {
         unusable.report();
         Exit::Usage
     };
-    let config = read_config(common, variables, command).map_err(refused)?;
+    let mut config = read_config(common, variables, command).map_err(refused)?;
     log::follow(&config.log);
     say::warnings(&config.warnings);
+    if let Some(path) = fixture {
+        let fixture = Fixture::read(path, &config.registries.keys().cloned().collect());
+        answer_from(&mut config, &fixture.map_err(|reason| refused(Unusable::Fixture(reason)))?);
+    }
     Plan::load(config, variables).map_err(|errors| refused(Unusable::Templates(errors)))
 }
 

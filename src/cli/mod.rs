@@ -2,6 +2,7 @@
 
 mod args;
 mod ask;
+mod capture;
 mod check;
 mod diff;
 mod explain;
@@ -64,6 +65,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             Verb::Once(options) => once::run(&args.common, options).await,
             Verb::Render(options) => render::run(&args.common, options).await,
             Verb::Diff(options) => diff::run(&args.common, options).await,
+            Verb::Capture(options) => capture::run(&args.common, options).await,
             Verb::Check(options) => check::run(&args.common, options).await,
             Verb::Status(options) => status::run(&args.common, options).await,
             Verb::Explain(options) => explain::run(&args.common, options).await,

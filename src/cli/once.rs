@@ -19,7 +19,7 @@ use crate::target::{Applier, Attempt, Failure, Options, RETRY_JITTER, Way};
 
 pub(super) async fn run(common: &Common, options: &Once) -> Exit {
     let variables = load::variables();
-    let mut plan = match load::plan(common, &variables) {
+    let mut plan = match load::plan_from(common, &variables, options.ready.fixture.as_deref()) {
         Ok(plan) => plan,
         Err(exit) => return exit,
     };

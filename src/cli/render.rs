@@ -1,6 +1,7 @@
 //! `render`: every file to standard output, nothing touched.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 
@@ -23,16 +24,45 @@ pub(super) async fn run(common: &Common, options: &Ready) -> Exit {
 
 /// The plan of the command line, and every file of its targets once all answers are there.
 pub(super) async fn rendered(common: &Common, options: &Ready) -> Result<(Plan, Vec<Complete>), Exit> {
-    let variables = load::variables();
-    let mut plan = load::plan(common, &variables)?;
-    load::only(&mut plan, &options.targets)?;
+    let plan = plan(common, options)?;
     let store = Store::new();
     let _registries = Registries::start(&plan.config.registries, &store, &Heart::default()).await;
     let patience = Patience::new(options.timeout);
+    let done = complete_all(&plan, &store, &patience, options.wait_for_keys).await?;
+    Ok((plan, done.into_iter().map(|done| done.complete).collect()))
+}
+
+/// The plan of the command line with the targets that it names.
+pub(super) fn plan(common: &Common, options: &Ready) -> Result<Plan, Exit> {
+    let mut plan = load::plan_from(common, &load::variables(), options.fixture.as_deref())?;
+    load::only(&mut plan, &options.targets)?;
+    Ok(plan)
+}
+
+/// A target that was rendered from complete answers.
+pub(super) struct Done {
+    /// Its files.
+    pub(super) complete: Complete,
+    /// What rendered them.
+    pub(super) renderer: Renderer,
+    /// Keeps what it asks followed.
+    _reader: Reader,
+}
+
+/// Renders every target of a plan once all answers are there.
+pub(super) async fn complete_all(
+    plan: &Plan,
+    store: &Arc<Store>,
+    patience: &Patience,
+    wait_for_keys: bool,
+) -> Result<Vec<Done>, Exit> {
     let all = join_all(plan.targets.iter().map(|(target, templates)| {
         let mut renderer = Renderer::new(target.clone(), templates.clone(), plan.turns.clone());
-        let (reader, patience, name) = (store.reader(), &patience, target.name.clone());
-        async move { complete(&mut renderer, &name, &reader, patience, options.wait_for_keys).await }
+        let (reader, name) = (store.reader(), target.name.clone());
+        async move {
+            let complete = complete(&mut renderer, &name, &reader, patience, wait_for_keys).await?;
+            Ok(Done { complete, renderer, _reader: reader })
+        }
     }));
     let results = tokio::select! {
         results = all => results,
@@ -41,15 +71,15 @@ pub(super) async fn rendered(common: &Common, options: &Ready) -> Result<(Plan, 
     if results.iter().any(|result| matches!(result, Err(Exit::NotReady))) {
         patience.report();
     }
-    let mut files = Vec::with_capacity(results.len());
+    let mut all = Vec::with_capacity(results.len());
     let mut exit = Exit::Done;
     for result in results {
         match result {
-            Ok(complete) => files.push(complete),
+            Ok(done) => all.push(done),
             Err(failed) => exit = exit.and(failed),
         }
     }
-    if exit == Exit::Done { Ok((plan, files)) } else { Err(exit) }
+    if exit == Exit::Done { Ok(all) } else { Err(exit) }
 }
 
 /// Renders one target once all its answers are there.

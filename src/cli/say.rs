@@ -26,13 +26,27 @@ pub(super) fn error_of(target: &str, error: Arguments<'_>) {
 
 /// An error with the things that it is about: a line for each, or all in one record.
 pub(super) fn error_with(error: Arguments<'_>, things: &[String]) {
-    /// A registry that is away may leave thousands of questions open, for one reason.
-    const MOST: usize = 20;
     if log::is_json() {
         error!("{error} {}", listed(things));
         return;
     }
     line(format_args!("error: {error}"));
+    list(things);
+}
+
+/// News with the things that they are about, in the same way.
+pub(super) fn note_with(news: Arguments<'_>, things: &[String]) {
+    if log::is_json() {
+        info!("{news} {}", listed(things));
+        return;
+    }
+    line(news);
+    list(things);
+}
+
+fn list(things: &[String]) {
+    /// A registry that is away may leave thousands of questions open, for one reason.
+    const MOST: usize = 20;
     for thing in things.iter().take(MOST) {
         line(format_args!("  {thing}"));
     }

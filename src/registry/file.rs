@@ -16,6 +16,7 @@
 //! is one publication.
 
 mod content;
+mod fixture;
 mod format;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -33,6 +34,7 @@ use super::{Answer, Data, Entry, Feed, Kind, Outage, Path, Query, Registry, Repl
 use crate::config::{Limits, Section};
 use crate::file_watch::{FileWatch, POLL_INTERVAL};
 use content::{Content, LeftOut};
+pub use fixture::Fixture;
 pub use snapshot::{Saved, Snapshot};
 pub(super) use source::read_bounded;
 

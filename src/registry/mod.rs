@@ -73,6 +73,13 @@ pub trait Registry: Send + Sync + fmt::Debug {
     /// "registry `NAME` (KIND) ", such as "has no `near=`".
     fn supports(&self, query: &Query) -> Result<(), String>;
 
+    /// Whether there will be an answer to this very question, for a kind whose answers are given beforehand; if not why,
+    /// as [`Registry::supports`] says it.
+    fn knows(&self, query: &Query) -> Result<(), String> {
+        let _ = query;
+        Ok(())
+    }
+
     /// A watch that is not connected yet. No I/O.
     fn watch(&self) -> Box<dyn Watch>;
 

@@ -222,7 +222,7 @@ fn load(folder: &Folder, registry: &Arc<str>) -> Option<Snapshot> {
 
 impl EarlierLife {
     fn take(&mut self, snapshot: Snapshot) {
-        let Snapshot { registry, saved, answers, targets } = snapshot;
+        let Snapshot { registry, saved, answers, denied: _, targets } = snapshot;
         let asked = |query: Query| Asked { registry: registry.clone(), query };
         // Nobody else holds it yet.
         Arc::make_mut(&mut self.answers).extend(answers.into_iter().map(|(query, Saved { answer, earlier })| {
@@ -291,6 +291,7 @@ impl State {
             registry: registry.clone(),
             saved: SystemTime::now(),
             answers: BTreeMap::new(),
+            denied: BTreeSet::new(),
             targets: BTreeMap::new(),
         };
         for (target, accepted) in &self.accepted {

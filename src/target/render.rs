@@ -196,6 +196,11 @@ impl Renderer {
         reads.collect()
     }
 
+    /// What the last good render of each template has asked, in their order.
+    pub fn reads(&self) -> impl Iterator<Item = &BTreeSet<Asked>> {
+        self.kept.iter().flatten().map(|kept| &kept.reads)
+    }
+
     /// Renders from the newest view, and tells the store what was read.
     pub async fn render(&mut self, reader: &Reader) -> Render {
         self.render_with(reader, None).await

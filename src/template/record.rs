@@ -152,7 +152,7 @@ impl Render {
         }
         // What was answered once is supported; so this is asked for new queries only.
         if let Some(registry) = self.environment.registries.get(&asked.registry)
-            && let Err(refusal) = registry.supports(&asked.query)
+            && let Err(refusal) = registry.supports(&asked.query).and_then(|()| registry.knows(&asked.query))
         {
             return Err(Failure::new(format!("registry `{}` {refusal}", asked.registry)).into());
         }

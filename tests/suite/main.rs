@@ -27,6 +27,7 @@ mod drift;
 mod etcd_kind;
 mod fault_table;
 mod first_refusal;
+mod fixtures;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod fleet;
 #[cfg(all(feature = "consul", feature = "etcd"))]

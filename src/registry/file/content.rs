@@ -50,6 +50,16 @@ impl Content {
         }
     }
 
+    /// Whether there is a key of this name.
+    pub(super) fn has_key(&self, path: &Path) -> bool {
+        self.keys.key(path).is_some()
+    }
+
+    /// Whether there is a key or a folder of this name.
+    pub(super) fn has_name(&self, path: &Path) -> bool {
+        self.keys.exists(path)
+    }
+
     /// Puts a key that no file holds.
     pub(super) fn add_key(&mut self, path: &Path, value: Text) {
         self.keys.insert(path, value);

@@ -20,11 +20,12 @@
 //! }
 //! ```
 
+mod edited;
 mod form;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::Path as FilePath;
 use std::sync::Arc;
@@ -61,6 +62,8 @@ pub struct Snapshot {
     pub saved: SystemTime,
     /// What was asked, and answered.
     pub answers: BTreeMap<Query, Saved>,
+    /// What was asked, and what we were not allowed to ask.
+    pub denied: BTreeSet<Query>,
     /// The answers that a target holds on to although another has accepted others, by its name.
     pub targets: BTreeMap<Arc<str>, BTreeMap<Query, Arc<Answer>>>,
 }
@@ -77,10 +80,14 @@ pub struct Saved {
 /// What a snapshot says of itself.
 #[derive(Debug)]
 pub(super) struct Described {
-    pub(super) registry: String,
+    registry: String,
+    /// Whether it says when it was saved: what was not asked by then is not known.
+    pub(super) is_captured: bool,
     saved: SystemTime,
     /// What was asked; with when the answer was saved, if that was before the rest.
-    asked: Vec<(Query, Option<SystemTime>)>,
+    pub(super) asked: Vec<(Query, Option<SystemTime>)>,
+    /// What was asked, and what we were not allowed to ask.
+    pub(super) denied: BTreeSet<Query>,
     targets: BTreeMap<Arc<str>, BTreeMap<Query, Arc<Answer>>>,
 }
 
@@ -97,31 +104,11 @@ impl Snapshot {
 
     /// Writes the text of the file, piece by piece: what is saved may be most of what we hold in memory.
     pub fn write(&self, out: &mut impl io::Write) -> io::Result<()> {
-        let general = General::of(self.answers.iter().map(|(query, saved)| (query, &saved.answer.data)));
-        let catalog = general.catalog();
-        // What could not be read back would be left out as a whole: then every answer stands by itself.
-        let read = read(FilePath::new("snapshot.json"), format!("{{{catalog}\n}}"), &self.registry);
-        let (catalog, mut given) = read.map_or_else(|_| (String::new(), Content::default()), |given| (catalog, given));
-        // Keys and their values are texts, of which it need not be tried what becomes of them.
-        for (path, value) in &general.keys {
-            if let Ok(path) = Path::parse(path) {
-                given.add_key(&path, (*value).clone());
-            }
-        }
-        let is_given = |query: &Query, data: &Data| {
-            // What is the same shares the entries, and so takes no room.
-            let entries = if let Data::Prefix(entries) = data { entries.as_slice() } else { &[] };
-            given.answer(query, entries) == *data
-        };
-
+        let split = Split::of(self);
         let (section, registry, saved) = (json(SECTION), json(&*self.registry), json(&written(self.saved)));
         write!(out, "{{\n{section}: {{\"version\": {VERSION}, \"registry\": {registry}, \"saved\": {saved}, ")?;
         write!(out, "\"answers\": [")?;
-        let base = self.answers.iter().filter_map(|(query, Saved { answer, earlier })| {
-            let reply = (!is_given(query, &answer.data)).then(|| Reply::of(query, &answer.data));
-            Some(Item { query: Question::of(query)?, answer: reply, saved: earlier.map(written) })
-        });
-        write_lines(out, base.map(|item| json(&item)))?;
+        write_lines(out, split.items(self).map(|item| json(&item)))?;
         write!(out, "]")?;
         if !self.targets.is_empty() {
             write!(out, ", \"targets\": {{")?;
@@ -129,7 +116,7 @@ impl Snapshot {
                 write!(out, "{}\n{}: [", if index == 0 { "" } else { "," }, json(&**target))?;
                 let items = answers.iter().filter_map(|(query, answer)| {
                     let reply = Some(Reply::of(query, &answer.data));
-                    Some(Item { query: Question::of(query)?, answer: reply, saved: None })
+                    Some(Item { query: Question::of(query)?, answer: reply, denied: false, saved: None })
                 });
                 write_lines(out, items.map(|item| json(&item)))?;
                 write!(out, "]")?;
@@ -137,11 +124,11 @@ impl Snapshot {
             write!(out, "}}")?;
         }
         write!(out, "}}")?;
-        for key in general.key_lines() {
+        for key in split.general.key_lines() {
             write!(out, ",\n{key}")?;
         }
-        if !catalog.is_empty() {
-            write!(out, ",{catalog}")?;
+        if !split.catalog.is_empty() {
+            write!(out, ",{}", split.catalog)?;
         }
         writeln!(out, "\n}}")
     }
@@ -152,7 +139,7 @@ impl Snapshot {
         let mut content = read(path, text, registry)?;
         let described =
             content.snapshot.take().ok_or_else(|| format!("{}: there is no `{SECTION}`", path.display()))?;
-        let Described { registry: of, saved, asked, targets } = described;
+        let Described { registry: of, is_captured: _, saved, asked, denied, targets } = described;
         if *of != **registry {
             return Err(format!("{}: it is of another registry, `{}`", path.display(), of.escape_debug()));
         }
@@ -160,7 +147,7 @@ impl Snapshot {
             let answer = Arc::new(Answer::new(content.answer(&query, &[]), 0));
             (query, Saved { answer, earlier })
         });
-        Ok(Self { registry: registry.clone(), saved, answers: answers.collect(), targets })
+        Ok(Self { registry: registry.clone(), saved, answers: answers.collect(), denied, targets })
     }
 }
 
@@ -174,6 +161,48 @@ fn read(path: &FilePath, text: String, registry: &Arc<str>) -> Result<Content, S
         .map_err(|mistake| format!("{}: {}", document.place(mistake.place), mistake.message))?;
     let (content, _left_out) = content::read(vec![(document, tree)], &FileRegistry::new(path), NONE, registry)?;
     Ok(content)
+}
+
+/// A snapshot in two parts: what any static file can say, and what it cannot.
+struct Split<'a> {
+    general: General<'a>,
+    /// The services and nodes of the first, as members of a JSON file; empty where a file could not give them.
+    catalog: String,
+    /// What a file with the first part alone says.
+    given: Content,
+}
+
+impl<'a> Split<'a> {
+    fn of(snapshot: &'a Snapshot) -> Self {
+        let general = General::of(snapshot.answers.iter().map(|(query, saved)| (query, &saved.answer.data)));
+        let catalog = general.catalog();
+        // What could not be read back would be left out as a whole: then every answer stands by itself.
+        let read = read(FilePath::new("snapshot.json"), format!("{{{catalog}\n}}"), &snapshot.registry);
+        let (catalog, mut given) = read.map_or_else(|_| (String::new(), Content::default()), |given| (catalog, given));
+        // Keys and their values are texts, of which it need not be tried what becomes of them.
+        for (path, value) in &general.keys {
+            if let Ok(path) = Path::parse(path) {
+                given.add_key(&path, (*value).clone());
+            }
+        }
+        Self { general, catalog, given }
+    }
+
+    /// What was asked, each with its answer where the first part does not give it.
+    fn items(&self, snapshot: &'a Snapshot) -> impl Iterator<Item = Item> {
+        let answered = snapshot.answers.iter().filter_map(|(query, Saved { answer, earlier })| {
+            // What is the same shares the entries, and so takes no room.
+            let entries = if let Data::Prefix(entries) = &answer.data { entries.as_slice() } else { &[] };
+            let is_given = self.given.answer(query, entries) == answer.data;
+            let reply = (!is_given).then(|| Reply::of(query, &answer.data));
+            Some(Item { query: Question::of(query)?, answer: reply, denied: false, saved: earlier.map(written) })
+        });
+        let denied = snapshot
+            .denied
+            .iter()
+            .filter_map(|query| Some(Item { query: Question::of(query)?, answer: None, denied: true, saved: None }));
+        answered.chain(denied)
+    }
 }
 
 /// What answers have in common with a static file.
@@ -267,8 +296,13 @@ pub(super) fn read_section(node: TreeNode, registry: &Arc<str>) -> Result<(Descr
     let section: Section = serde_json::from_str(&text).map_err(|_| wrong())?;
     let mut answers = Answers::new();
     let mut asked = Vec::with_capacity(section.answers.len());
-    for Item { query, answer, saved } in section.answers {
+    let mut refused = BTreeSet::new();
+    for Item { query, answer, denied, saved } in section.answers {
         let query = query.into_query().ok_or_else(wrong)?;
+        if denied {
+            refused.insert(query);
+            continue;
+        }
         if let Some(reply) = answer {
             answers.insert(query.clone(), reply.into_data(&query, registry).ok_or_else(wrong)?);
         }
@@ -284,8 +318,9 @@ pub(super) fn read_section(node: TreeNode, registry: &Arc<str>) -> Result<(Descr
         Ok((target.into(), items))
     });
     let targets = targets.collect::<Result<_, String>>()?;
-    let saved = moment(&section.saved).ok_or_else(wrong)?;
-    Ok((Described { registry: section.registry, saved, asked, targets }, answers))
+    let is_captured = section.saved.is_some();
+    let saved = section.saved.map_or(Some(SystemTime::UNIX_EPOCH), |saved| moment(&saved)).ok_or_else(wrong)?;
+    Ok((Described { registry: section.registry, is_captured, saved, asked, denied: refused, targets }, answers))
 }
 
 /// A moment in whole seconds.

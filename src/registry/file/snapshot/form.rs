@@ -22,9 +22,11 @@ pub(super) struct Version {
 #[derive(Debug, Deserialize)]
 pub(super) struct Section {
     /// The name of the registry whose answers these are.
+    #[serde(default)]
     pub(super) registry: String,
-    /// When it was written, as in RFC 3339.
-    pub(super) saved: String,
+    /// When it was written, as in RFC 3339; none where somebody wrote it by hand.
+    #[serde(default)]
+    pub(super) saved: Option<String>,
     /// The queries that are answered.
     #[serde(default)]
     pub(super) answers: Vec<Item>,
@@ -40,6 +42,9 @@ pub(super) struct Item {
     /// Its answer; none where the rest of the file gives it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) answer: Option<Reply>,
+    /// Whether we were not allowed to ask it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) denied: bool,
     /// When it was saved, if that was before the rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) saved: Option<String>,

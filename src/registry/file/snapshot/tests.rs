@@ -20,6 +20,7 @@ fn snapshot(answers: impl IntoIterator<Item = (Query, Data)>) -> Snapshot {
         registry: registry(),
         saved: SystemTime::UNIX_EPOCH + Duration::from_secs(1_777_777_777),
         answers: answers.into_iter().map(|(query, data)| (query, saved(data))).collect(),
+        denied: BTreeSet::new(),
         targets: BTreeMap::new(),
     }
 }
@@ -101,6 +102,47 @@ fn what_a_file_can_say_stands_there_as_anybody_would_write_it() {
 "#
     );
     assert_eq!(read_again(&text), Ok(snapshot));
+}
+
+#[test]
+fn people_read_it_as_yaml() {
+    let all = ServiceQuery { status: StatusFilter::All, ..ServiceQuery::passing("web") };
+    let near = ServiceQuery { near: Some("n".into()), ..all.clone() };
+    let (a, b) = (instance("a", 80, Status::Passing), instance("b", 81, Status::Critical));
+    let mut snapshot = snapshot([
+        key("app/motd", "hello\nworld\n"),
+        key("app/port", "8080"),
+        service(all, &[&a, &b]),
+        service(near, &[&b]),
+        service(ServiceQuery::passing("gone"), &[]),
+    ]);
+    snapshot.denied.insert(Query::Key(path("locked")));
+    let text = snapshot.to_yaml(0);
+    assert_eq!(
+        text,
+        r#"app/motd: |
+  hello
+  world
+app/port: "8080"
+services:
+  gone: []
+  web:
+    - {id: a, node: "n", address: 10.0.0.1, port: 80, tags: [a], meta: {k: "1.10"}, weight: 7, zone: z}
+    - {id: b, node: "n", address: 10.0.0.1, port: 81, tags: [a], meta: {k: "1.10"}, weight: 7, status: critical, zone: z}
+./snapshot:
+  version: 1
+  registry: main
+  saved: "2026-05-03T03:09:37Z"
+  answers:
+    - {query: {key: app/motd}}
+    - {query: {key: app/port}}
+    - {query: {service: {name: gone}}}
+    - {query: {service: {name: web, status: [any]}}}
+    - {query: {service: {name: web, status: [any], near: "n"}}, answer: {instances: [{id: b, node: "n", address: 10.0.0.1, port: 81, tags: [a], meta: {k: "1.10"}, weight: 7, status: critical, zone: z}]}}
+    - {query: {key: locked}, denied: true}
+"#
+    );
+    assert_eq!(Snapshot::read(FilePath::new("a.yaml"), text, &registry()), Ok(snapshot));
 }
 
 #[test]
@@ -244,6 +286,13 @@ proptest! {
         }
         let text = snapshot.to_text();
         let again = read_again(&text);
+        prop_assert_eq!(again.as_ref(), Ok(&snapshot), "{}", text);
+
+        // The form for people has nothing about single targets and moments.
+        snapshot.targets.clear();
+        snapshot.answers.values_mut().for_each(|saved| saved.earlier = None);
+        let text = snapshot.to_yaml(0);
+        let again = Snapshot::read(FilePath::new("main.yaml"), text.clone(), &registry());
         prop_assert_eq!(again.as_ref(), Ok(&snapshot), "{}", text);
     }
 }

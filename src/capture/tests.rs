@@ -1,0 +1,97 @@
+//! What is captured, and what stands in for what is secret.
+
+use super::*;
+
+fn asked(query: Query) -> Asked {
+    Asked { registry: "main".into(), query }
+}
+
+fn path(text: &str) -> Path {
+    Path::parse(text).unwrap()
+}
+
+fn key(text: &str) -> Asked {
+    asked(Query::Key(path(text)))
+}
+
+fn folder(text: &str) -> Asked {
+    asked(Query::Prefix(path(text)))
+}
+
+const KEYS: [&str; 4] = ["app/db/host", "app/db/pass", "app/name", "other"];
+
+/// Every key has the value `V` and its own name, which no stand-in has.
+fn view() -> View {
+    let value = |key: &str| Text(format!("V={key}").into());
+    let data = |asked: &Asked| match &asked.query {
+        Query::Key(path) => Data::Key(KEYS.contains(&path.as_str()).then(|| value(path.as_str()))),
+        Query::Prefix(folder) => {
+            let entry = |key: &&str| Some(Arc::new(Entry::new(folder.relative(key)?, *key, value(key))));
+            Data::Prefix(KEYS.iter().filter_map(entry).collect())
+        }
+        _ => panic!("{asked}"),
+    };
+    let all = KEYS.iter().map(|name| key(name)).chain(["", "app", "app/db", "other"].map(folder));
+    View::of(all.map(|asked| (asked.clone(), Answer::new(data(&asked), 1))))
+}
+
+/// The keys whose values were replaced.
+fn replaced(secret: &[Asked], open: &[Asked]) -> String {
+    let (secret, open) = (secret.iter().cloned().collect(), open.iter().cloned().collect());
+    let reads = [Reads { asked: &secret, secret: true }, Reads { asked: &open, secret: false }];
+    let capture = Capture::of(["main".into()], &reads, &view(), false);
+    for text in [capture.to_yaml(), capture.to_json()] {
+        for key in capture.replaced.values().flatten() {
+            assert!(!text.contains(&format!("V={key}")), "{text}");
+        }
+        capture.read_again(FilePath::new("a.yaml"), text).unwrap();
+    }
+    let whole = Capture::of(["main".into()], &reads, &view(), true);
+    assert!(whole.replaced.is_empty());
+    capture.replaced.values().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_narrowest_question_decides_what_is_secret() {
+    assert_eq!(replaced(&[key("app/db/pass")], &[]), "app/db/pass");
+    assert_eq!(replaced(&[], &[folder("app")]), "");
+    assert_eq!(replaced(&[key("app/db/pass")], &[folder("app")]), "app/db/pass");
+    assert_eq!(replaced(&[key("app/db/pass")], &[key("app/db/pass")]), "");
+    assert_eq!(replaced(&[folder("app/db")], &[folder("app")]), "app/db/host app/db/pass");
+    assert_eq!(replaced(&[folder("app/db")], &[folder("app/db")]), "");
+    assert_eq!(replaced(&[folder("app")], &[folder("app/db")]), "app/name");
+    assert_eq!(replaced(&[folder("app/db")], &[key("app/db/host"), folder("")]), "app/db/pass");
+}
+
+#[test]
+fn a_question_that_holds_a_secret_is_left_out() {
+    let computed = asked(Query::Key(path("users/hunter2").showing(|segment| segment != "hunter2")));
+    let (secret, open) = ([computed.clone()].into(), [computed].into());
+    let capture = |reads: &[Reads<'_>], with| Capture::of(["main".into()], reads, &View::default(), with);
+    let alone = [Reads { asked: &secret, secret: true }];
+    assert_eq!((capture(&alone, false).left_out, capture(&alone, false).len()), (1, 0));
+    assert_eq!((capture(&alone, true).left_out, capture(&alone, true).len()), (0, 1));
+    let shared = [alone[0], Reads { asked: &open, secret: false }];
+    assert_eq!(capture(&shared, false).left_out, 0);
+}
+
+#[test]
+fn several_registries_stand_in_one_file() {
+    let asks: BTreeSet<Asked> =
+        ["one", "two"].map(|name| Asked { registry: name.into(), query: key("other").query }).into();
+    let answers = asks.iter().map(|asked| {
+        let value = Text(format!("of {}", asked.registry).into());
+        (asked.clone(), Answer::new(Data::Key(Some(value)), 1))
+    });
+    let view = View::of(answers);
+    let reads = [Reads { asked: &asks, secret: false }];
+    let capture = Capture::of(["one", "two", "unasked"].map(Into::into), &reads, &view, false);
+    for (name, text) in [("a.yaml", capture.to_yaml()), ("a.json", capture.to_json())] {
+        let fixture = capture.read_again(FilePath::new(name), text).unwrap();
+        for name in ["one", "two"] {
+            let value = Text(format!("of {name}").into());
+            assert_eq!(fixture.answer(name, &key("other").query), Some(Data::Key(Some(value))));
+        }
+        assert_eq!(fixture.answer("unasked", &key("other").query), None);
+    }
+}

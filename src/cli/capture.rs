@@ -1,0 +1,193 @@
+//! `capture`: what the templates ask, and the answers, as a fixture.
+
+use std::ffi::OsStr;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::args::{Capture as Options, Common};
+use super::ready::Patience;
+use super::render::{Done, complete_all, plan};
+use super::{load, say};
+use crate::capture::{Capture, Reads};
+use crate::daemon::count;
+use crate::exit::Exit;
+use crate::heartbeat::Heart;
+use crate::plan::Plan;
+use crate::registries::Registries;
+use crate::registry::file::Fixture;
+use crate::store::{Store, View};
+
+pub(super) async fn run(common: &Common, options: &Options) -> Exit {
+    match capture(common, options).await {
+        Ok(()) => Exit::Done,
+        Err(exit) => exit,
+    }
+}
+
+async fn capture(common: &Common, options: &Options) -> Result<(), Exit> {
+    let form = Form::of(options.output.as_deref())?;
+    let plan = plan(common, &options.ready)?;
+    let store = Store::new();
+    let _registries = Registries::start(&plan.config.registries, &store, &Heart::default()).await;
+    let patience = Patience::new(options.ready.timeout);
+    let (view, done) = settled(&plan, &store, &patience, options.ready.wait_for_keys).await?;
+
+    let secret = plan.targets.iter().flat_map(|(target, _)| target.templates.iter().map(|template| template.secret));
+    let asked = done.iter().flat_map(|done| done.renderer.reads());
+    let reads: Vec<_> = asked.zip(secret).map(|(asked, secret)| Reads { asked, secret }).collect();
+    let registries = plan.config.registries.keys().cloned();
+    let capture = Capture::of(registries, &reads, &view, options.with_secrets);
+
+    let text = match form {
+        Form::Yaml => capture.to_yaml(),
+        Form::Json => capture.to_json(),
+    };
+    let path = options.output.clone().unwrap_or_else(|| PathBuf::from("the capture"));
+    let fixture = capture.read_again(&path, text.clone()).map_err(|reason| failed(format_args!("{reason}")))?;
+    say_what_differs(&plan, &done, &fixture, options).await;
+    match &options.output {
+        Some(path) => write(path, &text, options.with_secrets)
+            .map_err(|error| failed(format_args!("failed to write `{}`: {error}", path.display())))?,
+        None => print(&text)?,
+    }
+    say_what_is_in_it(&capture, options);
+    Ok(())
+}
+
+/// What the file is written as.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Yaml,
+    Json,
+}
+
+impl Form {
+    fn of(output: Option<&Path>) -> Result<Self, Exit> {
+        match output.map(|path| path.extension().and_then(OsStr::to_str)) {
+            Some(Some("json")) => Ok(Self::Json),
+            None | Some(None | Some("yaml" | "yml")) => Ok(Self::Yaml),
+            Some(Some(_)) => {
+                say::error(format_args!("a capture is YAML or JSON: name it `*.yaml`, `*.yml` or `*.json`"));
+                Err(Exit::Usage)
+            }
+        }
+    }
+}
+
+fn failed(reason: std::fmt::Arguments<'_>) -> Exit {
+    say::error(reason);
+    Exit::Failed
+}
+
+/// Every target, rendered from one view of all answers.
+async fn settled(
+    plan: &Plan,
+    store: &Arc<Store>,
+    patience: &Patience,
+    wait_for_keys: bool,
+) -> Result<(View, Vec<Done>), Exit> {
+    loop {
+        let done = complete_all(plan, store, patience, wait_for_keys).await?;
+        let view = store.reader().view();
+        let is_old = |done: &&Done| {
+            let asked = done.renderer.reads().flatten();
+            view.changed_since(done.complete.view.publication(), asked)
+        };
+        if !done.iter().any(|done| is_old(&done)) {
+            return Ok((view, done));
+        }
+        if tokio::time::Instant::now() >= patience.deadline() {
+            say::error(format_args!("the answers changed faster than the templates could be rendered from one moment"));
+            return Err(Exit::NotReady);
+        }
+    }
+}
+
+/// Renders everything again from the fixture, and says where that is not the same.
+async fn say_what_differs(plan: &Plan, done: &[Done], fixture: &Fixture, options: &Options) {
+    let mut config = plan.config.clone();
+    load::answer_from(&mut config, fixture);
+    let Ok(mut again) = Plan::load(config, &load::variables()) else { return };
+    if load::only(&mut again, &options.ready.targets).is_err() {
+        return;
+    }
+    let store = Store::new();
+    let _registries = Registries::start(&again.config.registries, &store, &Heart::default()).await;
+    let patience = Patience::new(options.ready.timeout);
+    let hint = "capture with `--with-secrets`, or mend the fixture by hand";
+    let Ok(from_fixture) = complete_all(&again, &store, &patience, false).await else {
+        say::warning(format_args!("the templates cannot be rendered from the stand-ins\n  = hint: {hint}"));
+        return;
+    };
+    for (((target, _), live), captured) in plan.targets.iter().zip(done).zip(&from_fixture) {
+        let files = target.templates.iter().zip(&live.complete.files).zip(&captured.complete.files);
+        for ((template, live), captured) in files.filter(|((template, _), _)| !template.secret) {
+            if live != captured {
+                let (target, name) = (&target.name, &template.name);
+                say::warning(format_args!(
+                    "`{name}` of target `{target}` has other bytes from the fixture: it shows what a `secret` template \
+                     asks for more narrowly\n  = hint: mark it `secret` as well, or {hint}"
+                ));
+            }
+        }
+    }
+}
+
+/// Puts the text in the place of what is there, whole or not at all.
+fn write(path: &Path, text: &str, private: bool) -> io::Result<()> {
+    let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+    let mut own = OsStr::new(".").to_owned();
+    own.push(name);
+    own.push(format!(".{}.new", std::process::id()));
+    let new = path.with_file_name(own);
+    let mode = if private { 0o600 } else { 0o644 };
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_data()?;
+        #[expect(clippy::disallowed_methods, reason = "a capture is no destination")]
+        fs::rename(&new, path)
+    };
+    write().inspect_err(|_| {
+        let _ = fs::remove_file(&new);
+    })
+}
+
+fn print(text: &str) -> Result<(), Exit> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // A reader that has seen enough, such as `head`, is no failure.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(failed(format_args!("failed to write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn say_what_is_in_it(capture: &Capture, options: &Options) {
+    let questions = count(capture.len(), "question", "questions");
+    let keys: Vec<String> = capture
+        .replaced
+        .iter()
+        .flat_map(|(registry, keys)| keys.iter().map(move |key| format!("key `{key}` from registry `{registry}`")))
+        .collect();
+    let into = options.output.as_ref().map(|path| format!(" in `{}`", path.display())).unwrap_or_default();
+    say::well(format_args!("captured: {questions}{into}"));
+    if !keys.is_empty() {
+        let values = count(keys.len(), "value", "values");
+        say::note_with(format_args!("stand-ins for {values} that only `secret` templates show:"), &keys);
+    }
+    if capture.left_out > 0 {
+        let left_out = count(capture.left_out, "question", "questions");
+        say::warning(format_args!("left out {left_out} that a `secret` template computes from values"));
+    }
+    if !capture.files.is_empty() {
+        let files: Vec<String> = capture.files.iter().cloned().collect();
+        say::note_with(format_args!("local files are no part of it:"), &files);
+    }
+    if options.with_secrets {
+        say::warning(format_args!("it holds secrets in clear: commit it nowhere, and remove it when it is not needed"));
+    }
+}
