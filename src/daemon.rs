@@ -270,7 +270,7 @@ impl Daemon {
                 warn!(target, "stopped while paused: the next start applies what is new");
             }
             match &state.phase {
-                Phase::Settled { .. } | Phase::Waiting(_) | Phase::Applying | Phase::Held => {}
+                Phase::Settled { .. } | Phase::Waiting(..) | Phase::Applying | Phase::Held => {}
                 Phase::Owed(reason) => warn!(target, "stopped with a reload owed: {reason}"),
                 Phase::Failed(reason) | Phase::Rejected(reason) => warn!(target, "stopped with older files: {reason}"),
             }

@@ -48,7 +48,8 @@ impl Patience {
                 return true;
             }
             let absent = waiting.missing.iter().filter(|asked| view.answer(asked).is_none());
-            self.note(target, absent.map(|asked| waiting_for(asked, reader)).collect());
+            let absent = absent.map(|asked| waiting_for(asked, reader));
+            self.note(target, absent.chain(waiting.not_yet.clone()).collect());
             tokio::select! {
                 _ = reader.changed() => {}
                 // The reason may have changed, such as an outage that was found meanwhile.

@@ -62,7 +62,7 @@ fn summary(roster: &Roster, posted: &Posted, state: &State) -> report::Target {
     let readings = state.reader.map(|reader| roster.store.readings_of(reader)).unwrap_or_default();
     let paused = posted.desk.paused();
     let (name, reason) = match &state.phase {
-        Phase::Waiting(_) => ("waiting", None),
+        Phase::Waiting(_, not_yet) => ("waiting", not_yet.as_ref().map(|not_yet| format!("not yet: {not_yet}"))),
         Phase::Applying => ("applying", None),
         Phase::Held => ("held", None),
         Phase::Settled { .. } => ("settled", None),
@@ -71,7 +71,7 @@ fn summary(roster: &Roster, posted: &Posted, state: &State) -> report::Target {
         Phase::Rejected(reason) => ("rejected", Some(reason.clone())),
     };
     let waiting_for = match &state.phase {
-        Phase::Waiting(missing) => missing.iter().map(|asked| waiting(roster, asked)).collect(),
+        Phase::Waiting(missing, _) => missing.iter().map(|asked| waiting(roster, asked)).collect(),
         _ => Vec::new(),
     };
     let is_true = state.held.is_empty()

@@ -48,9 +48,10 @@ fn note(posted: &Posted) -> Option<String> {
     let what = match (&state.phase, delay) {
         _ if posted.desk.paused().is_some() => "paused".to_owned(),
         (_, Some(delay)) => delay.to_owned(),
-        (Phase::Waiting(missing), None) => match missing.first() {
-            Some(first) => format!("waits for {first}{}", more(missing.len())),
-            None => "waits".to_owned(),
+        (Phase::Waiting(missing, not_yet), None) => match (missing.first(), not_yet) {
+            (Some(first), _) => format!("waits for {first}{}", more(missing.len())),
+            (None, Some(not_yet)) => format!("waits for {not_yet}"),
+            (None, None) => "waits".to_owned(),
         },
         (Phase::Applying, None) => "is applied for the first time".to_owned(),
         (Phase::Owed(_), None) => "owes a reload".to_owned(),

@@ -37,6 +37,8 @@ pub enum Render {
 pub struct Waiting {
     /// Queries that are not answered.
     pub missing: BTreeSet<Asked>,
+    /// What a template says is not enough yet.
+    pub not_yet: Option<String>,
     /// What it asked besides, and got.
     read: BTreeSet<Asked>,
     /// The publication that it saw.
@@ -51,7 +53,8 @@ impl Waiting {
             let refused = view.error(asked).is_some() && view.changed_since(self.publication, [asked]);
             view.answer(asked).is_some() || refused
         };
-        self.missing.iter().all(arrived) || view.changed_since(self.publication, &self.read)
+        let waits_for_queries = !self.missing.is_empty() || self.not_yet.is_none();
+        waits_for_queries && self.missing.iter().all(arrived) || view.changed_since(self.publication, &self.read)
     }
 }
 
@@ -115,6 +118,8 @@ pub struct Renderer {
     turned: BTreeSet<Asked>,
     /// What was said of weights that are no numbers.
     weights: Repeats,
+    /// What was said of what the templates warn of.
+    warnings: Repeats,
 }
 
 /// The last good render of one template.
@@ -123,6 +128,7 @@ struct Kept {
     publication: u64,
     reads: BTreeSet<Asked>,
     no_weights: usize,
+    warnings: BTreeSet<String>,
     bytes: Bytes,
 }
 
@@ -133,6 +139,8 @@ struct Pass {
     /// All that was asked, answered or not.
     reads: BTreeSet<Asked>,
     missing: BTreeSet<Asked>,
+    /// What the first template says that says so is not enough yet.
+    not_yet: Option<String>,
     error: Option<Box<TemplateError>>,
 }
 
@@ -141,7 +149,7 @@ impl Renderer {
     pub fn new(target: Arc<Target>, templates: Arc<Templates>, turns: Turns) -> Self {
         let kept = vec![None; target.templates.len()];
         let (unremembered, turned) = (BTreeSet::new(), BTreeSet::new());
-        let weights = Repeats::default();
+        let (weights, warnings) = (Repeats::default(), Repeats::default());
         let pulse = Pulse::unheard("target");
         Self {
             target,
@@ -155,6 +163,7 @@ impl Renderer {
             placed: None,
             turned,
             weights,
+            warnings,
         }
     }
 
@@ -224,9 +233,11 @@ impl Renderer {
             }
         };
         let revision = revision(&view, &pass.reads);
-        let waiting = (!pass.missing.is_empty()).then(|| Waiting {
+        let waits = !pass.missing.is_empty() || pass.not_yet.is_some() && pass.error.is_none();
+        let waiting = waits.then(|| Waiting {
             read: pass.reads.difference(&pass.missing).cloned().collect(),
             missing: pass.missing,
+            not_yet: pass.not_yet,
             publication: view.publication(),
         });
         let is_whole = waiting.is_none() && pass.error.is_none() && earlier.is_none();
@@ -251,6 +262,7 @@ impl Renderer {
         if earlier.is_none() {
             self.kept = std::mem::take(&mut pass.kept);
             self.tell_weights(is_whole);
+            self.tell_warnings(is_whole);
         }
         reader.has_read(&complete.view, pass.reads);
         match (waiting, pass.error) {
@@ -271,6 +283,26 @@ impl Renderer {
         } else if self.weights.failed(now, "weights") != Line::Silent {
             let instead = "the weights of the registry stand in";
             warn!(target, count, "ignored weights in `meta` that are no whole number from 0 to 65535: {instead}");
+        }
+    }
+
+    /// Says what templates warn of.
+    fn tell_warnings(&mut self, is_whole: bool) {
+        let (now, target) = (Instant::now(), &*self.target.name);
+        let templates = self.target.templates.iter().zip(&self.kept);
+        let warnings: Vec<(&str, &str)> = templates
+            .flat_map(|(template, kept)| {
+                kept.iter().flat_map(|kept| &kept.warnings).map(|text| (&*template.name, &**text))
+            })
+            .collect();
+        if warnings.is_empty() {
+            if is_whole {
+                let _ = self.warnings.recovered(now);
+            }
+        } else if self.warnings.failed(now, &format!("{warnings:?}")) != Line::Silent {
+            for (template, message) in warnings {
+                warn!(target, template, "a template warns: {message}");
+            }
         }
     }
 
@@ -332,7 +364,7 @@ fn holds_values(query: &Query) -> bool {
 fn pass(templates: &Templates, mut kept: Vec<Option<Kept>>, view: &View) -> Pass {
     let mut reads = BTreeSet::new();
     let mut missing = BTreeSet::new();
-    let mut error = None;
+    let (mut not_yet, mut error) = (None, None);
     for (index, kept) in kept.iter_mut().enumerate() {
         if let Some(kept) = kept
             && !view.changed_since(kept.publication, &kept.reads)
@@ -348,13 +380,18 @@ fn pass(templates: &Templates, mut kept: Vec<Option<Kept>>, view: &View) -> Pass
         }
         match rendering.output {
             Ok(bytes) => {
-                let Rendering { reads, no_weights, .. } = rendering;
-                *kept = Some(Kept { publication: view.publication(), reads, no_weights, bytes: bytes.into() });
+                let Rendering { reads, no_weights, warnings, .. } = rendering;
+                let publication = view.publication();
+                *kept = Some(Kept { publication, reads, no_weights, warnings, bytes: bytes.into() });
+            }
+            Err(failed) if failed.kind == ErrorKind::NotYet => {
+                let TemplateError { message, file, line, .. } = &failed;
+                not_yet.get_or_insert_with(|| format!("{message} ({file}:{line})"));
             }
             Err(failed) => error = error.or(Some(Box::new(failed))),
         }
     }
-    Pass { kept, reads, missing, error }
+    Pass { kept, reads, missing, not_yet, error }
 }
 
 fn revision(view: &View, reads: &BTreeSet<Asked>) -> u64 {
@@ -392,7 +429,8 @@ mod tests {
 
     /// A render that read `a` and waits for `b` and `c`.
     fn waiting(publication: u64) -> Waiting {
-        Waiting { missing: [asked("b"), asked("c")].into(), read: [asked("a")].into(), publication }
+        let (missing, read) = ([asked("b"), asked("c")].into(), [asked("a")].into());
+        Waiting { missing, not_yet: None, read, publication }
     }
 
     #[test]
@@ -416,5 +454,26 @@ mod tests {
 
         store.publish(&main, vec![answered("a", "2")]);
         assert!(seen.is_over(&reader.view()), "the template may not ask for `c` any more");
+    }
+
+    #[test]
+    fn a_template_that_says_not_yet_is_rendered_again_when_what_it_read_has_changed() {
+        let store = Store::new();
+        let main: Arc<str> = "main".into();
+        let _wanted = store.add_registry(&main);
+        let reader = store.reader();
+        reader.has_read(&reader.view(), ["a", "b"].map(asked).into());
+        store.publish(&main, vec![answered("a", "1")]);
+        let publication = reader.view().publication();
+        let not_yet = Some("two of them".to_owned());
+        let waiting = Waiting { missing: BTreeSet::new(), not_yet, read: [asked("a")].into(), publication };
+        assert!(!waiting.is_over(&reader.view()));
+        store.publish(&main, vec![answered("b", "1")]);
+        assert!(!waiting.is_over(&reader.view()), "it did not read `b`");
+        // Another template of the target lacks an answer.
+        let both = Waiting { missing: [asked("b")].into(), ..waiting.clone() };
+        assert!(both.is_over(&reader.view()));
+        store.publish(&main, vec![answered("a", "2")]);
+        assert!(waiting.is_over(&reader.view()));
     }
 }

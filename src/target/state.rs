@@ -98,8 +98,8 @@ impl fmt::Display for Delay {
 /// How far a target has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
-    /// It waits for answers.
-    Waiting(BTreeSet<Asked>),
+    /// It waits for answers, and for what a template says is not enough yet.
+    Waiting(BTreeSet<Asked>, Option<String>),
     /// Everything is answered, and its first apply is under way or due.
     Applying,
     /// It has applied nothing yet, because its guard holds back what would replace a file by less.
@@ -191,7 +191,7 @@ impl State {
     /// The state of a target that has done nothing yet.
     pub(super) fn new() -> Self {
         Self {
-            phase: Phase::Waiting(BTreeSet::new()),
+            phase: Phase::Waiting(BTreeSet::new(), None),
             since: SystemTime::now(),
             held: Vec::new(),
             earlier: BTreeMap::new(),

@@ -239,7 +239,7 @@ impl Task {
         let (is_known, waits) = {
             let state = self.desk.state();
             let state = state.borrow();
-            (state.in_place, matches!(state.phase, Phase::Waiting(_)))
+            (state.in_place, matches!(state.phase, Phase::Waiting(..)))
         };
         if !is_known && (!waits || self.recall.is_tried()) && matches!(self.applier.lacks_a_file().await, Ok(false)) {
             self.desk.lay_out(|state| state.in_place = true);
@@ -332,7 +332,7 @@ impl Task {
     fn waits(&mut self, waiting: Waiting) -> bool {
         let is_over = waiting.is_over(&self.reader.view());
         self.say_waiting.get_or_insert_with(|| Instant::now() + SAY_WAITING);
-        self.enter(Phase::Waiting(waiting.missing.clone()));
+        self.enter(Phase::Waiting(waiting.missing.clone(), waiting.not_yet.clone()));
         self.waiting = Some(waiting);
         self.failed = None;
         self.pay_soon();
@@ -590,7 +590,7 @@ impl Task {
             (Some(reason), ..) => Phase::Failed(reason.clone()),
             (None, Some(refusal), _) => Phase::Rejected(refusal),
             // Files that were missing show saved answers, or those that are there are older.
-            (None, None, Some(waiting)) => Phase::Waiting(waiting.missing.clone()),
+            (None, None, Some(waiting)) => Phase::Waiting(waiting.missing.clone(), waiting.not_yet.clone()),
             (None, None, None) => Phase::Settled { revision: self.revision },
         });
     }
@@ -699,7 +699,8 @@ impl Task {
         let view = self.reader.view();
         let missing = self.waiting.iter().flat_map(|waiting| &waiting.missing);
         let absent = missing.filter(|asked| view.answer(asked).is_none());
-        let waiting: Vec<String> = absent.map(|asked| waiting_for(asked, &self.reader)).collect();
+        let mut waiting: Vec<String> = absent.map(|asked| waiting_for(asked, &self.reader)).collect();
+        waiting.extend(self.waiting.as_ref().and_then(|waiting| waiting.not_yet.clone()));
         warn!(target = self.name(), "still waits for {}", listed(&waiting));
         self.say_waiting = Some(Instant::now() + Duration::from_secs(60));
     }

@@ -9,7 +9,7 @@ use super::entry::{Default, Entry};
 use super::error::{ErrorKind, TemplateError, did_you_mean};
 use super::filter::filters;
 use super::foreign::translated;
-use super::function::functions;
+use super::function::{functions, own_name};
 use super::literal;
 use super::predicate::TESTS;
 use super::scan::{Piece, PieceKind, Token, TokenKind};
@@ -20,6 +20,7 @@ use crate::registry::{Path, Registry};
 const KEYWORDS: &[&str] = &["and", "or", "not", "in", "if", "elif", "else", "is", "for", "set", "set_global", "filter"];
 
 /// A call or mention of something by name.
+#[derive(Clone)]
 struct Call<'s> {
     name: &'s str,
     token: &'s Token,
@@ -79,6 +80,7 @@ impl<'c> Checker<'c> {
     }
 
     fn function(&mut self, call: &Call<'c>) {
+        let call = &Call { name: own_name(call.name), ..call.clone() };
         let known: Vec<&Entry> = functions().map(|function| &function.entry).collect();
         let question = functions().find(|function| function.entry.name == call.name).and_then(|ours| ours.question);
         let extra: &[&str] = if question.is_some() { &["registry", "optional"] } else { &[] };

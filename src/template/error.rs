@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::registry::Asked;
 
+/// What is shown for a message of a template that was put together.
+pub(super) const UNSHOWN: &str = "a message that is not shown: a value may be part of it";
+
 /// Why a template cannot be loaded or rendered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateError {
@@ -60,6 +63,8 @@ pub enum ErrorKind {
     Function,
     /// A value or the output is too large.
     Limit,
+    /// The template says that what it has is not enough yet (`not_yet`); other answers may be.
+    NotYet,
     /// The render took longer than `render_timeout`.
     Timeout,
     /// A file of the template cannot be read.

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use super::error::{ErrorKind, Failure, Note, TemplateError, did_you_mean, undefined};
+use super::error::{ErrorKind, Failure, Note, TemplateError, UNSHOWN, did_you_mean, undefined};
 use super::record::{Absent, Render};
 use super::scan::{Token, TokenKind};
 use super::source::Source;
@@ -230,12 +230,12 @@ fn fragment(message: &str) -> String {
     }
 }
 
-/// The message of `throw` is shown when the template holds it as it is; what was put together may hold a value.
+/// The message of `fail` or `not_yet` is shown when the template holds it as it is; what was put together may hold a value.
 fn without_suspicion(mut failure: Failure, source: Option<&Source>) -> Failure {
     let literal = |token: &Token| matches!(&token.kind, TokenKind::Text(text) if *text == failure.message);
     let written = || source.into_iter().flat_map(Source::pieces).flat_map(|piece| &piece.tokens).any(literal);
     if failure.suspect && !written() {
-        failure.message = "the template gave up with a message that is not shown: a value may be part of it".into();
+        failure.message = format!("the template gave up with {UNSHOWN}");
     }
     failure
 }

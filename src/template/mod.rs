@@ -107,6 +107,8 @@ pub struct Rendering {
     pub missing: BTreeSet<Asked>,
     /// How many weights of instances were no whole numbers, so that those of the registry stand in.
     pub no_weights: usize,
+    /// What the template warns of.
+    pub warnings: BTreeSet<String>,
     /// The bytes of the file, or why there are none.
     pub output: Result<Vec<u8>, TemplateError>,
 }

@@ -45,6 +45,8 @@ pub(super) struct Render {
     pub(super) within_line: u32,
     /// The patterns that were compiled.
     pub(super) patterns: RefCell<HashMap<String, Arc<regex::Regex>>>,
+    /// What the template warns of.
+    pub(super) warnings: BTreeSet<String>,
     /// How many weights were written as what is none.
     pub(super) no_weights: Cell<usize>,
     /// The bytes of all values that were printed.
@@ -121,6 +123,7 @@ pub(super) fn during<T>(
         prints_lines: false,
         within_line: 0,
         patterns: RefCell::default(),
+        warnings: BTreeSet::new(),
         no_weights: Cell::new(0),
         printed: 0,
         printing: None,

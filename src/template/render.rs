@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::{ErrorKind, Failure, TemplateError};
-use super::record::late;
+use super::record::{Render, late};
 use super::{Rendering, Templates, message, record};
 use crate::store::View;
 
@@ -21,6 +21,7 @@ impl Templates {
             reads: BTreeSet::new(),
             missing: BTreeSet::new(),
             no_weights: 0,
+            warnings: BTreeSet::new(),
             output: Err(TemplateError::whole(file, message, ErrorKind::Function)),
         };
         let Some((parsed, number)) = self.entries.get(index) else {
@@ -46,7 +47,8 @@ impl Templates {
             }
             (Err(error), None) => Err(message::rendering(&error, &parsed.sources_in_pieces(), source, &mut render)),
         };
-        Rendering { reads: render.reads, missing: render.missing, no_weights: render.no_weights.get(), output }
+        let Render { reads, missing, no_weights, warnings, .. } = render;
+        Rendering { reads, missing, no_weights: no_weights.get(), warnings, output }
     }
 }
 

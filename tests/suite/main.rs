@@ -52,6 +52,7 @@ mod service_manager;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod several;
 mod supervise;
+mod template_functions;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod unwell_consul;
 #[cfg(feature = "etcd")]

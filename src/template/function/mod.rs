@@ -51,6 +51,14 @@ enum Placeholder {
 pub(super) const FUNCTIONS: &[&Group<Function>] =
     &[&key::KEYS, &service::SERVICES, &local::MACHINE, &template::TEMPLATE];
 
+/// Other names of functions, which are told of under their own.
+const ALIASES: &[(&str, &str)] = &[("throw", "fail")];
+
+/// The name that a function is told of under.
+pub(super) fn own_name(name: &str) -> &str {
+    ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, own)| own)
+}
+
 /// All functions, without their groups.
 pub(super) fn functions() -> impl Iterator<Item = &'static Function> {
     FUNCTIONS.iter().flat_map(|group| group.entries)
@@ -62,8 +70,11 @@ pub(super) const TICK: &str = "__tick";
 /// Puts all functions into `tera`.
 pub(super) fn register(tera: &mut Tera) {
     for function in functions() {
-        if let Some(call) = function.call {
-            tera.register_function(function.entry.name, move |kwargs: Kwargs, _: &State| function.run(call, &kwargs));
+        let Some(call) = function.call else { continue };
+        let own = function.entry.name;
+        let aliases = ALIASES.iter().filter(|(_, of)| *of == own).map(|(alias, _)| *alias);
+        for name in aliases.chain([own]) {
+            tera.register_function(name, move |kwargs: Kwargs, _: &State| function.run(call, &kwargs));
         }
     }
     tera.register_function(TICK, |_: Kwargs, _: &State| {

@@ -218,6 +218,34 @@ fn env_and_file() {
 }
 
 #[test]
+fn a_template_gives_up_waits_and_warns_with_what_it_holds() {
+    for (function, kind) in
+        [("fail", ErrorKind::Function), ("throw", ErrorKind::Function), ("not_yet", ErrorKind::NotYet)]
+    {
+        let error = Bench::new().error(&format!("a\n{{{{ {function}(message=\"no backend\") }}}}"));
+        assert_eq!((error.message.as_str(), error.line, &error.kind), ("no backend", 2, &kind), "{error}");
+        let source = format!("{{{{ {function}(message=\"bad: \" ~ key(path=\"a\")) }}}}");
+        let error = Bench::new().key("a", "hunter2").error(&source);
+        assert!(!error.to_string().contains("hunter2") && error.message.contains("not shown"), "{error}");
+        assert_eq!(error.kind, kind);
+        // While an answer is missing it is not known whether it comes to that.
+        let rendering = Bench::new().render(&format!("{{{{ key(path=\"a\") }}}}{{{{ {function}(message=\"x\") }}}}"));
+        assert_eq!(rendering.missing, [key_of("a")].into());
+        assert!(Bench::new().error(&format!("{{{{ {function}(message=1) }}}}")).message.contains("must be text"));
+        let errors = Bench::new().refused(&format!("{{{{ {function}() }}}}"));
+        assert!(errors[0].message.contains("needs `message=`"), "{}", errors[0]);
+    }
+    let source = "{{ warn(message=\"b\") }}{% for n in [1, 2] %}{{ warn(message=\"a\") }}{% endfor %}{{ warn(message=key(path=\"a\")) }}.";
+    let rendering = Bench::new().key("a", "hunter2").render(source);
+    assert_eq!(rendering.output.unwrap(), b".");
+    assert_eq!(
+        rendering.warnings.iter().map(String::as_str).collect::<Vec<_>>(),
+        ["a", "a message that is not shown: a value may be part of it", "b"]
+    );
+    assert!(Bench::new().error("{{ warn(message=1) }}").message.contains("must be text"));
+}
+
+#[test]
 fn discovery_goes_on_behind_what_is_missing() {
     let source = r#"{% component c(name: string) %}{{ key(path="c/" ~ name) }}{% endcomponent %}
 {{ key(path="a") }}{% for s in services() %}{{ service(name=s.name) }}{% endfor %}

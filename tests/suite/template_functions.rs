@@ -1,0 +1,99 @@
+//! What a template says about itself, `fail`, `warn` and `not_yet`; and `liveconf functions`.
+
+use serde_json::Value;
+
+use crate::support::liveconf::{Job, Output};
+use crate::support::{SOON, poll_until};
+
+/// A target `web` whose template is the test's.
+fn job(template: &str, registry: &str) -> Job {
+    let config = "registries: {local: {file: {path: registry.yaml}}}
+targets:
+  web:
+    templates: [{src: web.tera, dest: web.conf}]
+    wait: 0
+    reload_interval: 0
+";
+    Job::new(config).with("web.tera", template).with("registry.yaml", registry)
+}
+
+const NOT_YET: &str = "{% if service(name=\"web\") | length < 2 %}\n{{ not_yet(message=\"two servers of web\") }}\n\
+                       {% endif %}\n{{ service(name=\"web\") | map(attribute=\"address\") | join(sep=\" \") }}\n";
+
+fn servers(addresses: &[&str]) -> String {
+    let list: Vec<String> = addresses.iter().map(|address| format!("\"{address}:80\"")).collect();
+    format!("services: {{web: [{}]}}\n", list.join(", "))
+}
+
+#[test]
+fn a_template_that_says_not_yet_waits_and_the_old_file_stays() {
+    let job = job(NOT_YET, &servers(&["10.0.0.1"]));
+    let once = job.run(&["once", "--timeout", "300ms"]);
+    once.assert_code(3).assert_says(&["target `web` is not ready after", "two servers of web", "web.tera:2"]);
+    assert_eq!(job.read("web.conf"), None);
+    job.run(&["render", "--timeout", "300ms"]).assert_code(3);
+
+    let daemon = job.start(&["run"]);
+    let status = |reason: &str| {
+        poll_until(SOON, || {
+            let Output { stdout, .. } = job.run(&["status", "--json"]);
+            let status: Value = serde_json::from_str(&stdout).map_err(|error| error.to_string())?;
+            let target = status["targets"][0].clone();
+            if target["reason"].as_str().unwrap_or_default().contains(reason) { Ok(target) } else { Err(stdout) }
+        })
+    };
+    let target = status("two servers of web");
+    assert_eq!((&target["state"], &target["well"]), (&"waiting".into(), &false.into()), "{target:#}");
+    assert!(job.run(&["status"]).assert_code(1).stdout.contains("not yet: two servers of web"));
+
+    job.write("registry.yaml", servers(&["10.0.0.1", "10.0.0.2"]));
+    job.wait_for("web.conf", "10.0.0.1 10.0.0.2\n");
+    // Too few again: the file stays, and so does what is waited for.
+    job.write("registry.yaml", servers(&["10.0.0.3"]));
+    status("two servers of web");
+    assert_eq!(job.read("web.conf").as_deref(), Some("10.0.0.1 10.0.0.2\n"));
+    job.write("registry.yaml", servers(&["10.0.0.3", "10.0.0.4"]));
+    job.wait_for("web.conf", "10.0.0.3 10.0.0.4\n");
+    assert!(job.run(&["status"]).assert_code(0).stdout.contains("settled"));
+    daemon.stop();
+}
+
+#[test]
+fn a_warning_is_logged_with_its_template_once_for_many_renders() {
+    let template =
+        "{% if not exists(path=\"tls\") %}{{ warn(message=\"without TLS\") }}{% endif %}{{ key(path=\"x\") }}\n";
+    let job = job(template, "x: 1\n");
+    let mut daemon = job.start(&["run"]);
+    let line = daemon.wait_for_log("a template warns: without TLS");
+    assert!(line.contains("target=\"web\"") && line.contains("template=\"web.conf\""), "{line}");
+    for round in 2..6 {
+        job.write("registry.yaml", format!("x: {round}\n"));
+        job.wait_for("web.conf", &format!("{round}\n"));
+    }
+    assert_eq!(daemon.logged("a template warns").len(), 1, "{:#?}", daemon.log());
+    daemon.stop();
+}
+
+#[test]
+fn functions_are_told_of() {
+    let job = Job::empty();
+    let list = job.run(&["functions"]).assert_code(0).stdout.clone();
+    for line in ["Keys and folders (functions)\n", "  key(path=, [default=]", "  | to_json(", "Tests (tests)\n"] {
+        assert!(list.contains(line), "{line}: {list}");
+    }
+    let one = job.run(&["functions", "pad_start"]).assert_code(0).stdout.clone();
+    for line in ["VALUE | pad_start(width=, fill=\" \")\n", "  takes: text, number;", "  {{ 7 | pad_start(", "  007\n"]
+    {
+        assert!(one.contains(line), "{line}: {one}");
+    }
+    // A filter and a test have this name.
+    let both = job.run(&["functions", "map", "--json"]).assert_code(0).stdout.clone();
+    let both: Value = serde_json::from_str(&both).unwrap();
+    let sorts: Vec<&str> = both.as_array().unwrap().iter().map(|entry| entry["sort"].as_str().unwrap()).collect();
+    assert_eq!(sorts, ["filter", "test"]);
+    assert_eq!(both[0]["arguments"][0], serde_json::json!({"name": "attribute", "required": true}));
+
+    job.run(&["functions", "base_name"]).assert_code(2).assert_says(&["`base_name`", "did you mean `basename`?"]);
+    job.run(&["functions", "getv"]).assert_code(2).assert_says(&["it is `key(path=..., default=...)` here"]);
+    job.run(&["functions", "xyzzy"]).assert_code(2).assert_says(&["`liveconf functions` lists all"]);
+}
