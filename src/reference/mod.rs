@@ -2,6 +2,7 @@
 //!
 //! - [`configuration`]: the file
 //! - [`templates`]: what stands in a template
+//! - [`components`]: what writes parts of files for nginx, HAProxy and others
 //! - [`operation`]: commands, exit codes, what happens when, and what is written where
 //!
 //! The pages are the Markdown files beside this one. Tests hold them against the tables and readers of the code: what
@@ -12,6 +13,9 @@ pub mod configuration {}
 
 #[doc = include_str!("templates.md")]
 pub mod templates {}
+
+#[doc = include_str!("components.md")]
+pub mod components {}
 
 #[doc = include_str!("operation.md")]
 pub mod operation {}

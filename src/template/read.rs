@@ -162,7 +162,7 @@ impl<'e> Reading<'e> {
         let mut number = 0;
         while let Some(source) = self.sources.get(number) {
             let called = component::calls(source);
-            let is_called = |builtin: &&Builtin| builtin.components.iter().any(|name| called.contains(*name));
+            let is_called = |builtin: &&Builtin| called.contains(builtin.component);
             for builtin in BUILTINS.iter().filter(is_called) {
                 self.add_built_in(builtin);
             }
@@ -213,7 +213,7 @@ impl<'e> Reading<'e> {
                 }
             }
         }
-        let built_in = BUILTINS.iter().flat_map(|builtin| builtin.components).map(|name| (*name).to_owned());
+        let built_in = BUILTINS.iter().map(|builtin| builtin.component.to_owned());
         let components: BTreeSet<String> = defined.into_keys().chain(built_in).collect();
         // A source that cannot be split may define any component.
         let all_known = self.own().all(|source| source.pieces.is_some());

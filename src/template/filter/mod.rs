@@ -19,6 +19,7 @@ mod number;
 mod order;
 mod pattern;
 mod place;
+mod program;
 mod table;
 mod semver;
 mod text;
@@ -64,10 +65,11 @@ pub(super) const FILTERS: &[&Group<Filter>] = &[
     &semver::VERSIONS,
     &url::URLS,
     &place::PLACES,
+    &program::PROGRAMS,
 ];
 
 /// The filters that no template names: they are put where they are needed.
-const HIDDEN: &[(&str, Call)] = &[(LINE_FILTER, text::line), (PRESENT, text::present), (WEIGHT, number::weight)];
+const HIDDEN: &[(&str, Call)] = &[(LINE_FILTER, text::line), (PRESENT, text::present)];
 
 /// All filters that a template may name.
 pub(super) fn filters() -> impl Iterator<Item = &'static Filter> {
@@ -76,9 +78,6 @@ pub(super) fn filters() -> impl Iterator<Item = &'static Filter> {
 
 /// The filter that refuses an undefined value; it is put around the operands of `~`, which writes nothing for one.
 pub(super) const PRESENT: &str = "__present";
-
-/// The filter of the built-in components that gives the weight of an instance.
-const WEIGHT: &str = "__weight";
 
 /// Puts all filters into `tera`.
 pub(super) fn register(tera: &mut Tera) {

@@ -72,6 +72,18 @@ pub(super) const NUMBERS: Group<Filter> = Group {
             example: r#"{{ 2.44 | round(method="ceil") }}"#,
             output: "3.0",
         }),
+        Filter::new(
+            weight,
+            Entry {
+                name: "weight",
+                arguments: &[or("meta", r#""""#)],
+                takes: "map",
+                gives: "the weight of an instance; what its `meta` holds under the name `meta`, where that is a whole number from 0 to 65535, else that of its registry",
+                empty: "fails",
+                example: r#"{{ {"weight": 3, "meta": {"w": "5"} } | weight(meta="w") }}"#,
+                output: "5",
+            },
+        ),
     ],
 };
 
@@ -99,8 +111,9 @@ pub(super) fn to_float(value: &Value, arguments: &Arguments<'_>, _: &Render) -> 
 /// The weight of an instance: what its entry called `meta` holds, where that is a whole number from 0 to 65535, else that of
 /// its registry. Whoever wrote something else there is counted.
 pub(super) fn weight(instance: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
-    let entry = arguments.required_text("meta", render)?;
+    let entry = arguments.text("meta", render)?.unwrap_or_default();
     let written = attribute(instance, "meta").and_then(|meta| meta.as_map()?.get(&Key::Str(entry))?.as_str());
+    let written = written.filter(|_| !entry.is_empty());
     if let Some(written) = written.map(str::trim).filter(|written| !written.is_empty()) {
         if let Ok(weight) = written.parse::<u16>() {
             return Ok(Value::from(weight));

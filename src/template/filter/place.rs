@@ -214,7 +214,8 @@ pub(super) fn shell_quote(value: &Value, _: &Arguments<'_>, render: &Render) -> 
     Ok(Value::from(format!("'{}'", text.replace('\'', "'\\''"))))
 }
 
-fn printable<'v>(value: &'v Value, filter: &str, render: &Render) -> Result<&'v str, Stop> {
+/// A text without control characters.
+pub(super) fn printable<'v>(value: &'v Value, filter: &str, render: &Render) -> Result<&'v str, Stop> {
     let text = text_of(value, filter)?;
     if text.chars().any(char::is_control) {
         return Err(refused(filter, "it holds a control character", value, render));

@@ -66,7 +66,7 @@ fn own_delimiters_leave_the_usual_ones_alone() {
     let view = bench.view();
     assert_eq!(
         String::from_utf8(templates.render(0, &view).output.unwrap()).unwrap(),
-        "{{ .Values.x }} v\n2 {{ .Values }}\nupstream web {\n    server 127.0.0.1:65535; # force a 502\n}\n"
+        "{{ .Values.x }} v\n2 {{ .Values }}\nupstream web {\n    server 127.0.0.1:65535 down; # no instances\n}\n"
     );
     assert_eq!(templates.render(1, &view).output.unwrap(), b"<% x %> v");
 }

@@ -1,8 +1,10 @@
 //! Templates from the outside: a source and answers go in, bytes or an error come out.
 
 mod canary;
+mod components;
 mod errors;
 mod filters;
+mod format;
 mod functions;
 mod inputs;
 mod lines;

@@ -1,8 +1,7 @@
-//! The reference names every function, filter, test, field and built-in template, as the code tells of them.
+//! The reference names every function, filter, test and field, as the code tells of them.
 
 use std::fmt::Write as _;
 
-use super::super::builtin::{BUILTINS, Builtin};
 use super::super::catalog::{SAMPLE, Section, Sort, sections};
 use super::super::entry::{Default, Entry};
 use super::super::view::FIELDS;
@@ -128,11 +127,6 @@ fn what_is_of_another_type_is_refused() {
     }
 }
 
-/// What is written as `name(argument=default, ...)`, without its arguments.
-fn name(term: &str) -> &str {
-    term.split('(').next().unwrap_or(term)
-}
-
 #[test]
 fn every_field_is_explained() {
     let fields = Bench::new()
@@ -148,17 +142,8 @@ fn every_field_is_explained() {
 }
 
 #[test]
-fn every_state_and_built_in_template_is_explained() {
+fn every_state_is_explained() {
     let rows = rows(TEMPLATES);
     let row = |name: &str| rows.iter().find(|row: &&Row<'_>| row.table == "field" && row.code(0) == name).unwrap();
     assert_eq!(row("status").codes(1), Status::NAMES.map(|(name, _)| name));
-    for Builtin { name: file, components, source } in BUILTINS {
-        assert!(TEMPLATES.contains(file), "{file}");
-        let defined = source.lines().filter_map(|line| line.strip_prefix("{% component ")?.split('(').next());
-        assert!(defined.eq(components.iter().copied()), "{file}");
-        for component in *components {
-            let explained = terms(TEMPLATES, "Includes and components", "built in");
-            assert!(explained.iter().any(|term| name(term) == *component), "{component}");
-        }
-    }
 }

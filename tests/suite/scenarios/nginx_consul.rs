@@ -12,7 +12,7 @@ use crate::support::nginx::Nginx;
 use crate::support::{SOON, http, poll_until, port};
 
 const FILE: &str = "conf.d/web-api.conf";
-const NOBODY: &str = "server 127.0.0.1:65535; # force a 502";
+const NOBODY: &str = "server 127.0.0.1:65535 down; # no instances";
 
 fn scene(consul: &Consul, front: u16) -> Scene {
     let variables = [("CONSUL_HTTP_ADDR", consul.address()), ("NGINX_LISTEN", format!("127.0.0.1:{front}"))];

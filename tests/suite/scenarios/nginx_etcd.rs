@@ -58,5 +58,5 @@ fn nginx_serves_what_etcd_says() {
     daemon.stop();
     scene.run(&["once"]).assert_code(0);
     wait_for_answer(front, "/", 502, "");
-    assert!(scene.job.read("conf.d/web.conf").unwrap().contains("    server 127.0.0.1:65535; # force a 502\n"));
+    assert!(scene.job.read("conf.d/web.conf").unwrap().contains("    server 127.0.0.1:65535 down; # no instances\n"));
 }

@@ -1,0 +1,214 @@
+//! Filters that make a value safe for the files of one program, or for environments. Registry values are hostile: these
+//! fail the render rather than let a value mean something else than itself.
+
+use tera::Value;
+
+use super::super::arguments::Arguments;
+use super::super::entry::{Entry, Group, or};
+use super::super::record::{Render, Stop};
+use super::place::{printable, refused};
+use super::{Filter, text_of};
+
+/// What makes a value safe for the files of one program, or for environments.
+pub(super) const PROGRAMS: Group<Filter> = Group {
+    name: "For the files of one program",
+    entries: &[
+        Filter::new(
+            directive,
+            Entry {
+                name: "directive",
+                arguments: &[or("without", r#""""#)],
+                takes: "text",
+                gives: "text on one line that has none of the characters in `without`; for what the author of a template writes into a directive, and not for values",
+                empty: "empty",
+                example: r#"{{ "max_fails=2" | directive(without=";") }}"#,
+                output: "max_fails=2",
+            },
+        ),
+        Filter::new(
+            env_name,
+            Entry {
+                name: "env_name",
+                arguments: &[],
+                takes: "text",
+                gives: "the path of a key as the name of a variable; in upper case, with `_` for `/`, `-` and `.`",
+                empty: "fails",
+                example: r#"{{ "db/max-size" | env_name }}"#,
+                output: "DB_MAX_SIZE",
+            },
+        ),
+        Filter::new(
+            env_quote,
+            Entry {
+                name: "env_quote",
+                arguments: &[],
+                takes: "text",
+                gives: "text in double quotes for a file of variables; a shell and systemd read it; no control character but a tab",
+                empty: r#"`""`"#,
+                example: r#"{{ "a $b" | env_quote }}"#,
+                output: r#""a \$b""#,
+            },
+        ),
+        Filter::new(
+            haproxy_pattern,
+            Entry {
+                name: "haproxy_pattern",
+                arguments: &[or("word", "false")],
+                takes: "text",
+                gives: "a line of a file of patterns or a map of HAProxy; with `word=true` its key, without white space; no `#` at its beginning, no white space at its ends",
+                empty: "fails",
+                example: r#"{{ "a b" | haproxy_pattern }}"#,
+                output: "a b",
+            },
+        ),
+        Filter::new(
+            label_name,
+            Entry {
+                name: "label_name",
+                arguments: &[],
+                takes: "text",
+                gives: "the name of a label of Prometheus, with `_` for `-` and `.`; none that begins with `__`",
+                empty: "fails",
+                example: r#"{{ "app-version" | label_name }}"#,
+                output: "app_version",
+            },
+        ),
+        Filter::new(
+            nginx_map_key,
+            Entry {
+                name: "nginx_map_key",
+                arguments: &[],
+                takes: "text",
+                gives: "what `map` of nginx compares with, in double quotes; `default`, `~` and their like lose their meaning",
+                empty: r#"`""`"#,
+                example: r#"{{ "~a" | nginx_map_key }}"#,
+                output: r#""\\~a""#,
+            },
+        ),
+        Filter::new(
+            pgbouncer_quote,
+            Entry {
+                name: "pgbouncer_quote",
+                arguments: &[],
+                takes: "text",
+                gives: "text in single quotes for a connection string of PgBouncer; no control character",
+                empty: "`''`",
+                example: r#"{{ "it's" | pgbouncer_quote }}"#,
+                output: "'it''s'",
+            },
+        ),
+        Filter::new(
+            systemd_quote,
+            Entry {
+                name: "systemd_quote",
+                arguments: &[],
+                takes: "text",
+                gives: "text in double quotes for a unit of systemd; `%` is doubled, no control character",
+                empty: r#"`""`"#,
+                example: r#"{{ "5% b" | systemd_quote }}"#,
+                output: r#""5%% b""#,
+            },
+        ),
+    ],
+};
+
+/// A text in double quotes for a file of variables that a POSIX shell or systemd reads: both take `\"`, `\\`, `` \` `` and
+/// `\$` for the character itself (POSIX.1, XCU 2.2.3; `os-release(5)`). Control characters are refused, but for a tab.
+pub(super) fn env_quote(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let text = text_of(value, "env_quote")?;
+    if text.chars().any(|c| c.is_control() && c != '\t') {
+        return Err(refused("env_quote", "it holds a control character", value, render));
+    }
+    Ok(quoted(text, |c| matches!(c, '"' | '\\' | '`' | '$').then_some('\\')))
+}
+
+/// The name of a variable of the environment out of the path of a key: in upper case, with `_` for `/`, `-` and `.`.
+pub(super) fn env_name(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let text = text_of(value, "env_name")?;
+    let letter = |c: char| if "/-.".contains(c) { '_' } else { c.to_ascii_uppercase() };
+    let name: String = text.chars().map(letter).collect();
+    if is_identifier(&name) {
+        return Ok(Value::from(name));
+    }
+    let why = "it has other characters than letters, digits, `_`, `/`, `-` and `.`, begins with a digit, or is empty";
+    Err(refused("env_name", why, value, render))
+}
+
+/// A text in double quotes for a unit of systemd, which reads `\"` and `\\` in them, and `%%` for a `%`, which begins a
+/// specifier otherwise (`systemd.syntax(7)`, `systemd.unit(5)`). Control characters are refused.
+pub(super) fn systemd_quote(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let text = printable(value, "systemd_quote", render)?;
+    Ok(quoted(text, |c| match c {
+        '"' | '\\' => Some('\\'),
+        '%' => Some('%'),
+        _ => None,
+    }))
+}
+
+/// A value in single quotes for a connection string of PgBouncer, in which a single quote is doubled and nothing else has
+/// a meaning. Control characters are refused.
+pub(super) fn pgbouncer_quote(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let text = printable(value, "pgbouncer_quote", render)?;
+    Ok(Value::from(format!("'{}'", text.replace('\'', "''"))))
+}
+
+/// The name of a label of Prometheus, with `_` for `-` and `.`. Those that begin with `__` are its own.
+pub(super) fn label_name(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let name = text_of(value, "label_name")?.replace(['-', '.'], "_");
+    if is_identifier(&name) && !name.starts_with("__") {
+        return Ok(Value::from(name));
+    }
+    let why =
+        "it has other characters than letters, digits, `_`, `-` and `.`, begins with a digit or `__`, or is empty";
+    Err(refused("label_name", why, value, render))
+}
+
+/// What `map` of nginx compares with, in double quotes. A backslash before it makes a text of `default`, `hostnames`,
+/// `include`, `volatile` and of what begins with `~` or a backslash (`ngx_http_map_module`).
+pub(super) fn nginx_map_key(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let text = printable(value, "nginx_map_key", render)?;
+    let has_meaning = ["default", "hostnames", "include", "volatile"].contains(&text) || text.starts_with(['~', '\\']);
+    let text = if has_meaning { format!("\\{text}") } else { text.to_owned() };
+    Ok(quoted(&text, |c| matches!(c, '"' | '\\').then_some('\\')))
+}
+
+/// A line of a file of patterns of HAProxy, or with `word=true` its first word. White space at both ends would vanish,
+/// an empty line too, and `#` begins a comment.
+pub(super) fn haproxy_pattern(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let text = printable(value, "haproxy_pattern", render)?;
+    let why = if text.is_empty() || text.starts_with('#') {
+        "it is empty or begins with `#`"
+    } else if text.trim() != text {
+        "it begins or ends with white space"
+    } else if arguments.flag("word")? && text.contains(char::is_whitespace) {
+        "it holds white space, which ends the key"
+    } else {
+        return Ok(Value::from(text));
+    };
+    Err(refused("haproxy_pattern", why, value, render))
+}
+
+/// What the author of a template writes into a directive as it is. It is on one line and has none of the characters
+/// in `without=`, which would end the directive, so that a value which strays in here stays within it.
+pub(super) fn directive(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let without = arguments.text("without", render)?.unwrap_or_default();
+    let text = printable(value, "directive", render)?;
+    if text.contains(|c| without.contains(c)) {
+        let why = format!("it holds one of `{without}`, with which the directive would end");
+        return Err(refused("directive", &why, value, render));
+    }
+    Ok(Value::from(text))
+}
+
+/// A text in double quotes, with the character that `escape` gives before each that needs one.
+fn quoted(text: &str, escape: impl Fn(char) -> Option<char>) -> Value {
+    let escaped = text.chars().flat_map(|c| escape(c).into_iter().chain([c]));
+    Value::from(std::iter::once('"').chain(escaped).chain(['"']).collect::<String>())
+}
+
+/// What C and most others take for a name.
+fn is_identifier(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with(|c: char| c.is_ascii_digit())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
