@@ -16,6 +16,7 @@ mod bad_data;
 #[cfg(feature = "etcd")]
 mod busy_reader;
 mod commands;
+mod components;
 mod confirm;
 #[cfg(feature = "consul")]
 mod consul_kind;
