@@ -631,7 +631,7 @@ impl Task {
         let view = self.reader.view();
         let is_answered = |waiting: &Waiting| waiting.missing.iter().all(|asked| view.answer(asked).is_some());
         if self.waiting.as_ref().is_some_and(is_answered)
-            && matches!(self.desk.state().borrow().phase, Phase::Waiting(_))
+            && matches!(self.desk.state().borrow().phase, Phase::Waiting(..))
         {
             self.desk.lay_out(|state| state.enter(Phase::Applying));
         }

@@ -14,9 +14,11 @@ use super::super::entry::{Entry, Group, or, required};
 use super::super::record::{Render, Stop};
 use super::{Filter, refused, text_of};
 
+/// A keyed hash of bytes, as hexadecimal digits.
+type Keyed = fn(&[u8], &[u8]) -> Option<String>;
+
 /// What `hmac(hash=)` may be.
-const HASHES: [(&str, fn(&[u8], &[u8]) -> Option<String>); 3] =
-    [("sha256", hmac_sha256), ("sha512", hmac_sha512), ("sha1", hmac_sha1)];
+const HASHES: [(&str, Keyed); 3] = [("sha256", hmac_sha256), ("sha512", hmac_sha512), ("sha1", hmac_sha1)];
 
 /// Encodings and hashes.
 pub(super) const ENCODINGS: Group<Filter> = Group {

@@ -181,9 +181,15 @@ pub(super) fn without(value: &Value, arguments: &Arguments<'_>, render: &Render)
     chosen(value, "without", false, arguments, render)
 }
 
-fn chosen(value: &Value, filter: &str, named: bool, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+fn chosen(
+    value: &Value,
+    filter: &str,
+    is_kept: bool,
+    arguments: &Arguments<'_>,
+    render: &Render,
+) -> Result<Value, Stop> {
     let names = arguments.texts("keys", render)?;
-    let entries = map_of(value, filter)?.iter().filter(|(name, _)| names.contains(&&*name.to_string()) == named);
+    let entries = map_of(value, filter)?.iter().filter(|(name, _)| names.contains(&&*name.to_string()) == is_kept);
     Ok(Value::from(entries.map(|(name, value)| (name.clone(), value.clone())).collect::<Map>()))
 }
 

@@ -9,7 +9,6 @@ mod encode;
 mod format;
 mod arithmetic;
 mod date;
-mod encode;
 mod input;
 mod list;
 mod map;

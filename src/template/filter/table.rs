@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use csv::{ReaderBuilder, WriterBuilder};
+use csv::{ReaderBuilder, StringRecord, WriterBuilder};
 use tera::value::Key;
 use tera::{Map, Value};
 
@@ -14,7 +14,7 @@ use super::{complete, list_of, refused, text_of};
 pub(super) fn from_csv(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     let text = text_of(value, "from_csv")?;
     let has_header = is_on("header", arguments)?;
-    let mut reader = ReaderBuilder::new()
+    let mut table = ReaderBuilder::new()
         .has_headers(has_header)
         .delimiter(separator(arguments, render)?)
         .from_reader(text.as_bytes());
@@ -22,14 +22,15 @@ pub(super) fn from_csv(value: &Value, arguments: &Arguments<'_>, render: &Render
         let line = error.position().map(|position| format!(" (line {})", position.line())).unwrap_or_default();
         refused("from_csv", &format!("it is not CSV, or its lines have not as many fields each{line}"))
     };
-    let names = if has_header { reader.headers().map_err(|error| refuse(&error))?.clone() } else { Default::default() };
+    let names =
+        if has_header { table.headers().map_err(|error| refuse(&error))?.clone() } else { StringRecord::default() };
     let mut doubled: Vec<&str> = names.iter().collect();
     doubled.sort_unstable();
     if doubled.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err(refused("from_csv", "a name comes twice in its first line"));
     }
     let mut rows = Vec::new();
-    for record in reader.records() {
+    for record in table.records() {
         render.check_deadline()?;
         let record = record.map_err(|error| refuse(&error))?;
         rows.push(if has_header {
