@@ -1,16 +1,23 @@
 //! The task of one target: it waits for changes, applies them when they are due, and tries again what failed.
 
+mod notes;
+mod orders;
 mod recall;
+mod reminders;
+mod retries;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::error;
 
 use self::recall::Recall;
-use super::applier::{Applied, Applier, Attempt, Failure, Retry, Way};
-use super::desk::{Desk, Done, Order, OrderTask};
+use self::reminders::Step;
+use self::retries::Retries;
+pub(super) use self::retries::Troubles;
+use super::applier::{Applier, Attempt};
+use super::desk::Desk;
 use super::drift::DriftWatch;
 use super::gate::Gate;
 use super::lock::Lock;
@@ -19,9 +26,6 @@ use super::schedule::Schedule;
 use super::state::Phase;
 use crate::apply::reload::Outcome;
 use crate::apply::{Drifted, Wrong};
-use crate::backoff::Backoff;
-use crate::config::Reload;
-use crate::log::{Line, Repeats, listed, rounded};
 use crate::registry::Asked;
 use crate::store::Reader;
 
@@ -75,64 +79,6 @@ pub struct Task {
     is_absent: bool,
     /// What somebody else did to the files, which is to be put right, and when that was seen.
     repair: Option<(Instant, Vec<Drifted>)>,
-}
-
-/// Something that failed, is tried again, and is written in the log now and then.
-struct Retries {
-    backoff: Backoff,
-    at: Option<Instant>,
-    repeats: Repeats,
-}
-
-/// What a task was in trouble with, so that the next can say how long that lasted.
-#[derive(Debug, Default)]
-pub(super) struct Troubles {
-    apply: Repeats,
-    reload: Repeats,
-}
-
-/// What failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Apply,
-    Reload,
-}
-
-impl Retries {
-    fn new(pauses: (Duration, Duration)) -> Self {
-        Self::with(pauses, Repeats::default())
-    }
-
-    /// Goes on with the trouble of a task before; that it fails again under what was loaded anew is news.
-    fn with((first, longest): (Duration, Duration), mut repeats: Repeats) -> Self {
-        repeats.renew();
-        Self { backoff: Backoff::new(first, longest, RETRY_JITTER), at: None, repeats }
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        self.at.is_some_and(|at| at <= now)
-    }
-
-    /// Whether the log is told of a reload that was not taken. A process that does not run is told of once.
-    fn tells(&mut self, outcome: &Outcome, reason: &str, now: Instant) -> bool {
-        match outcome {
-            Outcome::NotRunning(_) => self.repeats.failed(now, "not running") == Line::First,
-            _ => self.repeats.failed(now, reason) != Line::Silent,
-        }
-    }
-
-    /// What is tried from now on is new: the pauses begin again, and a failure is news.
-    fn renew(&mut self) {
-        self.backoff.reset();
-        self.repeats.renew();
-    }
-
-    /// It works; if that is news, gives for how long it did not.
-    fn succeeded(&mut self) -> Option<Duration> {
-        self.backoff.reset();
-        self.at = None;
-        self.repeats.recovered(Instant::now())
-    }
 }
 
 impl Task {
@@ -396,62 +342,6 @@ impl Task {
         }
     }
 
-    /// Does what the operator says.
-    async fn heed(&mut self, stop: &CancellationToken) {
-        let paused = self.desk.paused().is_some();
-        if paused != std::mem::replace(&mut self.paused, paused) {
-            if paused {
-                warn!(target = self.name(), "paused: what changes is not applied until `liveconf resume`");
-                self.say_paused = Some(Instant::now() + SAY_PAUSED);
-            } else {
-                info!(target = self.name(), "resumed");
-                self.say_paused = None;
-                match self.waiting {
-                    Some(_) => self.answered(stop).await,
-                    None => self.apply.at = Some(Instant::now()),
-                }
-            }
-        }
-        while !stop.is_cancelled()
-            && let Some(order) = self.desk.next_order()
-        {
-            self.obey(order, stop).await;
-        }
-    }
-
-    /// Carries out an order. One that a stop came between is left to the next task.
-    async fn obey(&mut self, Order { task, done }: Order, stop: &CancellationToken) {
-        let outcome = match &task {
-            OrderTask::Apply if self.paused => Done::Paused,
-            OrderTask::Apply => {
-                if let Err(failure) = self.applier.forgive().await {
-                    self.note_failure(&failure);
-                }
-                self.gate.close();
-                self.apply(stop).await;
-                if stop.is_cancelled() {
-                    return self.desk.leave(Order { task, done });
-                }
-                Done::Tried
-            }
-            OrderTask::Release(name) => {
-                let now = Instant::now();
-                let released = self.applier.guard().map(|guard| guard.release_called(name.as_deref(), now));
-                match released.unwrap_or(Err(Vec::new())) {
-                    Ok(released) => {
-                        if !self.paused {
-                            self.apply(stop).await;
-                        }
-                        Done::Released(released)
-                    }
-                    Err(held) => Done::NotHeld(held),
-                }
-            }
-        };
-        // Who asked may have gone.
-        let _ = done.send(outcome);
-    }
-
     /// One whole apply, and again at once while what it missed has arrived meanwhile. Paused, it only finds out what the
     /// templates ask, so that this is followed.
     async fn apply(&mut self, stop: &CancellationToken) {
@@ -485,166 +375,6 @@ impl Task {
         }
     }
 
-    fn note(&mut self, attempt: Attempt) {
-        match attempt {
-            Attempt::Waiting(_) => {}
-            Attempt::Stopped => self.stay(),
-            Attempt::Held => {
-                self.enter(Phase::Held);
-                self.pay_soon();
-            }
-            Attempt::Failed(failure) => self.note_failure(&failure),
-            Attempt::Applied(Applied { revision, reload, changed, drifted }) => {
-                self.revision = revision;
-                self.drift.replaced(&drifted, &self.applier.target().name, Instant::now());
-                if !changed.is_empty() {
-                    self.reload.renew();
-                }
-                self.recall.end(&self.applier);
-                self.drift.written();
-                if let Some(lasted) = self.apply.succeeded() {
-                    info!(target = self.name(), "well again after {}", rounded(lasted));
-                }
-                match reload {
-                    Some(outcome) => self.note_reload(&outcome),
-                    None => self.note_settled(),
-                }
-            }
-        }
-    }
-
-    fn note_reload(&mut self, outcome: &Outcome) {
-        let at = Instant::now();
-        self.is_absent = matches!(outcome, Outcome::NotRunning(_));
-        let reloads = self.applier.target().reload != Reload::None;
-        let at_runtime = match &self.applier.journal().way {
-            Some(Way::Runtime(count)) => Some(*count),
-            Some(Way::Reload(_)) | None => None,
-        };
-        if reloads && at_runtime.is_none() && !matches!(outcome, Outcome::NotRunning(_)) {
-            self.schedule.reloaded(at);
-        }
-        let (reason, pause) = match outcome {
-            Outcome::Taken => {
-                let after = self.reload.succeeded().map(|lasted| format!(", which was owed for {}", rounded(lasted)));
-                if let Some(count) = at_runtime {
-                    info!(target = self.name(), servers = count, "changed without a reload");
-                } else if reloads {
-                    info!(target = self.name(), "reloaded{}", after.unwrap_or_default());
-                }
-                return self.note_settled();
-            }
-            Outcome::NotRunning(reason) => (reason, Some(LOOK_AGAIN)),
-            Outcome::Failed(reason) => (reason, Some(self.reload.backoff.next_pause())),
-            // The files are older than the registry. What is left to do about it is tried again.
-            Outcome::Rejected(reason) => (reason, self.applier.owes().then(|| self.reload.backoff.next_pause())),
-        };
-        self.reload.at = pause.map(|pause| at + pause);
-        self.enter(match (outcome, pause) {
-            (Outcome::Rejected(_), None) => Phase::Rejected(reason.clone()),
-            _ => Phase::Owed(reason.clone()),
-        });
-        self.remind = pause.is_none().then_some((at + REMIND, Step::Reload));
-        if !self.reload.tells(outcome, reason, at) {
-            return;
-        }
-        let target = self.name();
-        match outcome {
-            Outcome::NotRunning(_) => warn!(target, "not running, the reload is owed: {reason}"),
-            Outcome::Rejected(_) => error!(target, "{reason}"),
-            _ => error!(target, "reload failed and is tried again: {reason}"),
-        }
-    }
-
-    fn note_failure(&mut self, failure: &Failure) {
-        let at = Instant::now();
-        let pause = match failure.retry() {
-            Retry::OnChange => None,
-            Retry::Later => Some(self.apply.backoff.next_pause()),
-            Retry::Seldom => Some(self.applier.target().retry.1.min(LONGEST)),
-        };
-        self.apply.at = pause.map(|pause| at + pause);
-        let reason = failure.to_string();
-        match self.apply.repeats.failed(at, &reason) {
-            Line::First => error!(target = self.name(), "not applied: {reason}"),
-            Line::Still(lasted) => error!(target = self.name(), "not applied for {}: {reason}", rounded(lasted)),
-            Line::Silent => {}
-        }
-        self.remind = pause.is_none().then_some((at + REMIND, Step::Apply));
-        self.failed = (!failure.is_refusal()).then(|| reason.clone());
-        self.enter(if failure.is_refusal() { Phase::Rejected(reason) } else { Phase::Failed(reason) });
-        self.pay_soon();
-    }
-
-    /// What is owed is paid although nothing new came into place: what an earlier life left to do, the task before, or a
-    /// failure.
-    fn pay_soon(&mut self) {
-        if self.applier.owes() {
-            self.reload.at.get_or_insert_with(Instant::now);
-        }
-    }
-
-    /// The process runs what is in place: what the newest answers say, unless that failed, was refused, or is not known.
-    fn note_settled(&mut self) {
-        self.enter(match (&self.failed, self.applier.refusal(), &self.waiting) {
-            (Some(reason), ..) => Phase::Failed(reason.clone()),
-            (None, Some(refusal), _) => Phase::Rejected(refusal),
-            // Files that were missing show saved answers, or those that are there are older.
-            (None, None, Some(waiting)) => Phase::Waiting(waiting.missing.clone(), waiting.not_yet.clone()),
-            (None, None, None) => Phase::Settled { revision: self.revision },
-        });
-    }
-
-    /// Has come as far as before. What is held back by now, and what somebody did to the files, stands in the state too.
-    fn stay(&mut self) {
-        let phase = self.desk.state().borrow().phase.clone();
-        self.enter(phase);
-    }
-
-    fn enter(&mut self, phase: Phase) {
-        let held = self.applier.guard().map(|guard| guard.held()).unwrap_or_default();
-        let (due, journal) = (self.due(), self.applier.journal().clone());
-        let (earlier, drifted) = (self.recall.shown().clone(), self.drift.found().to_vec());
-        let delayed = self.gate.delayed().cloned();
-        self.desk.lay_out(|state| {
-            state.enter(phase);
-            state.held = held;
-            state.earlier = earlier;
-            state.drifted = drifted;
-            state.delayed = delayed;
-            state.due = due;
-            state.busy = None;
-            state.journal = journal;
-        });
-    }
-
-    /// Something is under way from now on, and not delayed any more.
-    fn begin(&self) {
-        self.desk.lay_out(|state| {
-            state.busy = Some(SystemTime::now());
-            state.delayed = self.gate.delayed().cloned();
-        });
-    }
-
-    /// What is under way is the first apply, unless the render finds that it lacks something else.
-    fn begin_first(&self) {
-        let view = self.reader.view();
-        let is_answered = |waiting: &Waiting| waiting.missing.iter().all(|asked| view.answer(asked).is_some());
-        if self.waiting.as_ref().is_some_and(is_answered)
-            && matches!(self.desk.state().borrow().phase, Phase::Waiting(..))
-        {
-            self.desk.lay_out(|state| state.enter(Phase::Applying));
-        }
-    }
-
-    /// Shows what waits at the gate, where that is news.
-    fn show_delay(&self) {
-        let delayed = self.gate.delayed();
-        if self.desk.state().borrow().delayed.as_ref() != delayed {
-            self.desk.lay_out(|state| state.delayed = delayed.cloned());
-        }
-    }
-
     /// When something is to be applied or tried next. That it is looked for saved answers once is no try: mostly there is
     /// no need for them.
     fn due(&self) -> Option<Instant> {
@@ -671,40 +401,6 @@ impl Task {
         self.reload.at.filter(|_| self.is_absent)
     }
 
-    fn write_paused(&mut self) {
-        let since = self.desk.paused().and_then(|since| since.elapsed().ok()).unwrap_or_default();
-        let changed = if self.schedule.due().is_some() { "; there is something new" } else { "" };
-        warn!(target = self.name(), "still paused, for {} now{changed}", rounded(since));
-        self.say_paused = Some(Instant::now() + SAY_PAUSED);
-    }
-
-    /// What is to be said of what lasts and only a change can mend.
-    fn reminder(&mut self, now: Instant) -> Option<String> {
-        let (_, step) = self.remind.take()?;
-        let reason = match &self.desk.state().borrow().phase {
-            Phase::Failed(reason) | Phase::Rejected(reason) => reason.clone(),
-            _ => return None,
-        };
-        self.remind = Some((now + REMIND, step));
-        let retries = if step == Step::Apply { &mut self.apply } else { &mut self.reload };
-        match retries.repeats.failed(now, &reason) {
-            Line::First => Some(format!("not applied: {reason}")),
-            Line::Still(lasted) => Some(format!("not applied for {}: {reason}", rounded(lasted))),
-            Line::Silent => None,
-        }
-        .filter(|_| !self.paused)
-    }
-
-    fn write_waiting(&mut self) {
-        let view = self.reader.view();
-        let missing = self.waiting.iter().flat_map(|waiting| &waiting.missing);
-        let absent = missing.filter(|asked| view.answer(asked).is_none());
-        let mut waiting: Vec<String> = absent.map(|asked| waiting_for(asked, &self.reader)).collect();
-        waiting.extend(self.waiting.as_ref().and_then(|waiting| waiting.not_yet.clone()));
-        warn!(target = self.name(), "still waits for {}", listed(&waiting));
-        self.say_waiting = Some(Instant::now() + Duration::from_secs(60));
-    }
-
     fn name(&self) -> &str {
         &self.applier.target().name
     }
@@ -722,77 +418,5 @@ async fn until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_that_does_not_run_is_told_of_once() {
-        let mut retries = Retries::new((Duration::from_secs(1), Duration::from_secs(1)));
-        let start = Instant::now();
-        let mut told = |reason: &str, seconds: std::ops::Range<u64>| {
-            let outcome = Outcome::NotRunning(reason.to_owned());
-            seconds.filter(|second| retries.tells(&outcome, reason, start + Duration::from_secs(*second))).count()
-        };
-        assert_eq!(told("there is no pid file", 0..200), 1);
-        assert_eq!(told("there is no process 12", 200..400), 0);
-        let failed = Outcome::Failed("not allowed".to_owned());
-        assert!(retries.tells(&failed, "not allowed", start + Duration::from_secs(400)));
-        assert!(retries.tells(&failed, "not allowed", start + Duration::from_secs(500)));
-        retries.succeeded();
-        let gone = Outcome::NotRunning("gone".to_owned());
-        assert!(retries.tells(&gone, "gone", start + Duration::from_secs(600)), "it ran meanwhile");
-    }
-
-    #[test]
-    fn new_files_begin_the_pauses_again_and_another_reason_is_told() {
-        let mut retries = Retries::new((Duration::from_secs(1), Duration::from_secs(60)));
-        let start = Instant::now();
-        let tell = |retries: &mut Retries, second: u64, reason: &str| {
-            let outcome = Outcome::Failed(reason.to_owned());
-            retries.tells(&outcome, reason, start + Duration::from_secs(second))
-        };
-        let mut pauses = Vec::new();
-        for (second, is_told) in [(0, true), (1, false), (3, false), (7, false)] {
-            assert_eq!(tell(&mut retries, second, "answered 400"), is_told);
-            pauses.push(retries.backoff.next_pause());
-        }
-        assert!(pauses[3] > Duration::from_secs(6), "{pauses:?}");
-        assert!(tell(&mut retries, 15, "no answer within 1s"));
-        retries.renew();
-        assert!(retries.backoff.next_pause() <= Duration::from_secs(1));
-        assert!(tell(&mut retries, 16, "no answer within 1s"), "they are other files");
-        assert!(!tell(&mut retries, 17, "no answer within 1s"));
-    }
-
-    #[tokio::test]
-    async fn what_only_a_change_can_mend_is_told_again_with_its_age() {
-        let folder = tempfile::tempdir().unwrap();
-        let (store, desk) = (crate::store::Store::new(), Arc::new(Desk::new()));
-        let _wanted = store.add_registry(&"main".into());
-        let mut task = crate::target::tests::listing(folder.path(), crate::config::Guard::default(), &store, &desk);
-        let at = |seconds| Instant::now() + Duration::from_secs(seconds);
-        assert_eq!(task.reminder(at(0)), None);
-        task.note_failure(&Failure::Refused("refused before".to_owned()));
-        let (due, _) = task.remind.unwrap();
-        assert!(due > at(58) && due <= at(60));
-        assert_eq!(task.reminder(due).as_deref(), Some("not applied for 1m: refused before"));
-        assert_eq!(task.reminder(due + Duration::from_secs(1)), None, "once a minute");
-        task.paused = true;
-        assert_eq!(task.reminder(at(200)), None);
-        task.paused = false;
-        assert!(task.reminder(at(300)).is_some_and(|line| line.starts_with("not applied for 5m")));
-        task.note_settled();
-        assert_eq!((task.reminder(at(400)), task.remind), (None, None));
-        // The next task knows for how long it lasted.
-        let (stop, outage) = (CancellationToken::new(), Instant::now());
-        stop.cancel();
-        task.note_failure(&Failure::Refused("refused before".to_owned()));
-        task.run(stop).await;
-        let mut task = crate::target::tests::listing(folder.path(), crate::config::Guard::default(), &store, &desk);
-        assert!(task.apply.succeeded().is_some_and(|lasted| lasted <= outage.elapsed() + Duration::from_secs(1)));
     }
 }
