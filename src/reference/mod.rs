@@ -4,6 +4,7 @@
 //! - [`templates`]: what stands in a template
 //! - [`components`]: what writes parts of files for nginx, HAProxy and others
 //! - [`operation`]: commands, exit codes, what happens when, and what is written where
+//! - [`coming_from`]: what functions of confd, consul-template, remco and consul-templaterb are here
 //!
 //! The pages are the Markdown files beside this one. Tests hold them against the tables and readers of the code: what
 //! the code knows and a page does not name fails, as does an example that does not do what it shows.
@@ -19,6 +20,9 @@ pub mod components {}
 
 #[doc = include_str!("operation.md")]
 pub mod operation {}
+
+#[doc = include_str!("coming_from.md")]
+pub mod coming_from {}
 
 #[cfg(test)]
 #[cfg_attr(

@@ -6,6 +6,9 @@ pub(crate) const CONFIGURATION: &str = include_str!("configuration.md");
 /// The page about templates.
 pub(crate) const TEMPLATES: &str = include_str!("templates.md");
 
+/// The page for those who come from other tools.
+pub(crate) const COMING_FROM: &str = include_str!("coming_from.md");
+
 /// The page about commands and what happens when.
 pub(crate) const OPERATION: &str = include_str!("operation.md");
 

@@ -1,6 +1,7 @@
 //! Templates from the outside: a source and answers go in, bytes or an error come out.
 
 mod canary;
+mod coming_from;
 mod components;
 mod errors;
 mod filters;
