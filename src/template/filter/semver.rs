@@ -31,7 +31,7 @@ pub(super) const VERSIONS: Group<Filter> = Group {
                 name: "semver_compare",
                 arguments: &[required("with")],
                 takes: "text",
-                gives: "-1, 0 or 1; it comes before `with`, is equal, or comes after",
+                gives: "how it compares with another version; -1, 0 or 1: it comes before `with`, is equal, or comes after",
                 empty: "fails",
                 example: r#"{{ "1.9" | semver_compare(with="1.10") }}"#,
                 output: "-1",

@@ -57,7 +57,7 @@ pub(super) const URLS: Group<Filter> = Group {
                 name: "url_encode",
                 arguments: &[or("extra", r#""""#)],
                 takes: "text, number",
-                gives: "a text of which all but letters, digits and `-._~` is encoded for a URL; what `extra` holds stays",
+                gives: "a text encoded for a URL; letters, digits, `-._~` and what `extra` holds stay",
                 empty: "empty text",
                 example: r#"{{ "a b/c" | url_encode(extra="/") }}"#,
                 output: "a%20b/c",
