@@ -123,6 +123,12 @@ pub(super) enum Verb {
     /// Write what the templates ask, and the answers, as one file for tests and for machines without the registries
     #[command(after_help = CAPTURE)]
     Capture(Capture),
+    /// Write the JSON Schema of the configuration, for editors
+    #[command(after_help = SCHEMA)]
+    Schema,
+    /// Render the cases in a folder, each from its fixture, and compare with what it expects
+    #[command(after_help = TEST)]
+    Test(Test),
     /// Read configuration and templates and say what is wrong with them
     Check(Check),
     /// Ask the running liveconf how everything stands
@@ -178,6 +184,40 @@ pub(super) struct Ready {
     /// A file that answers in the place of every registry, written by hand or by `capture`
     #[arg(long, value_name = "FILE")]
     pub fixture: Option<PathBuf>,
+}
+
+/// What `schema --help` shows beside the flags.
+const SCHEMA: &str = "\
+Example:
+  liveconf schema > liveconf.schema.json
+
+An editor with the YAML language server completes and checks a configuration that begins with
+  # yaml-language-server: $schema=liveconf.schema.json
+
+Exit code: 0.";
+
+/// What `test --help` shows beside the flags.
+const TEST: &str = "\
+A folder with a `fixture.yaml` or a `case.yaml` is a case; what its templates give is in `expected/`.
+
+Examples:
+  liveconf test tests
+  liveconf test tests --update     # writes what is expected, to be looked at and committed
+  liveconf test tests/empty-upstream --json
+
+Exit codes: 0 all are as expected; 1 one is not; 2 one cannot be read.";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Test {
+    /// Folders of cases, or cases
+    #[arg(value_name = "DIR", required = true)]
+    pub folders: Vec<PathBuf>,
+    /// Write what the templates give as what is expected
+    #[arg(long)]
+    pub update: bool,
+    /// Write JSON for scripts
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What `capture --help` shows beside the flags.

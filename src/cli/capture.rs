@@ -1,15 +1,14 @@
 //! `capture`: what the templates ask, and the answers, as a fixture.
 
 use std::ffi::OsStr;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::args::{Capture as Options, Common};
+use super::ask::print;
 use super::ready::Patience;
 use super::render::{Done, complete_all, plan};
+use super::replace::replace;
 use super::{load, say};
 use crate::capture::{Capture, Reads};
 use crate::daemon::count;
@@ -49,7 +48,7 @@ async fn capture(common: &Common, options: &Options) -> Result<(), Exit> {
     let fixture = capture.read_again(&path, text.clone()).map_err(|reason| failed(format_args!("{reason}")))?;
     say_what_differs(&plan, &done, &fixture, options).await;
     match &options.output {
-        Some(path) => write(path, &text, options.with_secrets)
+        Some(path) => replace(path, text.as_bytes(), options.with_secrets)
             .map_err(|error| failed(format_args!("failed to write `{}`: {error}", path.display())))?,
         None => print(&text)?,
     }
@@ -133,36 +132,6 @@ async fn say_what_differs(plan: &Plan, done: &[Done], fixture: &Fixture, options
                 ));
             }
         }
-    }
-}
-
-/// Puts the text in the place of what is there, whole or not at all.
-fn write(path: &Path, text: &str, private: bool) -> io::Result<()> {
-    let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
-    let mut own = OsStr::new(".").to_owned();
-    own.push(name);
-    own.push(format!(".{}.new", std::process::id()));
-    let new = path.with_file_name(own);
-    let mode = if private { 0o600 } else { 0o644 };
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_data()?;
-        #[expect(clippy::disallowed_methods, reason = "a capture is no destination")]
-        fs::rename(&new, path)
-    };
-    write().inspect_err(|_| {
-        let _ = fs::remove_file(&new);
-    })
-}
-
-fn print(text: &str) -> Result<(), Exit> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // A reader that has seen enough, such as `head`, is no failure.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(failed(format_args!("failed to write to standard output: {error}")))
-        }
-        _ => Ok(()),
     }
 }
 

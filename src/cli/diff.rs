@@ -34,14 +34,8 @@ fn compare(template: &Template, new: &[u8]) -> Exit {
     if old == new && old_name != "/dev/null" {
         return Exit::Done;
     }
-    let mut out = std::io::stdout().lock();
-    let written = if template.secret {
-        writeln!(out, "--- {old_name}\n+++ {dest}\n(secret: the content is not shown)")
-    } else if let (Ok(old), Ok(new)) = (std::str::from_utf8(&old), std::str::from_utf8(new)) {
-        write!(out, "{}", TextDiff::from_lines(old, new).unified_diff().header(&old_name, &dest.to_string()))
-    } else {
-        writeln!(out, "Binary files {old_name} and {dest} differ")
-    };
+    let text = unified(&old, new, &old_name, &dest.to_string(), template.secret);
+    let written = std::io::stdout().lock().write_all(text.as_bytes());
     match written {
         // A reader that has seen enough, such as `head`, knows already that they differ.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -49,5 +43,16 @@ fn compare(template: &Template, new: &[u8]) -> Exit {
             Exit::Failed
         }
         _ => Exit::Differs,
+    }
+}
+
+/// A unified diff of two files. What a `secret` template gives is not shown, nor what is no text.
+pub(super) fn unified(old: &[u8], new: &[u8], old_name: &str, new_name: &str, secret: bool) -> String {
+    if secret {
+        format!("--- {old_name}\n+++ {new_name}\n(secret: the content is not shown)\n")
+    } else if let (Ok(old), Ok(new)) = (std::str::from_utf8(old), std::str::from_utf8(new)) {
+        TextDiff::from_lines(old, new).unified_diff().header(old_name, new_name).to_string()
+    } else {
+        format!("Binary files {old_name} and {new_name} differ\n")
     }
 }

@@ -138,6 +138,30 @@ pub(super) fn plan_from(
     plan_with(common, variables, None, fixture)
 }
 
+/// A plan whose registries a fixture stands in for: of this configuration, or of these templates alone. What is wrong comes
+/// back as lines, each with its place. Nothing is written to standard error.
+pub(super) fn plan_of_case(
+    common: &Common,
+    variables: &BTreeMap<String, String>,
+    job: Option<(config::Job, &Path)>,
+    fixture: &Path,
+) -> Result<Plan, Vec<String>> {
+    let read = || {
+        let mut config = match job {
+            Some((job, folder)) => {
+                let mut options = load_options(common, variables, None)?;
+                folder.clone_into(&mut options.working_folder);
+                config::from_job(&job, &options).map_err(Unusable::Configuration)?
+            }
+            None => read_config(common, variables, None)?,
+        };
+        let fixture = Fixture::read(fixture, &config.registries.keys().cloned().collect());
+        answer_from(&mut config, &fixture.map_err(Unusable::Fixture)?);
+        Plan::load(config, variables).map_err(Unusable::Templates)
+    };
+    read().map_err(|unusable: Unusable| unusable.lines())
+}
+
 /// Lets a fixture answer in the place of every registry.
 pub(super) fn answer_from(config: &mut Config, fixture: &Fixture) {
     for (name, named) in &mut config.registries {

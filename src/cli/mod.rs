@@ -12,10 +12,13 @@ mod once;
 mod order;
 mod ready;
 mod render;
+mod replace;
 mod run;
 mod say;
+mod schema;
 mod status;
 mod surroundings;
+mod test;
 
 use std::ffi::OsString;
 
@@ -66,6 +69,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             Verb::Render(options) => render::run(&args.common, options).await,
             Verb::Diff(options) => diff::run(&args.common, options).await,
             Verb::Capture(options) => capture::run(&args.common, options).await,
+            Verb::Test(options) => test::run(&args.common, options).await,
             Verb::Check(options) => check::run(&args.common, options).await,
             Verb::Status(options) => status::run(&args.common, options).await,
             Verb::Explain(options) => explain::run(&args.common, options).await,
@@ -73,6 +77,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             Verb::Pause(options) => order::pause(&args.common, options).await,
             Verb::Resume(options) => order::resume(&args.common, options).await,
             Verb::Apply(options) => order::apply(&args.common, options).await,
+            Verb::Schema => schema::run(),
             Verb::Functions(options) => functions::run(options),
         }
     });

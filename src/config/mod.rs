@@ -7,12 +7,13 @@
 //! `locate` says which files there are and `load` reads them; `job` makes the same of flags. Each becomes a
 //! `document`: a [tree of nodes](crate::yaml) with its places. `decode` reads documents together, with a file for
 //! each thing that is configured: `registries`, `target`, `guard`, `template`, `command` (with `placeholder` and `shell`),
-//! `process`, `state`. They read through [`Section`], a mapping, and `field`, a value, which note what is wrong as [`Problem`]s
+//! `process`, `state`; `case` reads a case of `liveconf test` in the same way. They read through [`Section`], a mapping, and `field`, a value, which note what is wrong as [`Problem`]s
 //! with their places and go on. What comes out is a [`Config`] (`model`), complete and checked.
 
 mod model;
 mod options;
 
+mod case;
 mod command;
 mod confirm;
 mod control;
@@ -42,6 +43,7 @@ mod units;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 
+pub use case::{Case, ExpectedError, read_case};
 pub use confirm::{Confirm, Http, Kind as ConfirmKind, OldWorkers};
 pub use control::{ControlPlace, find_control};
 pub use http::{BodyFile, Header, HttpReload, HttpRequest, Statuses};

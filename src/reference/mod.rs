@@ -33,3 +33,6 @@ pub(crate) mod page;
 #[cfg(test)]
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod tests;
+#[cfg(test)]
+#[cfg(all(feature = "consul", feature = "etcd"))]
+mod schema;

@@ -127,6 +127,29 @@ fn one_shot_in_ci() {
     verify().assert_code(2).assert_says(&["app.ini.tera:1:", "`pth`"]);
 }
 
+/// The commands of the pipeline, as they stand there.
+#[test]
+fn a_pipeline_tests_templates() {
+    let job = Job::of(Folder::copy_of(example("ci")));
+    let pipeline = job.read("pipeline.yaml").unwrap();
+    let script = pipeline.split_once("  script:\n").unwrap().1;
+    let commands: Vec<&str> = script.lines().filter_map(|line| line.trim().strip_prefix("- ")).collect();
+    assert_eq!(commands, ["liveconf check", "liveconf test tests", "liveconf diff"]);
+    let run = |line: &str| {
+        let mut shell = Command::new("bash");
+        shell.args(["-euc", line]);
+        run_to_end(with_liveconf(&job, shell))
+    };
+    for command in &commands {
+        run(command).assert_code(0);
+    }
+    let template = job.read("app.ini.tera").unwrap();
+    job.write("app.ini.tera", template.replace("default=\"2\"", "default=\"3\""));
+    let output = run(commands[1]);
+    output.assert_code(1).assert_says(&["3 cases: 2 ok, 1 failed"]);
+    assert!(output.stdout.contains("\n-workers = 2\n+workers = 3\n"), "{}", output.stdout);
+}
+
 /// Those that need servers stand in `scenarios`.
 #[test]
 fn every_example_is_known() {

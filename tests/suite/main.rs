@@ -15,6 +15,7 @@ mod bad_configuration;
 mod bad_data;
 #[cfg(feature = "etcd")]
 mod busy_reader;
+mod cases;
 mod commands;
 mod components;
 mod confirm;
@@ -46,6 +47,7 @@ mod reload_http;
 mod restore;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod scenarios;
+mod schema;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod secrets;
 mod servers;

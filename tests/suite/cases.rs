@@ -1,0 +1,119 @@
+//! `liveconf test`: cases of fixture, templates and what they give.
+
+use crate::support::liveconf::Job;
+
+const CONFIG: &str = "registries: {main: {consul: {address: 'http://127.0.0.1:1'}}}
+targets:
+  web:
+    templates:
+      - {src: web.conf.tera, dest: /nowhere/web.conf}
+      - {content: \"{{ key(path='password') }}\\n\", dest: /nowhere/private, secret: true}
+  other:
+    templates: [{content: \"{{ env(name='SITE', default='none') }}\\n\", dest: /nowhere/site}]
+";
+
+const TEMPLATE: &str = "{% for i in service(name=\"web\") %}\nserver {{ i.endpoint }}\n{% endfor %}\n";
+
+fn job() -> Job {
+    Job::new(
+        if cfg!(feature = "consul") {
+            CONFIG.to_owned()
+        } else {
+            CONFIG.replace("consul: {address: 'http://127.0.0.1:1'}", "file: {path: x}")
+        }
+        .as_str(),
+    )
+    .with("web.conf.tera", TEMPLATE)
+    .with("tests/one/fixture.yaml", "password: hunter2\nservices: {web: [\"a:1\", \"b:2\"]}\n")
+    .with("tests/one/case.yaml", "target: web\n")
+    .with("tests/deep/two/fixture.json", "{\"password\": \"x\"}")
+    .with("tests/deep/two/case.yaml", "env: {SITE: north}\n")
+    .with("tests/alone/case.yaml", "template: [plain.txt.tera]\nfixture: ../shared.yaml\n")
+    .with("tests/alone/plain.txt.tera", "{{ key(path=\"a\") }}\n")
+    .with("tests/shared.yaml", "a: 1\n")
+    .with("tests/fails/fixture.yaml", "{}\n")
+    .with("tests/fails/case.yaml", "target: web\nerror: {says: [\"key `password`\"], at: \"liveconf.yaml:6\"}\n")
+}
+
+#[test]
+fn what_is_expected_is_written_once_and_then_held_against() {
+    let job = job();
+    let missing = job.run(&["test", "tests"]);
+    missing.assert_code(2).assert_says(&["4 cases: 1 ok, 3 wrong"]);
+    assert!(missing.stdout.contains("there is no `tests/one/expected/web.conf`: `--update` writes it"));
+
+    let output = job.run(&["test", "tests", "--update"]);
+    output.assert_code(0).assert_says(&["4 cases: 1 ok, 3 updated"]);
+    assert_eq!(output.stdout, "updated tests/alone\nupdated tests/deep/two\nok      tests/fails\nupdated tests/one\n");
+    assert_eq!(job.read("tests/one/expected/web.conf").as_deref(), Some("server a:1\nserver b:2\n"));
+    assert_eq!(job.read("tests/deep/two/expected/other/site").as_deref(), Some("north\n"));
+    assert_eq!(job.read("tests/deep/two/expected/web/web.conf").as_deref(), Some(""));
+    assert_eq!(job.read("tests/alone/expected/plain.txt").as_deref(), Some("1\n"));
+    let output = job.run(&["test", "tests"]);
+    output.assert_code(0).assert_says(&["4 cases: 4 ok"]);
+
+    job.write("tests/one/fixture.yaml", "password: hunter3\nservices: {web: [\"a:1\", \"b:3\"]}\n");
+    let output = job.run(&["test", "tests"]);
+    output.assert_code(1).assert_says(&["4 cases: 3 ok, 1 failed"]);
+    assert!(output.stdout.contains("\n server a:1\n-server b:2\n+server b:3\n"), "{}", output.stdout);
+    assert!(output.stdout.contains("(secret: the content is not shown)"), "{}", output.stdout);
+    assert!(!output.stdout.contains("hunter") && !output.stderr.contains("hunter"), "{}", output.stdout);
+
+    let output = job.run(&["test", "--json", "tests/one"]);
+    output.assert_code(1);
+    let outcomes: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(outcomes[0]["case"], "tests/one");
+    assert_eq!(outcomes[0]["result"], "failed");
+    assert_eq!(outcomes[0]["files"][0]["expected"], "tests/one/expected/web.conf");
+    assert!(!job.folder().path("state").exists() && !job.folder().path("tests/one/state").exists());
+}
+
+#[test]
+fn what_is_not_as_expected_is_named() {
+    let job = job();
+    job.run(&["test", "tests", "--update"]).assert_code(0);
+    job.write("tests/one/expected/old.conf", "");
+    let output = job.run(&["test", "tests/one"]);
+    output.assert_code(1);
+    assert!(output.stdout.contains("`tests/one/expected/old.conf` is expected, and no template gives it"));
+
+    let fails = |case: &str| {
+        job.write("tests/fails/case.yaml", case);
+        let output = job.run(&["test", "tests/fails"]);
+        output.assert_code(1);
+        output.stdout
+    };
+    let text = fails("target: web\nerror: {says: nothing like it}\n");
+    assert!(text.contains("the error does not say `nothing like it`:\n") && text.contains("key `password`"), "{text}");
+    let text = fails("target: web\nerror: {at: 'web.conf.tera:1'}\n");
+    assert!(text.contains("the error is not at `web.conf.tera:1`:\n"), "{text}");
+    let text = fails("target: other\nerror: {says: x}\n");
+    assert!(text.contains("it renders, and an error was expected"), "{text}");
+    let text = fails("target: web\n");
+    assert!(text.contains("liveconf.yaml:6:") && text.contains("key `password`"), "{text}");
+}
+
+#[test]
+fn a_wrong_case_is_told_with_its_place() {
+    let job = job();
+    let wrong = |path: &str, text: &str, says: &str| {
+        job.write(path, text);
+        let output = job.run(&["test", "tests/one"]);
+        output.assert_code(2).assert_says(&["1 case: 1 wrong"]);
+        assert!(output.stdout.contains(says), "{}", output.stdout);
+    };
+    wrong("tests/one/fixture.yaml", "services: {web: [{port: 1}]}\n", "tests/one/fixture.yaml:1:18: ");
+    wrong(
+        "tests/one/case.yaml",
+        "targe: web\n",
+        "tests/one/case.yaml:1:1: unknown key `targe` (did you mean `target`?)",
+    );
+    wrong("tests/one/fixture.yaml", "{}\n", "unknown key");
+    wrong("tests/one/case.yaml", "target: wbe\n", "there is no target `wbe`");
+    wrong("tests/one/case.yaml", "config: no.yaml\n", "no.yaml");
+    wrong("tests/one/case.yaml", "fixture: no.yaml\n", "no.yaml");
+    job.run(&["test", "nowhere"]).assert_code(2).assert_says(&["cannot read `nowhere`"]);
+    job.folder().write("empty/x", "");
+    job.run(&["test", "empty"]).assert_code(2).assert_says(&["there is no case in `empty`"]);
+    job.run(&["test"]).assert_code(2);
+}
