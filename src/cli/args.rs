@@ -94,6 +94,11 @@ impl JobArgs {
         registries.is_empty() && templates.is_empty() && [check, reload, mode, owner].into_iter().all(Option::is_none)
     }
 
+    /// What `--registry` gives.
+    pub(super) fn registries(&self) -> &[String] {
+        &self.registries
+    }
+
     /// The job for the configuration reader.
     pub(super) fn describe(&self) -> Job {
         let Self { registries, templates, check, reload, mode, owner } = self.clone();
@@ -123,6 +128,9 @@ pub(super) enum Verb {
     /// Write what the templates ask, and the answers, as one file for tests and for machines without the registries
     #[command(after_help = CAPTURE)]
     Capture(Capture),
+    /// Write a small configuration that works, and say what to run next
+    #[command(after_help = INIT)]
+    Init(Init),
     /// Write the JSON Schema of the configuration, for editors
     #[command(after_help = SCHEMA)]
     Schema,
@@ -184,6 +192,37 @@ pub(super) struct Ready {
     /// A file that answers in the place of every registry, written by hand or by `capture`
     #[arg(long, value_name = "FILE")]
     pub fixture: Option<PathBuf>,
+}
+
+/// What `init --help` shows beside the flags.
+const INIT: &str = "\
+Examples:
+  liveconf init nginx --registry consul
+  liveconf init haproxy --registry etcd /etc/liveconf
+  liveconf init prometheus --registry file demo
+
+Nothing is overwritten. Exit codes: 0 written; 1 something is in the way or cannot be written; 2 usage.";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Init {
+    /// The program whose files are kept true
+    #[arg(value_name = "PROGRAM")]
+    pub kind: InitKind,
+    /// Where the files go
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub folder: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum InitKind {
+    /// An upstream of nginx
+    Nginx,
+    /// HAProxy, whose servers change without a reload
+    Haproxy,
+    /// Targets of Prometheus
+    Prometheus,
+    /// A file of variables
+    Env,
 }
 
 /// What `schema --help` shows beside the flags.

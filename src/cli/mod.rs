@@ -7,6 +7,7 @@ mod check;
 mod diff;
 mod explain;
 mod functions;
+mod init;
 mod load;
 mod once;
 mod order;
@@ -77,6 +78,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             Verb::Pause(options) => order::pause(&args.common, options).await,
             Verb::Resume(options) => order::resume(&args.common, options).await,
             Verb::Apply(options) => order::apply(&args.common, options).await,
+            Verb::Init(options) => init::run(&args.common, options),
             Verb::Schema => schema::run(),
             Verb::Functions(options) => functions::run(options),
         }

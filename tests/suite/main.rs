@@ -37,6 +37,7 @@ mod guards;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod haproxy_runtime;
 mod hostile;
+mod init;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod last_known_good;
 mod life;

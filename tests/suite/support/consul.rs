@@ -312,7 +312,7 @@ impl Member {
 
 /// On the path, or where `.ci/setup` puts it.
 #[track_caller]
-fn find_consul() -> PathBuf {
+pub fn find_consul() -> PathBuf {
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
     let cache = cache.or_else(|| env::home_dir().map(|home| home.join(".cache")));
     find_in(cache.map(|cache| cache.join("liveconf/bin")), "consul")

@@ -1,0 +1,199 @@
+//! `init`: a small configuration that works, to begin with.
+
+use std::fmt::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use super::args::{Common, Init, InitKind};
+use super::ask::print;
+use super::say;
+use crate::exit::Exit;
+
+/// What is written for a program.
+struct Program {
+    /// The targets of the configuration.
+    target: &'static str,
+    /// The files beside it: name and text.
+    files: &'static [(&'static str, &'static str)],
+    /// What its template reads.
+    reads: Reads,
+    /// What is run when its file is there.
+    then: &'static [&'static str],
+}
+
+/// What a template reads.
+#[derive(Debug, Clone, Copy)]
+enum Reads {
+    /// The instances of the service `web`.
+    Service,
+    /// The keys below `app`.
+    Keys,
+}
+
+/// A kind of registry.
+struct Registry {
+    name: &'static str,
+    /// What stands below its name in the configuration.
+    section: &'static str,
+    /// Files with what a template reads, by what that is.
+    service: Data,
+    keys: Data,
+}
+
+/// How what a template reads comes into a registry.
+enum Data {
+    /// In a file of its own, with this text.
+    File(&'static str),
+    /// By a command.
+    Command(&'static str),
+}
+
+impl InitKind {
+    fn program(self) -> Program {
+        match self {
+            Self::Nginx => Program {
+                target: include_str!("init/nginx/target.yaml"),
+                files: &[
+                    ("web.conf.tera", include_str!("init/nginx/web.conf.tera")),
+                    ("nginx.conf", include_str!("init/nginx/nginx.conf")),
+                ],
+                reads: Reads::Service,
+                then: &["nginx -p \"$PWD\" -c nginx.conf"],
+            },
+            Self::Haproxy => Program {
+                target: include_str!("init/haproxy/target.yaml"),
+                files: &[("haproxy.cfg.tera", include_str!("init/haproxy/haproxy.cfg.tera"))],
+                reads: Reads::Service,
+                then: &["haproxy -W -D -f haproxy.cfg -p haproxy.pid"],
+            },
+            Self::Prometheus => Program {
+                target: include_str!("init/prometheus/target.yaml"),
+                files: &[("targets.json.tera", include_str!("init/prometheus/targets.json.tera"))],
+                reads: Reads::Service,
+                then: &["cat targets.json"],
+            },
+            Self::Env => Program {
+                target: include_str!("init/env/target.yaml"),
+                files: &[("app.env.tera", include_str!("init/env/app.env.tera"))],
+                reads: Reads::Keys,
+                then: &["cat app.env"],
+            },
+        }
+    }
+}
+
+/// The kinds of registries, each with a little data.
+const REGISTRIES: &[Registry] = &[
+    Registry {
+        name: "file",
+        section: "    file: {path: registry.yaml}\n",
+        service: Data::File(
+            "# Edit it while `liveconf run` runs.\nservices:\n  web:\n    - {address: 127.0.0.1, port: 8081}\n",
+        ),
+        keys: Data::File("# Edit it while `liveconf run` runs.\napp:\n  db/host: db.internal\n  db/port: 5432\n"),
+    },
+    Registry {
+        name: "consul",
+        section: "    # Where Consul is, and with which token, say the variables that `consul` reads (CONSUL_HTTP_ADDR,\n    \
+                  # CONSUL_HTTP_TOKEN_FILE ...), else it is http://127.0.0.1:8500.\n    consul: {}\n",
+        service: Data::Command("consul services register -name=web -id=web-1 -address=127.0.0.1 -port=8081"),
+        keys: Data::Command("consul kv put app/db/host db.internal"),
+    },
+    Registry {
+        name: "etcd",
+        section: "    # Where etcd is, and who asks, say the variables that `etcdctl` reads (ETCDCTL_ENDPOINTS, ETCDCTL_USER\n    \
+                  # ...), else it is http://127.0.0.1:2379.\n    etcd: {}\n",
+        service: Data::Command("etcdctl put /services/web/web-1 127.0.0.1:8081"),
+        keys: Data::Command("etcdctl put /app/db/host db.internal"),
+    },
+];
+
+/// Writes the files and says what to run next.
+pub(super) fn run(common: &Common, options: &Init) -> Exit {
+    let Some(registry) = registry(common) else {
+        let names: Vec<&str> = REGISTRIES.iter().map(|registry| registry.name).collect();
+        say::error(format_args!(
+            "say which registry it follows\n  = hint: `--registry` takes one of {}",
+            names.join(", ")
+        ));
+        return Exit::Usage;
+    };
+    let program = options.kind.program();
+    let data = match program.reads {
+        Reads::Service => &registry.service,
+        Reads::Keys => &registry.keys,
+    };
+    let config = format!("registries:\n  main:\n{}\n{}", registry.section, program.target);
+    let mut files = vec![("liveconf.yaml", config.as_str())];
+    files.extend(program.files);
+    let mut commands = Vec::new();
+    if options.folder != Path::new(".") {
+        commands.push(format!("cd {}", quoted(&options.folder)));
+    }
+    match data {
+        Data::File(text) => files.push(("registry.yaml", text)),
+        Data::Command(command) => commands.push((*command).to_owned()),
+    }
+    commands.extend(["liveconf check".to_owned(), "liveconf once".to_owned()]);
+    commands.extend(program.then.iter().map(|command| (*command).to_owned()));
+    commands.push("liveconf run".to_owned());
+
+    let taken: Vec<String> = files
+        .iter()
+        .map(|(name, _)| options.folder.join(name))
+        .filter(|path| path.symlink_metadata().is_ok())
+        .map(|path| path.display().to_string())
+        .collect();
+    if !taken.is_empty() {
+        say::error_with(format_args!("nothing was written, since this is in the way:"), &taken);
+        return Exit::Failed;
+    }
+    if let Err((name, error)) = write_all(&options.folder, &files) {
+        say::error(format_args!("failed to write `{}`: {error}", options.folder.join(name).display()));
+        return Exit::Failed;
+    }
+    let mut text = String::new();
+    for (name, _) in &files {
+        // Writing to a text cannot fail.
+        let _ = writeln!(text, "wrote {}", options.folder.join(name).display());
+    }
+    text.push_str("\nnext:\n\n");
+    for command in commands {
+        let _ = writeln!(text, "  {command}");
+    }
+    print(&text).err().unwrap_or(Exit::Done)
+}
+
+/// The registry that the command line names, where it names exactly one.
+fn registry(common: &Common) -> Option<&'static Registry> {
+    match common.job.registries() {
+        [name] => REGISTRIES.iter().find(|registry| registry.name == name),
+        _ => None,
+    }
+}
+
+/// Writes each file where nothing is; which one could not be.
+fn write_all<'f>(folder: &Path, files: &[(&'f str, &str)]) -> Result<(), (&'f str, io::Error)> {
+    for (name, text) in files {
+        let write = || {
+            fs::create_dir_all(folder)?;
+            let mut file = OpenOptions::new().write(true).create_new(true).open(folder.join(name))?;
+            file.write_all(text.as_bytes())
+        };
+        write().map_err(|error| (*name, error))?;
+    }
+    Ok(())
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
+    let dashes = if text.starts_with('-') { "./" } else { "" };
+    if text.chars().all(is_plain) {
+        format!("{dashes}{text}")
+    } else {
+        format!("{dashes}'{}'", text.replace('\'', "'\\''"))
+    }
+}

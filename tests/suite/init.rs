@@ -1,0 +1,135 @@
+//! `liveconf init`: what it writes works, by exactly the commands that it says.
+
+use std::process::Command;
+
+use crate::support::liveconf::{BINARY, Daemon, Job, run_to_end, start};
+use crate::support::process::{find, search_path};
+use crate::support::{SOON, http, poll_until, port};
+
+/// What is run, with what it needs of the machine.
+struct Scene {
+    job: Job,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Scene {
+    fn new(variables: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        Self { job: Job::empty(), variables: variables.into_iter().collect() }
+    }
+
+    fn shell(&self, line: &str) -> Command {
+        let mut shell = self.job.prepare(Command::new("bash"), &["-euc", line]);
+        let folders = [BINARY, &*consul()].map(|program| program.rsplit_once('/').unwrap().0.to_owned());
+        shell.env("PATH", format!("{}:{}", folders.join(":"), search_path()));
+        shell.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        shell
+    }
+
+    /// Writes the files, and runs all that is said to be next but for the last, which goes on.
+    #[track_caller]
+    fn follow(&self, program: &str, registry: &str) -> Daemon {
+        let output = self.job.run(&["init", program, "--registry", registry, "my demo"]);
+        output.assert_code(0);
+        let (written, next) = output.stdout.split_once("\nnext:\n\n").unwrap();
+        assert!(written.lines().all(|line| line.starts_with("wrote my demo/")), "{written}");
+        let commands: Vec<&str> = next.lines().map(str::trim).collect();
+        assert_eq!((commands[0], commands.last()), ("cd 'my demo'", Some(&"liveconf run")));
+        let before = commands[..commands.len() - 1].join("\n");
+        run_to_end(self.shell(&format!("{before}\n"))).assert_code(0);
+        start(self.shell("cd 'my demo'\nexec liveconf run"))
+    }
+
+    /// Ends the program that was put into the background, by the pid in its file.
+    fn end(&self, pid_file: &str) {
+        let line = format!("kill -TERM \"$(cat 'my demo/{pid_file}')\"");
+        run_to_end(self.shell(&line)).assert_code(0);
+    }
+}
+
+/// Where Consul is, or this program where a build knows none.
+#[cfg(feature = "consul")]
+fn consul() -> String {
+    crate::support::consul::find_consul().display().to_string()
+}
+
+#[cfg(not(feature = "consul"))]
+fn consul() -> String {
+    BINARY.to_owned()
+}
+
+/// nginx answers for a backend that is not there, and for one that is as soon as it stands in the registry.
+fn nginx(registry: &str, variables: impl IntoIterator<Item = (&'static str, String)>) {
+    let front = port::free();
+    let mut scene = Scene::new(variables);
+    scene.variables.push(("NGINX_LISTEN", format!("127.0.0.1:{front}")));
+    let daemon = scene.follow("nginx", registry);
+    poll_until(SOON, || http::get(front, "/").map(|(status, _)| assert_eq!(status, 502)).map_err(|e| e.to_string()));
+    let file = scene.job.read("my demo/web.conf").unwrap();
+    assert!(file.contains("server 127.0.0.1:8081 weight=1;"), "{file}");
+    daemon.stop();
+    scene.end("nginx.pid");
+}
+
+fn haproxy(registry: &str, variables: impl IntoIterator<Item = (&'static str, String)>) {
+    let front = port::free();
+    let mut scene = Scene::new(variables);
+    scene.variables.push(("HAPROXY_BIND", format!("127.0.0.1:{front}")));
+    let daemon = scene.follow("haproxy", registry);
+    poll_until(SOON, || http::get(front, "/").map(|(status, _)| assert_eq!(status, 503)).map_err(|e| e.to_string()));
+    let file = scene.job.read("my demo/haproxy.cfg").unwrap();
+    assert!(file.contains("server 127.0.0.1:8081 127.0.0.1:8081 weight 1\n"), "{file}");
+    daemon.stop();
+    scene.end("haproxy.pid");
+}
+
+fn files(registry: &str, variables: &[(&'static str, String)]) {
+    let scene = Scene::new(variables.to_vec());
+    let daemon = scene.follow("prometheus", registry);
+    let targets: serde_json::Value = serde_json::from_str(&scene.job.read("my demo/targets.json").unwrap()).unwrap();
+    assert_eq!(targets[0]["targets"][0], "127.0.0.1:8081");
+    daemon.stop();
+    let scene = Scene::new(variables.to_vec());
+    let daemon = scene.follow("env", registry);
+    assert!(scene.job.read("my demo/app.env").unwrap().contains("APP_DB_HOST=\"db.internal\"\n"));
+    daemon.stop();
+}
+
+#[test]
+fn a_file_is_followed() {
+    find("nginx");
+    nginx("file", []);
+    haproxy("file", []);
+    files("file", &[]);
+}
+
+#[cfg(feature = "consul")]
+#[test]
+fn consul_is_followed() {
+    let consul = crate::support::consul::Consul::start();
+    let address = [("CONSUL_HTTP_ADDR", consul.address())];
+    nginx("consul", address.clone());
+    haproxy("consul", address.clone());
+    files("consul", &address);
+}
+
+#[cfg(feature = "etcd")]
+#[test]
+fn etcd_is_followed() {
+    let etcd = crate::support::etcd::Etcd::start();
+    let endpoints = [("ETCDCTL_ENDPOINTS", etcd.endpoints().join(",")), ("ETCDCTL_API", "3".to_owned())];
+    nginx("etcd", endpoints.clone());
+    haproxy("etcd", endpoints.clone());
+    files("etcd", &endpoints);
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    let job = Job::empty().with("nginx.conf", "mine\n").with("registry.yaml", "mine: 1\n");
+    let output = job.run(&["init", "nginx", "--registry", "file"]);
+    output.assert_code(1).assert_says(&["in the way:\n  ./nginx.conf\n  ./registry.yaml\n"]);
+    assert_eq!(job.folder().names("."), ["nginx.conf", "registry.yaml"]);
+    assert_eq!(job.read("nginx.conf").as_deref(), Some("mine\n"));
+    job.run(&["init", "nginx"]).assert_code(2).assert_says(&["`--registry` takes one of file, consul, etcd"]);
+    job.run(&["init", "nginx", "--registry", "zookeeper"]).assert_code(2);
+    job.run(&["init", "apache", "--registry", "file"]).assert_code(2);
+}
