@@ -41,6 +41,7 @@ impl Plan {
                 .filter(|(name, _)| !CREDENTIALS.contains(&name.as_str()) || config.env_allow.contains(name))
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
+            roots: config.files_allow.clone(),
             limits: config.limits,
         };
         let templates = Templates::load(&config.targets, environment)?;

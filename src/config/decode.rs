@@ -74,6 +74,7 @@ pub(super) fn config<'a>(
     let control = main.or("control", Control::default(), control::read);
     let log = main.or("log", LogConfig::default(), log);
     let env_allow = main.or("env", Vec::new(), |field| field.section()?.or("allow", Vec::new(), Field::texts));
+    let files_allow = main.or("files", Vec::new(), |field| field.section()?.or("allow", Vec::new(), paths));
     let limits = main.or("limits", Limits::default(), limits);
     let registries = registries::read(&registries, limits.unwrap_or_default());
     for (name, field) in locks {
@@ -95,6 +96,7 @@ pub(super) fn config<'a>(
         template_dirs: template_dirs?,
         state_dir: state_dir?,
         env_allow: env_allow?,
+        files_allow: files_allow?,
         limits: limits?,
         log: log?,
         last_known_good_after: last_known_good_after?,

@@ -30,6 +30,8 @@ pub struct Config {
     /// Variables that `env()` and commands may see although they look like credentials of ours, or are not on the
     /// list that commands see by default.
     pub env_allow: Vec<String>,
+    /// Folders in which `file()` may look for a path that is put together, besides that of the configuration. Absolute.
+    pub files_allow: Vec<PathBuf>,
     /// Bounds on what registry values may make of us.
     pub limits: Limits,
     /// Log settings of the file.

@@ -22,6 +22,7 @@ use crate::template::entry;
 const SECTIONS: &[(&str, &str)] = &[
     ("", "Top level"),
     ("env", "`env`"),
+    ("files", "`files`"),
     ("limits", "`limits`"),
     ("last_known_good", "`last_known_good`"),
     ("log", "`log`"),
@@ -130,7 +131,7 @@ fn with(section: &str, line: &str) -> String {
         "delimiters" => ("file: {path: x}".into(), format!("delimiters: {{{line}}}")),
         _ => ("file: {path: x}".into(), String::new()),
     };
-    let nested = if ["env", "limits", "last_known_good", "log", "control"].contains(&section) {
+    let nested = if ["env", "files", "limits", "last_known_good", "log", "control"].contains(&section) {
         format!("{section}: {{{line}}}")
     } else {
         String::new()

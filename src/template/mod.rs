@@ -79,6 +79,8 @@ pub struct Environment {
     pub template_dirs: Vec<PathBuf>,
     /// The folder that `file()` starts from, absolute.
     pub base: PathBuf,
+    /// Where `file()` may look for a path that is put together, besides `base`; absolute.
+    pub roots: Vec<PathBuf>,
     /// What `env()` sees; our own credentials are not among it.
     pub variables: BTreeMap<String, String>,
     /// Bounds on values and output.
@@ -92,6 +94,7 @@ impl fmt::Debug for Environment {
             .field("registries", &self.registries.keys())
             .field("template_dirs", &self.template_dirs)
             .field("base", &self.base)
+            .field("roots", &self.roots)
             .field("variables", &self.variables.keys())
             .field("limits", &self.limits)
             .finish()

@@ -78,6 +78,11 @@ impl Render {
         self.words.0.contains(word) || self.names.has(word)
     }
 
+    /// Whether a text stands in a template as it is, so that its author wrote it.
+    pub(super) fn is_written(&self, text: &str) -> bool {
+        self.words.0.contains(text)
+    }
+
     /// A path of which no more is shown than may be.
     pub(super) fn showing(&mut self, path: Path) -> Path {
         path.showing(|segment| self.may_show(segment))

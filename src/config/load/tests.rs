@@ -133,6 +133,7 @@ template_dirs: [templates, /usr/share/liveconf]
 state_dir: state
 log: {level: debug, format: json}
 env: {allow: [APP_TOKEN]}
+files: {allow: [certificates, /etc/ssl]}
 limits: {value: 1MB, output: 1MiB}
 grace: 3s
 last_known_good: {after: 1m}
@@ -196,6 +197,7 @@ fn a_full_configuration_is_read() {
     assert_eq!(config.state_dir, setup.path("state"));
     assert_eq!((config.log.level, config.log.format), (tracing::Level::DEBUG, LogFormat::Json));
     assert_eq!(config.env_allow, ["APP_TOKEN"]);
+    assert_eq!(config.files_allow, [setup.path("certificates"), "/etc/ssl".into()]);
     assert_eq!((config.limits.value, config.limits.output), (1_000_000, 1 << 20));
     assert_eq!(config.grace, Duration::from_secs(3));
     assert_eq!(config.last_known_good_after, Duration::from_mins(1));
@@ -217,7 +219,7 @@ fn a_full_configuration_is_read() {
     let second = &nginx.templates[1];
     assert_eq!(second.name, "cert");
     let content = "\n# {{ x }}\n".to_owned();
-    assert_eq!(second.source, TemplateSource::Inline { content, file: "liveconf.yaml".into(), line: 23 });
+    assert_eq!(second.source, TemplateSource::Inline { content, file: "liveconf.yaml".into(), line: 24 });
     assert_eq!(second.dest, setup.path("out/secret"));
     assert_eq!(second.mode, Some(0o600));
     assert_eq!((second.owner.user.as_deref(), second.owner.group.as_deref()), (Some("www"), Some("www")));

@@ -1,5 +1,7 @@
 //! What comes from this machine: `env`, `file`.
 
+use std::path::{Component, Path, PathBuf};
+
 use tera::Value;
 
 use super::super::LOCAL_FILES;
@@ -33,7 +35,7 @@ pub(super) const MACHINE: Group<Function> = Group {
                 name: "file",
                 arguments: &[required("path"), optional("default"), or("required", "false")],
                 takes: "",
-                gives: "the text of a file, followed as it changes; relative to the configuration",
+                gives: "the text of a file, followed as it changes; relative to the configuration. A path that is put together leads to a file below the folder of the configuration, or one of `files: {allow: [..]}`, else the render fails",
                 empty: "as for `key`; an empty file is empty text",
                 example: r#"{{ file(path="motd", default="welcome") }}"#,
                 output: "welcome",
@@ -61,6 +63,13 @@ pub(super) fn file(render: &mut Render, arguments: &Arguments<'_>) -> Result<Val
     if path.is_empty() || path.contains('\0') {
         return Err(arguments.refused("path", "it is no path of a file"));
     }
+    let roots = || render.environment.roots.iter().chain([&render.environment.base]);
+    // A part of any other may be a value.
+    if !render.is_written(path) && !roots().any(|root| is_within(&render.environment.base.join(path), root)) {
+        let why = "it is put together, and leads out of the folder of the configuration";
+        let failure = arguments.refusal("path", why);
+        return Err(failure.hint("list the folder under `files: {allow: [..]}`, or write the path in one text").into());
+    }
     let asked = Asked { registry: LOCAL_FILES.into(), query: Query::File(file_path(render, path)) };
     let answer = render.ask(&asked, false)?;
     match &answer.data {
@@ -68,6 +77,19 @@ pub(super) fn file(render: &mut Render, arguments: &Arguments<'_>) -> Result<Val
         Data::Key(None) => absent(render, arguments, Absent::Query(asked)),
         _ => Err(mismatch(&asked, &answer)),
     }
+}
+
+/// Whether a path leads to something below a folder, with its `..` taken as they are written.
+fn is_within(path: &Path, root: &Path) -> bool {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir => {}
+            other => plain.push(other),
+        }
+    }
+    plain.starts_with(root) && plain != root
 }
 
 /// The path of a file, of which no more is shown than may be.

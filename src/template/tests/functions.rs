@@ -218,6 +218,50 @@ fn env_and_file() {
 }
 
 #[test]
+fn a_path_of_a_file_that_is_put_together_stays_in_its_folders() {
+    let bench = |name: &str| {
+        let mut bench = Bench::new().key("name", name);
+        bench.environment.roots = vec!["/etc/ssl".into()];
+        bench
+    };
+    let put_together = |before: &str| format!("{{{{ file(path=\"{before}\" ~ key(path=\"name\"), default=\"d\") }}}}");
+    for (before, name) in [
+        ("", "a.pem"),
+        ("certs/", "../a.pem"),
+        ("certs/", "a/../b"),
+        ("/etc/ssl/", "a.pem"),
+        ("", "/etc/ssl/private/a.pem"),
+        ("", "/base/a"),
+        ("../base/", "a"),
+    ] {
+        let rendering = bench(name).render(&put_together(before));
+        assert_eq!(rendering.missing.len(), 1, "{before}{name}: {:?}", rendering.output);
+    }
+    for (before, name) in [
+        ("", "/etc/shadow"),
+        ("certs/", "../../etc/shadow"),
+        ("", ".."),
+        ("", "."),
+        ("/etc/ssl/", "../shadow"),
+        ("", "/etc/sslx/a"),
+        ("", "/basement"),
+        ("/", "etc/shadow"),
+    ] {
+        let error = bench(name).error(&put_together(before));
+        assert!(error.message.contains("`path` of `file` is refused: it is put together"), "{before}{name}: {error}");
+        assert!(!error.to_string().contains("shadow") && error.hint.is_some(), "{error}");
+    }
+    // What the author of the template wrote is his.
+    let rendering = bench("").render("{% set path = \"/srv/../etc/motd\" %}{{ file(path=path) }}");
+    assert_eq!(rendering.missing.len(), 1);
+    // A service may be called what it likes.
+    let services = vec![ServiceName { name: "../etc/motd".into(), tags: Vec::new() }];
+    let bench = bench("").answer(Query::Services { tag: None }, Data::Services(services));
+    let error = bench.error("{% for s in services() %}{{ file(path=s.name) }}{% endfor %}");
+    assert!(error.message.contains("it is put together"), "{error}");
+}
+
+#[test]
 fn a_template_gives_up_waits_and_warns_with_what_it_holds() {
     for (function, kind) in
         [("fail", ErrorKind::Function), ("throw", ErrorKind::Function), ("not_yet", ErrorKind::NotYet)]
