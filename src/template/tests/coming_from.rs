@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::super::catalog::sections;
+use super::super::foreign_name;
 use super::*;
 use crate::reference::page::{COMING_FROM, Row, rows};
 
@@ -260,6 +262,58 @@ fn what_is_not_supported_has_a_reason_and_is_little() {
         let answered = row.cells[1].contains('`');
         let waits = row.cells[1] == "waits for its registry";
         assert!(answered || !row.cells[2].is_empty() && (waits || unsupported.iter().any(|it| std::ptr::eq(*it, row))));
+    }
+}
+
+/// What is an operator here, a tag, a value that is written out, a setting, or of two filters.
+const OTHERWISE: &[&str] = &[
+    "add",
+    "coalesce",
+    "contains",
+    "containsAll",
+    "containsAny",
+    "containsNone",
+    "containsNotAll",
+    "datacenters",
+    "dict",
+    "div",
+    "divide",
+    "empty",
+    "executeTemplate",
+    "hasKey",
+    "in",
+    "include",
+    "list",
+    "lookupIfaceIPV4",
+    "lookupIfaceIPV6",
+    "mod",
+    "modulo",
+    "mul",
+    "multiply",
+    "parseBool",
+    "sockaddr",
+    "spew_dump",
+    "spew_printf",
+    "spew_sdump",
+    "spew_sprintf",
+    "sub",
+    "subtract",
+    "ternary",
+    "writeToFile",
+];
+
+/// Who calls one by its old name is told the new one, by the checks of a template and by `liveconf functions`.
+#[test]
+fn an_old_name_leads_to_the_new_one() {
+    let known: BTreeSet<&str> =
+        sections().iter().flat_map(|section| &section.entries).map(|entry| entry.name).collect();
+    let rows = rows(COMING_FROM);
+    for (tool, names) in &THEIRS[..2] {
+        for name in names.iter().filter(|name| !name.contains('.') && !OTHERWISE.contains(name)) {
+            let row = rows.iter().find(|row| row.heading == *tool && row.codes(0).contains(name)).unwrap();
+            let is_supported = row.cells[1].contains('`');
+            assert!(known.contains(name) || !is_supported || foreign_name(name).is_some(), "{name}");
+        }
     }
 }
 
