@@ -24,7 +24,7 @@ fn schema() -> Value {
         assert!(definitions.insert(slug(heading), object).is_none(), "{heading}");
     }
     let kinds: Map<String, Value> =
-        KINDS.iter().map(|kind| ((*kind).to_owned(), or_nothing(reference(kind)))).collect();
+        KINDS.iter().map(|kind| ((*kind).to_owned(), or_nothing(&reference(kind)))).collect();
     let registry = json!({
         "type": "object", "properties": kinds, "additionalProperties": false, "minProperties": 1, "maxProperties": 1
     });
@@ -41,8 +41,8 @@ fn schema() -> Value {
 fn property(row: &Row<'_>, headings: &[&str]) -> Value {
     let (key, takes, meaning) = (row.code(0), &*row.cells[1], plain(&row.cells[3]));
     let map = || match (row.heading, key) {
-        ("Top level", "registries") => names_of(reference("registry")),
-        ("Top level", "targets") => names_of(reference("targets")),
+        ("Top level", "registries") => names_of(&reference("registry")),
+        ("Top level", "targets") => names_of(&reference("targets")),
         (_, "headers") => json!({"type": "object"}),
         _ => reference(&linked(row, headings)),
     };
@@ -66,7 +66,7 @@ fn property(row: &Row<'_>, headings: &[&str]) -> Value {
         "" => String::new(),
         default => format!(" Default: {}.", plain(default)),
     };
-    let mut value = or_nothing(value);
+    let mut value = or_nothing(&value);
     if let Some(members) = value.as_object_mut() {
         members.insert("description".to_owned(), Value::from(format!("Takes {}. {meaning}{default}", plain(takes))));
     }
@@ -99,7 +99,7 @@ fn list() -> Value {
     json!({"anyOf": [scalar(), {"type": "array", "items": scalar()}]})
 }
 
-fn names_of(value: Value) -> Value {
+fn names_of(value: &Value) -> Value {
     json!({"type": "object", "additionalProperties": or_nothing(value)})
 }
 
@@ -108,7 +108,7 @@ fn reference(heading: &str) -> Value {
 }
 
 /// A key without a value counts as absent.
-fn or_nothing(value: Value) -> Value {
+fn or_nothing(value: &Value) -> Value {
     json!({"anyOf": [value, {"type": "null"}]})
 }
 

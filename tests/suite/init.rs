@@ -2,6 +2,9 @@
 
 use std::process::Command;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::support::liveconf::{BINARY, Daemon, Job, run_to_end, start};
 use crate::support::process::{find, search_path};
 use crate::support::{SOON, http, poll_until, port};
@@ -36,13 +39,21 @@ impl Scene {
         assert_eq!((commands[0], commands.last()), ("cd 'my demo'", Some(&"liveconf run")));
         let before = commands[..commands.len() - 1].join("\n");
         run_to_end(self.shell(&format!("{before}\n"))).assert_code(0);
-        start(self.shell("cd 'my demo'\nexec liveconf run"))
+        let mut daemon = start(self.shell("cd 'my demo'\nexec liveconf run"));
+        daemon.wait_for_log(", state in ");
+        daemon
     }
+}
 
-    /// Ends the program that was put into the background, by the pid in its file.
-    fn end(&self, pid_file: &str) {
-        let line = format!("kill -TERM \"$(cat 'my demo/{pid_file}')\"");
-        run_to_end(self.shell(&line)).assert_code(0);
+impl Drop for Scene {
+    /// Ends the programs that the commands put into the background, by the pids in their files.
+    fn drop(&mut self) {
+        for pid_file in ["nginx.pid", "haproxy.pid"] {
+            let text = self.job.read(&format!("my demo/{pid_file}")).unwrap_or_default();
+            if let Ok(pid) = text.trim().parse() {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+            }
+        }
     }
 }
 
@@ -67,7 +78,6 @@ fn nginx(registry: &str, variables: impl IntoIterator<Item = (&'static str, Stri
     let file = scene.job.read("my demo/web.conf").unwrap();
     assert!(file.contains("server 127.0.0.1:8081 weight=1;"), "{file}");
     daemon.stop();
-    scene.end("nginx.pid");
 }
 
 fn haproxy(registry: &str, variables: impl IntoIterator<Item = (&'static str, String)>) {
@@ -79,7 +89,6 @@ fn haproxy(registry: &str, variables: impl IntoIterator<Item = (&'static str, St
     let file = scene.job.read("my demo/haproxy.cfg").unwrap();
     assert!(file.contains("server 127.0.0.1:8081 127.0.0.1:8081 weight 1\n"), "{file}");
     daemon.stop();
-    scene.end("haproxy.pid");
 }
 
 fn files(registry: &str, variables: &[(&'static str, String)]) {

@@ -38,8 +38,11 @@ fn wrong(schema: &Value, root: &Value, value: &Value, at: &str) -> Vec<String> {
                     all.push(format!("{at}: is {}", type_of(value)));
                 }
             }
-            "enum" if !rule.as_array().unwrap().contains(value) => all.push(format!("{at}: {value} is none of {rule}")),
-            "enum" => {}
+            "enum" => {
+                if !rule.as_array().unwrap().contains(value) {
+                    all.push(format!("{at}: {value} is none of {rule}"));
+                }
+            }
             "pattern" => {
                 assert_eq!(rule, "\\$\\{");
                 if value.as_str().is_some_and(|text| !text.contains("${")) {

@@ -157,8 +157,9 @@ async fn complete(mut renderer: Renderer, reader: &Reader, patience: &Patience) 
             Render::Complete(complete) => return Ok(complete),
             Render::Failed(failure) => return Err(failure.to_string()),
             Render::Waiting(waiting) => {
+                // Nothing comes later: what a fixture does not say now it never does.
                 let again = last.replace(waiting.clone()).is_some_and(|before| before.missing == waiting.missing);
-                if again || !patience.arrival("the case", reader, &waiting).await {
+                if again || waiting.missing.is_empty() || !patience.arrival("the case", reader, &waiting).await {
                     return Err(missing(&waiting, reader));
                 }
             }
@@ -167,8 +168,8 @@ async fn complete(mut renderer: Renderer, reader: &Reader, patience: &Patience) 
 }
 
 fn missing(waiting: &Waiting, reader: &Reader) -> String {
-    let all: Vec<String> = waiting.missing.iter().map(|asked| waiting_for(asked, reader)).collect();
-    format!("not answered: {}", all.join(", "))
+    let all = waiting.missing.iter().map(|asked| waiting_for(asked, reader));
+    format!("it waits for {}", all.chain(waiting.not_yet.clone()).collect::<Vec<_>>().join(", "))
 }
 
 fn named(folder: &Path, target: &Target, several: bool, complete: &Complete) -> Vec<Rendered> {
