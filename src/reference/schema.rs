@@ -145,7 +145,7 @@ fn plain(text: &str) -> String {
 
 #[test]
 fn the_schema_is_made_of_the_reference() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("liveconf.schema.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/reference/liveconf.schema.json");
     let text = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
     if std::env::var_os("LIVECONF_WRITE").is_some() {
         std::fs::write(&path, &text).unwrap();

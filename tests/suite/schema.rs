@@ -10,7 +10,7 @@ use crate::support::liveconf::{Job, example};
 fn schema() -> Value {
     let output = Job::empty().run(&["schema"]);
     output.assert_code(0);
-    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("liveconf.schema.json");
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/reference/liveconf.schema.json");
     assert_eq!(output.stdout, fs::read_to_string(committed).unwrap());
     serde_json::from_str(&output.stdout).unwrap()
 }
