@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::error::{ApplyError, Subject};
-use crate::config::Template;
+use crate::config::{Template, Writes};
 
 /// Symlinks that are followed from a destination, as many as the kernel follows.
 const LINKS: usize = 40;
@@ -65,6 +65,10 @@ impl Destination {
     /// folder.
     pub(super) fn resolve(template: &Template) -> Result<Self, ApplyError> {
         let path = follow(template)?;
+        if matches!(template.writes, Writes::Item | Writes::Gone) && path != template.dest {
+            let why = "it is a symlink, and files of `for_each` stay in their folder";
+            return Err(ApplyError::unfit(template, why, "remove the symlink"));
+        }
         let (parent, name) = split(template, &path)?;
         let folder = Arc::new(Folder::open(template, parent)?);
         let failed = |error: Errno| ApplyError::write(template, "look at the file", error);

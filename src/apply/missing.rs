@@ -6,12 +6,13 @@ use std::io::ErrorKind;
 use bytes::Bytes;
 
 use super::error::ApplyError;
-use crate::config::Target;
+use crate::config::{Target, Template, Writes};
 
 /// Whether there is nothing at one of the destinations. Blocks on the disk.
 pub fn lacks_a_file(target: &Target) -> bool {
     // Where that cannot be told, a file could not be put there either.
-    target.templates.iter().any(|template| matches!(template.dest.try_exists(), Ok(false)))
+    let is_wanted = |template: &&Template| matches!(template.writes, Writes::One | Writes::Item);
+    target.templates.iter().filter(is_wanted).any(|template| matches!(template.dest.try_exists(), Ok(false)))
 }
 
 /// Of each file what is there, and what was rendered of it where nothing is. Blocks on the disk.

@@ -7,10 +7,11 @@
 
 mod contents;
 mod file;
+mod items;
 mod lock;
 mod work;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -73,6 +74,8 @@ struct Known {
     held: BTreeMap<String, Arc<File>>,
     /// What the file says, where that is known.
     written: Option<Record>,
+    /// The files of items that were written, where that is known.
+    items: Option<BTreeSet<PathBuf>>,
 }
 
 /// A destination as it is now.
@@ -373,7 +376,7 @@ impl Records {
                 standing = standing.map(Standing::doubted);
             }
             let earlier = written.as_ref().map(|record| record.earlier.clone()).unwrap_or_default();
-            Known { standing, earlier, held: BTreeMap::new(), written }
+            Known { standing, earlier, held: BTreeMap::new(), written, items: None }
         })
     }
 

@@ -15,7 +15,7 @@ use super::placeholder::Paths;
 use super::record::{Live, hash};
 use super::write::{Placed, Temporary, overwrite, remove, scratch, truncate};
 use super::{Hashes, Places};
-use crate::config::{Target, Template};
+use crate::config::{Target, Template, Writes};
 use crate::process::Context;
 use crate::protection::Protection;
 
@@ -62,7 +62,8 @@ pub(super) enum New {
 }
 
 impl Staged {
-    /// Writes what differs beside its destination. `rendered` holds the bytes of each template of `target`, in order.
+    /// Writes what differs beside its destination. `rendered` holds the bytes of each template of `target`, in order; what
+    /// stands there for a file that is to be gone does not count.
     ///
     /// A file that holds its bytes already is not written; its owner and mode are put right on the spot where they
     /// differ from what is configured. Blocks on the disk.
@@ -201,6 +202,10 @@ impl File {
         let destination = Destination::resolve(template)?;
         let existing = destination.existing.as_ref();
         let metadata = Metadata::of(template, existing.map(|existing| &existing.stat))?;
+        if template.writes == Writes::Gone {
+            let new = if existing.is_some() { New::Nothing } else { New::Same };
+            return Ok(Self::new(template, destination, metadata, None, new));
+        }
         let failed = |step| move |error: std::io::Error| ApplyError::write(template, step, error);
         let new = if destination.holds(bytes).map_err(failed("read the file"))? {
             if let Some((stat, file)) = existing.and_then(|existing| Some((&existing.stat, existing.file.as_ref()?)))

@@ -10,15 +10,15 @@ use super::render::rendered;
 use super::say;
 use crate::config::Template;
 use crate::exit::Exit;
+use crate::target::Complete;
 
 pub(super) async fn run(common: &Common, options: &Ready) -> Exit {
-    let (plan, rendered) = match rendered(common, options).await {
-        Ok(both) => both,
+    let rendered = match rendered(common, options).await {
+        Ok(rendered) => rendered,
         Err(exit) => return exit,
     };
-    let templates = plan.targets.iter().flat_map(|(target, _)| &target.templates);
-    let files = rendered.iter().flat_map(|complete| &complete.files);
-    templates.zip(files).fold(Exit::Done, |exit, (template, new)| exit.and(compare(template, new)))
+    let files = rendered.iter().flat_map(Complete::by_template);
+    files.fold(Exit::Done, |exit, (template, new)| exit.and(compare(template, new)))
 }
 
 fn compare(template: &Template, new: &[u8]) -> Exit {

@@ -17,19 +17,19 @@ use crate::target::{Complete, Render, Renderer};
 
 pub(super) async fn run(common: &Common, options: &Ready) -> Exit {
     match rendered(common, options).await {
-        Ok((plan, rendered)) => print(&plan, &rendered),
+        Ok(rendered) => print(&rendered),
         Err(exit) => exit,
     }
 }
 
-/// The plan of the command line, and every file of its targets once all answers are there.
-pub(super) async fn rendered(common: &Common, options: &Ready) -> Result<(Plan, Vec<Complete>), Exit> {
+/// Every file of the targets of the command line, once all answers are there.
+pub(super) async fn rendered(common: &Common, options: &Ready) -> Result<Vec<Complete>, Exit> {
     let plan = plan(common, options)?;
     let store = Store::new();
     let _registries = Registries::start(&plan.config.registries, &store, &Heart::default()).await;
     let patience = Patience::new(options.timeout);
     let done = complete_all(&plan, &store, &patience, options.wait_for_keys).await?;
-    Ok((plan, done.into_iter().map(|done| done.complete).collect()))
+    Ok(done.into_iter().map(|done| done.complete).collect())
 }
 
 /// The plan of the command line with the targets that it names.
@@ -108,9 +108,8 @@ async fn complete(
     }
 }
 
-fn print(plan: &Plan, rendered: &[Complete]) -> Exit {
-    let templates = plan.targets.iter().flat_map(|(target, _)| &target.templates);
-    let files: Vec<_> = templates.zip(rendered.iter().flat_map(|complete| &complete.files)).collect();
+fn print(rendered: &[Complete]) -> Exit {
+    let files: Vec<_> = rendered.iter().flat_map(Complete::by_template).collect();
     let several = files.len() > 1;
     let mut out = std::io::stdout().lock();
     for (index, (template, bytes)) in files.into_iter().enumerate() {

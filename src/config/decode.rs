@@ -1,13 +1,14 @@
 //! From documents to what they mean together.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::command;
 use super::control;
 use super::document::{Document, Reading};
 use super::field::Field;
+use super::for_each;
 use super::http::BodyFile;
 use super::lock;
 use super::model::{Config, Control, Limits, LogConfig, Reload, Target};
@@ -18,7 +19,6 @@ use super::registries;
 use super::section::Section;
 use super::state;
 use super::target;
-use super::template::normalised;
 use crate::yaml::{Node, Value};
 
 /// How long the first answers may be away before missing files are made of saved ones.
@@ -169,14 +169,24 @@ fn read_target<'a>(name: &str, group: &[Entry<'a>], run: &Supervises) -> Option<
 }
 
 fn refuse_equal_destinations<'a, 'w: 'a>(written: impl Iterator<Item = &'a target::Written<'w>>) {
-    let mut seen: BTreeMap<PathBuf, Field<'w>> = BTreeMap::new();
-    for (path, field) in written.flat_map(|written| &written.destinations) {
-        match seen.get(&normalised(path)) {
-            Some(first) => {
-                let message = format!("`{}` is already written by the template at {}", path.display(), first.place());
-                field.note(Complaint::new(message));
-            }
-            None => _ = seen.insert(normalised(path), *field),
+    let mut seen: BTreeMap<&Path, Field<'w>> = BTreeMap::new();
+    let all: Vec<&target::Destination<'w>> = written.flat_map(|written| &written.destinations).collect();
+    for (index, destination) in all.iter().enumerate() {
+        let (path, field) = (destination.path.as_path(), destination.field);
+        if let Some(first) = seen.get(path) {
+            let message = format!("`{}` is already written by the template at {}", path.display(), first.place());
+            field.note(Complaint::new(message));
+            continue;
+        }
+        seen.insert(path, field);
+        let meets = |other: &&&target::Destination<'w>| {
+            let is_pattern = destination.is_pattern || other.is_pattern;
+            is_pattern && other.path != destination.path && for_each::may_meet(&destination.path, &other.path)
+        };
+        if let Some(other) = all[..index].iter().find(meets) {
+            let message = format!("it may be a file that the template at {} writes", other.field.place());
+            let hint = "give the files of a `for_each` a folder of their own, or names that begin or end otherwise";
+            field.note(Complaint::new(message).hint(hint));
         }
     }
 }

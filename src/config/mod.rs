@@ -36,6 +36,7 @@ mod template;
 
 mod expand;
 mod field;
+mod for_each;
 mod problem;
 mod section;
 mod units;
@@ -51,9 +52,9 @@ pub use job::{Job, from_job};
 pub use load::load;
 pub use lock::Lock;
 pub use model::{
-    Action, Check, Command, Config, Control, ControlSocket, Delimiters, Drift, Gather, Guard, Haproxy, Limits,
-    LogConfig, LogFormat, NamedRegistry, Owner, Placeholder, ProcessReload, Program, Reload, Target, Template,
-    TemplateSource, Unit, Wait, When,
+    Action, Check, Command, Config, Control, ControlSocket, Delimiters, Drift, ForEach, Gather, Gone, Guard, Haproxy,
+    Limits, LogConfig, LogFormat, NamedRegistry, Owner, Placeholder, ProcessReload, Program, Reload, Target, Template,
+    TemplateSource, Unit, Wait, When, Writes,
 };
 pub use options::LoadOptions;
 pub use problem::{Problem, describe, describe_as};

@@ -108,8 +108,11 @@ pub struct Template {
     pub name: String,
     /// Where the source comes from.
     pub source: TemplateSource,
-    /// The file that is written, absolute.
+    /// The file that is written, absolute. With `for_each` its name is a pattern, in which `*` stands for what comes of
+    /// the item.
     pub dest: PathBuf,
+    /// One file, many, or one of many.
+    pub writes: Writes,
     /// Permission bits, when given.
     pub mode: Option<u32>,
     /// User and group, when given.
@@ -130,6 +133,39 @@ pub struct Template {
     pub trim: bool,
     /// Other delimiters than `{% %}`, `{{ }}` and `{# #}`.
     pub delimiters: Option<Delimiters>,
+}
+
+/// What a template writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Writes {
+    /// One file.
+    One,
+    /// A file for each item of a list. It stands in the configuration; a render has a template for each item instead.
+    Each(Box<ForEach>),
+    /// The file of one item.
+    Item,
+    /// Nothing: its item is gone, and so is to be its file.
+    Gone,
+}
+
+/// `for_each`: a file for each item of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForEach {
+    /// The expression that gives the items, as an expression that is printed.
+    pub items: TemplateSource,
+    /// What makes the name of a file of its `item`.
+    pub name: TemplateSource,
+    /// What becomes of a file whose item is gone.
+    pub gone: Gone,
+}
+
+/// What becomes of a file whose item is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// It is removed, if we wrote it.
+    Remove,
+    /// It stays.
+    Keep,
 }
 
 /// Where the source of a template comes from.

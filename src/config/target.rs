@@ -15,15 +15,25 @@ use super::problem::Complaint;
 use super::process::{self, Supervises};
 use super::reload;
 use super::section::Section;
-use super::template::{self, Draft};
+use super::template::{self, Draft, normalised};
 use super::units;
+
+/// A destination as it is written.
+pub(super) struct Destination<'a> {
+    /// Its path, or the pattern of many.
+    pub(super) path: PathBuf,
+    /// It stands for many files.
+    pub(super) is_pattern: bool,
+    /// Where it stands.
+    pub(super) field: Field<'a>,
+}
 
 /// A target with the places that later problems may be about.
 pub(super) struct Written<'a> {
     /// The target; none where something is wrong.
     pub(super) target: Option<Target>,
     /// The destinations that could be read, and where they stand.
-    pub(super) destinations: Vec<(PathBuf, Field<'a>)>,
+    pub(super) destinations: Vec<Destination<'a>>,
     /// Where its reload stands.
     pub(super) reload: Option<Field<'a>>,
     /// Where its lock stands.
@@ -48,17 +58,24 @@ pub(super) fn read<'a>(
     if items.is_empty() {
         section.problem("templates", format!("target `{name}` has no templates"), None);
     }
-    let drafts: Vec<Option<Draft<'a>>> =
+    let mut drafts: Vec<Option<Draft<'a>>> =
         items.into_iter().map(|item| Some(template::draft(&mut item.section()?))).collect();
-    let names: Vec<Option<String>> = drafts.iter().map(|draft| draft.as_ref()?.name.clone()).collect();
+    // Those of one file keep their places whatever the others write, so that commands may name them.
+    let writes_many = |draft: &Option<Draft<'_>>| draft.as_ref().is_some_and(|draft| draft.writes_many);
+    drafts.sort_by_key(writes_many);
+    let name_of = |draft: &Option<Draft<'_>>| draft.as_ref().filter(|draft| !draft.writes_many)?.name.clone();
+    let names: Vec<Option<String>> = drafts.iter().map(name_of).collect();
     refuse_equal_names(&drafts);
 
-    let own = (names.len() == 1).then_some(0);
+    let own = (names.len() == 1 && !drafts.iter().any(writes_many)).then_some(0);
     let scope = Scope { names: &names, own, staged: true, wrapper: false };
     let destinations = drafts
         .iter()
         .flatten()
-        .filter_map(|draft| Some((draft.template.as_ref()?.dest.clone(), draft.dest_field?)))
+        .filter_map(|draft| {
+            let path = normalised(&draft.template.as_ref()?.dest);
+            Some(Destination { path, is_pattern: draft.writes_many, field: draft.dest_field? })
+        })
         .collect();
     let templates: Vec<Option<Template>> = drafts
         .into_iter()

@@ -3,7 +3,8 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::field::Field;
-use super::model::{Check, Delimiters, Owner, Template, TemplateSource};
+use super::for_each;
+use super::model::{Check, Delimiters, Owner, Template, TemplateSource, Writes};
 use super::problem::Complaint;
 use super::section::Section;
 use super::units;
@@ -14,6 +15,8 @@ pub(super) struct Draft<'a> {
     pub(super) name: Option<String>,
     /// Where its name comes from.
     pub(super) name_field: Option<Field<'a>>,
+    /// It has `for_each`.
+    pub(super) writes_many: bool,
     /// Where its destination stands.
     pub(super) dest_field: Option<Field<'a>>,
     /// Its own check.
@@ -26,7 +29,15 @@ pub(super) struct Draft<'a> {
 pub(super) fn draft<'a>(section: &mut Section<'a>) -> Draft<'a> {
     let source = source(section);
     let dest_field = section.required("dest");
-    let dest = dest_field.and_then(dest);
+    let for_each_field = section.field("for_each");
+    let (dest, writes) = match for_each_field {
+        None => (dest_field.and_then(dest), Some(Writes::One)),
+        Some(field) => {
+            let (items, dest) = (for_each::items(field), dest_field.and_then(for_each::destination));
+            let writes = items.zip(dest.as_ref()).map(|(items, dest)| Writes::Each(Box::new(items.named(dest))));
+            (dest.map(|dest| dest.path), writes)
+        }
+    };
     let given = section.field("name");
     let name = match given {
         Some(field) => name(field),
@@ -37,6 +48,9 @@ pub(super) fn draft<'a>(section: &mut Section<'a>) -> Draft<'a> {
     let secret = section.or("secret", false, Field::flag);
     let create_dirs = section.or("create_dirs", false, Field::flag);
     let in_place = section.or("in_place", false, Field::flag);
+    if for_each_field.is_some() && in_place == Some(true) {
+        section.problem("in_place", "`in_place` is for one file that is there, and `for_each` makes many", None);
+    }
     let backup = section.or("backup", false, Field::flag);
     let keep_previous = section.or("keep_previous", false, Field::flag);
     let trim = section.or("trim", true, Field::flag);
@@ -52,6 +66,7 @@ pub(super) fn draft<'a>(section: &mut Section<'a>) -> Draft<'a> {
             name: name.clone()?,
             source: source?,
             dest: dest?,
+            writes: writes?,
             mode: mode?,
             owner: owner?,
             secret: secret?,
@@ -64,7 +79,8 @@ pub(super) fn draft<'a>(section: &mut Section<'a>) -> Draft<'a> {
             delimiters: delimiters?,
         })
     };
-    Draft { template: template(), name_field: given.or(dest_field), name, dest_field, check }
+    let writes_many = for_each_field.is_some();
+    Draft { template: template(), writes_many, name_field: given.or(dest_field), name, dest_field, check }
 }
 
 fn source(section: &mut Section<'_>) -> Option<TemplateSource> {
@@ -88,6 +104,12 @@ fn dest(field: Field<'_>) -> Option<PathBuf> {
     let folder = field.node.text().is_some_and(|text| text.ends_with('/') || text.ends_with("/."));
     if path.file_name().is_none() || folder {
         return field.complain(Complaint::new("`dest` is a folder").hint("name the file in it as well"));
+    }
+    if path.to_str().is_some_and(|path| for_each::first_tag(path).is_some()) {
+        return field.complain(
+            Complaint::new("a tag in `dest` stands for nothing without `for_each`")
+                .hint("`for_each: EXPRESSION` writes a file for each `item` of a list"),
+        );
     }
     // Without `.` and doubled slashes, so that messages show what is meant.
     Some(path.components().collect())

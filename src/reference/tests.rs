@@ -33,6 +33,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("consul", "`consul`"),
     ("web", "Targets"),
     ("templates", "Templates"),
+    ("for_each", "`for_each`"),
     ("delimiters", "`delimiters`"),
     ("check", "`check`"),
     ("reload", "`reload`"),

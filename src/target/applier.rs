@@ -406,6 +406,6 @@ fn destinations(target: &Target) -> Vec<PathBuf> {
 }
 
 /// Paths for a log line.
-fn paths(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+fn paths<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> String {
+    paths.into_iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -1,24 +1,30 @@
 //! The work on the files of a target and on its record. It blocks, so it goes to threads.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::applier::Failure;
 use crate::apply::{
     self, Checked, Committed, Earlier, GoBackError, Hashes, Judgement, Live, Owed, Places, Process, Provisional,
     Records, Staged, Version,
 };
-use crate::config::{Reload, Target, Template};
+use crate::config::{Reload, Target, Template, Writes};
 
 /// The files of one target.
 #[derive(Clone)]
 pub(super) struct Files {
+    /// The target with a template for each file, as of the last render.
     pub(super) target: Arc<Target>,
+    /// The target as it is configured.
+    configured: Arc<Target>,
     pub(super) records: Arc<Records>,
     /// Commit without `check` and `verify`.
     pub(super) no_check: bool,
@@ -68,7 +74,86 @@ impl Files {
     /// The work on the files of `target`.
     pub(super) fn new(target: Arc<Target>, records: Arc<Records>, no_check: bool) -> Self {
         let unremembered = target.templates.iter().map(|_| AtomicBool::new(false)).collect();
-        Self { target, records, no_check, unremembered }
+        Self { configured: target.clone(), target, records, no_check, unremembered }
+    }
+
+    /// Whether a template has `for_each`.
+    pub(super) fn has_items(&self) -> bool {
+        self.configured.templates.iter().any(|template| matches!(template.writes, Writes::Each(_)))
+    }
+
+    /// The work on the files of `target`, which has a template for each of them. Those of items that are gone come to it,
+    /// unless all that are there are to stay.
+    pub(super) fn of_items(&self, target: &Arc<Target>, all_stay: bool) -> Self {
+        let gone = if all_stay { Vec::new() } else { self.gone(target) };
+        let target = if gone.is_empty() {
+            target.clone()
+        } else {
+            let templates = target.templates.iter().cloned().chain(gone).collect();
+            Arc::new(Target { templates, ..Target::clone(target) })
+        };
+        let was = self.target.templates.iter().zip(self.unremembered.iter());
+        let was: HashMap<&Path, bool> =
+            was.map(|(template, noted)| (template.dest.as_path(), noted.load(Ordering::Relaxed))).collect();
+        let is_unremembered = |template: &Template| {
+            // Nobody knows any more what an earlier life has put into it.
+            let unknown = template.writes == Writes::Gone;
+            AtomicBool::new(was.get(template.dest.as_path()).copied().unwrap_or(unknown))
+        };
+        let unremembered = target.templates.iter().map(is_unremembered).collect();
+        Self { target, unremembered, ..self.clone() }
+    }
+
+    /// The files of items that are gone.
+    fn gone(&self, target: &Target) -> Vec<Template> {
+        let mut gone = Vec::new();
+        for file in self.records.items(&self.target.name) {
+            if target.templates.iter().any(|template| template.dest == file) {
+                continue;
+            }
+            let mut of = self.configured.templates.iter().filter(|template| template.writes_to(&file));
+            let Some(template) = of.find(|template| template.removes_what_is_gone()) else { continue };
+            match fs::symlink_metadata(&file) {
+                Ok(found) if found.is_file() => gone.push(template.gone(file)),
+                Ok(_) => warn!(
+                    target = &*target.name,
+                    file = %file.display(),
+                    "the item of this is gone, and it stays: somebody put something else there than a file"
+                ),
+                // Where it cannot be told, the next render finds out.
+                Err(_) => {}
+            }
+        }
+        gone
+    }
+
+    /// The files of items that are there now, also those that came back although their item is gone.
+    fn items<'f>(&'f self, hashes: &'f Hashes) -> impl Iterator<Item = PathBuf> + 'f {
+        let items = self.target.templates.iter().filter(|template| template.writes != Writes::One);
+        items.map(|template| &template.dest).filter(|dest| hashes.contains_key(*dest)).cloned()
+    }
+
+    /// Notes which files of items are there, and that the others have gone for good.
+    fn keep_items(&self, hashes: &Hashes) {
+        if self.has_items() {
+            self.records.keep_items(&self.target.name, self.items(hashes).collect());
+        }
+    }
+
+    /// Notes that files of items are about to be written.
+    fn add_items(&self) {
+        if self.has_items() {
+            let items = self.target.templates.iter().filter(|template| template.writes != Writes::One);
+            self.records.add_items(&self.target.name, items.map(|template| template.dest.clone()));
+        }
+    }
+
+    /// Whether there is nothing at one of the destinations. Of items nothing is known before the first render but what an
+    /// earlier life has written.
+    pub(super) fn lacks_a_file(&self) -> bool {
+        let is_missing = |file: &PathBuf| matches!(file.try_exists(), Ok(false));
+        let is_first = self.has_items() && Arc::ptr_eq(&self.target, &self.configured);
+        apply::lacks_a_file(&self.target) || is_first && self.records.items(&self.target.name).iter().any(is_missing)
     }
 
     /// Whether the content of the file at this index is not to be kept on the disk.
@@ -144,11 +229,15 @@ impl Files {
         if self.settles() {
             self.records.before_commit(&self.target.name, &self.replaced(&checked));
         }
-        Ok(if self.verifies() {
-            Reached::Unverified(checked.try_out()?)
-        } else {
-            Reached::Committed(checked.commit()?)
-        })
+        self.add_items();
+        if self.verifies() {
+            return Ok(Reached::Unverified(checked.try_out()?));
+        }
+        let committed = checked.commit()?;
+        if !self.settles() {
+            self.keep_items(committed.hashes());
+        }
+        Ok(Reached::Committed(committed))
     }
 
     /// The files in place with their hashes, where the process is known to run exactly these.
@@ -186,6 +275,7 @@ impl Files {
     /// is owed.
     pub(super) fn adopt(&self, hashes: &Hashes) -> bool {
         if !self.settles() {
+            self.keep_items(hashes);
             return false;
         }
         let owed = self.records.owed(&self.target.name, hashes, true);
@@ -203,6 +293,7 @@ impl Files {
     /// The process runs the files that are in place.
     pub(super) fn settle(&self, hashes: &Hashes) {
         let name = &self.target.name;
+        self.keep_items(hashes);
         if let Err(error) = apply::live(
             &self.target,
             |index| self.is_unremembered(index),
@@ -228,6 +319,7 @@ impl Files {
 
     /// Puts the earlier files in place of those that are not wanted.
     pub(super) fn go_back(&self, refused_by_verify: Option<&Hashes>) -> Result<WentBack, GoBackError> {
+        self.add_items();
         let version = self.records.version(&self.target.name);
         let Earlier { staged, staying } = Earlier::stage(&self.target, &self.records)?;
         let hashes = staged.hashes();
@@ -243,7 +335,7 @@ impl Files {
     /// Stands for how the files are looked at, and the process told of them. What was refused is tried again when that is
     /// another; a program of another version may say the same in another way, and then tries once more, too.
     fn terms(&self) -> String {
-        let Target { templates, check, verify, reload, process, confirm, .. } = &*self.target;
+        let Target { templates, check, verify, reload, process, confirm, .. } = &*self.configured;
         let checks: Vec<_> = templates.iter().map(|template| &template.check).collect();
         format!("{:?}", (checks, check, verify, reload, process, confirm))
     }

@@ -1,5 +1,7 @@
 //! Rendering all templates of a target from one view, each only when something that it read has changed.
 
+mod spread;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,7 +12,7 @@ use tracing::warn;
 
 use super::state::Cause;
 use super::turn::{Turns, Work};
-use crate::config::Target;
+use crate::config::{Target, Template, Writes};
 use crate::guard::Guard;
 use crate::heartbeat::Pulse;
 use crate::log::{Line, Repeats};
@@ -79,10 +81,12 @@ impl RenderFailure {
     }
 }
 
-/// The rendered files of a target, in the order of its templates.
+/// The rendered files of a target.
 #[derive(Debug, Clone)]
 pub struct Complete {
-    /// Their contents.
+    /// The target with a template for each file: one with `for_each` stands there once for each of its own.
+    pub target: Arc<Target>,
+    /// Their contents, in the order of the templates.
     pub files: Vec<Bytes>,
     /// The newest revision of an answer that was read.
     pub revision: u64,
@@ -120,6 +124,8 @@ pub struct Renderer {
     weights: Repeats,
     /// What was said of what the templates warn of.
     warnings: Repeats,
+    /// The target with a template for each file, as of the last render.
+    spread: Arc<Target>,
 }
 
 /// The last good render of one template.
@@ -129,7 +135,26 @@ struct Kept {
     reads: BTreeSet<Asked>,
     no_weights: usize,
     warnings: BTreeSet<String>,
-    bytes: Bytes,
+    files: Written,
+}
+
+/// What one template writes.
+#[derive(Debug, Clone)]
+enum Written {
+    /// Its file.
+    One(Bytes),
+    /// The files of its items, by name.
+    Each(BTreeMap<String, Bytes>),
+}
+
+impl Written {
+    fn contents(&self) -> impl Iterator<Item = &Bytes> {
+        let (one, each) = match self {
+            Self::One(bytes) => (Some(bytes), None),
+            Self::Each(files) => (None, Some(files.values())),
+        };
+        one.into_iter().chain(each.into_iter().flatten())
+    }
 }
 
 /// One pass over the templates of a target.
@@ -144,15 +169,23 @@ struct Pass {
     error: Option<Box<TemplateError>>,
 }
 
+impl Complete {
+    /// Each file with its template.
+    pub fn by_template(&self) -> impl Iterator<Item = (&Template, &Bytes)> {
+        self.target.templates.iter().zip(&self.files)
+    }
+}
+
 impl Renderer {
     /// A renderer that has rendered nothing yet.
     pub fn new(target: Arc<Target>, templates: Arc<Templates>, turns: Turns) -> Self {
         let kept = vec![None; target.templates.len()];
         let (unremembered, turned) = (BTreeSet::new(), BTreeSet::new());
         let (weights, warnings) = (Repeats::default(), Repeats::default());
-        let pulse = Pulse::unheard("target");
+        let (pulse, spread) = (Pulse::unheard("target"), target.clone());
         Self {
             target,
+            spread,
             templates,
             turns,
             pulse,
@@ -250,11 +283,19 @@ impl Renderer {
             !self.unremembered.is_empty() && kept.reads.iter().any(|asked| self.unremembered.contains(&asked.registry))
         };
         let saved = earlier_registries(&view, &pass.reads);
+        let of_each = |is: &dyn Fn(&Kept) -> bool| {
+            kept().flat_map(|kept| std::iter::repeat_n(is(kept), kept.files.contents().count())).collect()
+        };
+        let (unproven, unremembered) = (of_each(&is_unproven), of_each(&is_unremembered));
+        if waiting.is_none() && pass.error.is_none() {
+            self.spread = spread::spread(&self.target, &self.spread, kept().map(|kept| &kept.files));
+        }
         let complete = Complete {
-            files: kept().map(|kept| kept.bytes.clone()).collect(),
+            target: self.spread.clone(),
+            files: kept().flat_map(|kept| kept.files.contents()).cloned().collect(),
             revision,
-            unproven: kept().map(is_unproven).collect(),
-            unremembered: kept().map(is_unremembered).collect(),
+            unproven,
+            unremembered,
             cause: if saved.is_empty() { self.cause(&view, &pass.reads) } else { Cause::Saved },
             earlier: saved,
             view,
@@ -331,8 +372,8 @@ impl Renderer {
             return Err(RenderFailure::TimedOut(timeout));
         }
         let kept = if go_on { self.kept.clone() } else { vec![None; self.kept.len()] };
-        let (templates, from) = (self.templates.clone(), view.clone());
-        let work = move || pass(&templates, kept, &from);
+        let (target, templates, from) = (self.target.clone(), self.templates.clone(), view.clone());
+        let work = move || pass(&target, &templates, kept, &from);
         match self.turns.run(&self.pulse, Some(timeout + NOTICED_WITHIN), work).await {
             Work::Done(pass) => Ok(pass),
             Work::Panicked => Err(RenderFailure::Panicked),
@@ -361,7 +402,7 @@ fn holds_values(query: &Query) -> bool {
     }
 }
 
-fn pass(templates: &Templates, mut kept: Vec<Option<Kept>>, view: &View) -> Pass {
+fn pass(target: &Target, templates: &Templates, mut kept: Vec<Option<Kept>>, view: &View) -> Pass {
     let mut reads = BTreeSet::new();
     let mut missing = BTreeSet::new();
     let (mut not_yet, mut error) = (None, None);
@@ -372,17 +413,22 @@ fn pass(templates: &Templates, mut kept: Vec<Option<Kept>>, view: &View) -> Pass
             reads.extend(kept.reads.iter().cloned());
             continue;
         }
-        let rendering = templates.render(index, view);
+        let is_many = target.templates.get(index).is_some_and(|template| matches!(template.writes, Writes::Each(_)));
+        let rendering = if is_many {
+            let each = |files: BTreeMap<String, Vec<u8>>| files.into_iter().map(|(name, bytes)| (name, bytes.into()));
+            templates.render_each(index, view).map(|files| Written::Each(each(files).collect()))
+        } else {
+            templates.render(index, view).map(|bytes| Written::One(bytes.into()))
+        };
         reads.extend(rendering.reads.iter().chain(&rendering.missing).cloned());
         if !rendering.missing.is_empty() {
             missing.extend(rendering.missing);
             continue;
         }
         match rendering.output {
-            Ok(bytes) => {
+            Ok(files) => {
                 let Rendering { reads, no_weights, warnings, .. } = rendering;
-                let publication = view.publication();
-                *kept = Some(Kept { publication, reads, no_weights, warnings, bytes: bytes.into() });
+                *kept = Some(Kept { publication: view.publication(), reads, no_weights, warnings, files });
             }
             Err(failed) if failed.kind == ErrorKind::NotYet => {
                 let TemplateError { message, file, line, .. } = &failed;

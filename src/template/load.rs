@@ -15,17 +15,33 @@ use super::scan::{default_delimiters, scan};
 use super::source::Source;
 use super::words::Words;
 use super::{Environment, component, filter, function, message, print};
-use crate::config::{Delimiters, Target, Template, TemplateSource};
+use crate::config::{Delimiters, ForEach, Target, Template, TemplateSource, Writes};
 
 /// All templates of one target, parsed.
 pub struct Templates {
-    /// For each template of the target: the sources that it is among, and its number there.
-    pub(super) entries: Vec<(Arc<Parsed>, usize)>,
+    /// For each template of the target: what it is made of.
+    pub(super) entries: Vec<Entry<Arc<Parsed>>>,
     /// What templates may reach.
     pub(super) environment: Arc<Environment>,
     /// When a render has taken too long.
     pub(super) timeout: Duration,
     files: BTreeSet<PathBuf>,
+}
+
+/// One template of a target. `P` leads to the sources of one dialect.
+pub(super) struct Entry<P> {
+    /// The sources that it is among, and its number there.
+    pub(super) content: (P, usize),
+    /// With `for_each`: the sources of its items and of the names of its files, and their numbers there.
+    pub(super) each: Option<(P, usize, usize)>,
+}
+
+impl<P> Entry<P> {
+    fn map<Q>(self, mut map: impl FnMut(P) -> Q) -> Entry<Q> {
+        let Self { content: (parsed, number), each } = self;
+        let each = each.map(|(parsed, items, name)| (map(parsed), items, name));
+        Entry { content: (map(parsed), number), each }
+    }
 }
 
 impl fmt::Debug for Templates {
@@ -63,7 +79,7 @@ impl Templates {
         let drafts: Vec<Draft> = targets.iter().map(|target| all.read(target)).collect();
         let parsed = all.parse()?;
         let templates = drafts.into_iter().map(|draft| Self {
-            entries: draft.entries.into_iter().map(|(index, number)| (parsed[index].clone(), number)).collect(),
+            entries: draft.entries.into_iter().map(|entry| entry.map(|index| parsed[index].clone())).collect(),
             environment: environment.clone(),
             timeout: draft.timeout,
             files: draft.files,
@@ -103,7 +119,7 @@ impl Parsed {
 /// The templates of a target that are read and not parsed yet.
 struct Draft {
     /// For each template: its reading, and its number there. What cannot be read is missing.
-    entries: Vec<(usize, usize)>,
+    entries: Vec<Entry<usize>>,
     timeout: Duration,
     files: BTreeSet<PathBuf>,
 }
@@ -121,10 +137,16 @@ impl Sources<'_> {
         let first = self.readings.len();
         let mut entries = Vec::with_capacity(target.templates.len());
         for template in &target.templates {
-            match self.dialect(template) {
+            let delimiters = template.delimiters.clone().unwrap_or_else(default_delimiters);
+            match self.dialect(delimiters, template.trim) {
                 Ok(dialect) => {
                     let index = self.reading(first, &dialect);
-                    entries.extend(self.readings[index].entry(&template.source).map(|number| (index, number)));
+                    let content = self.readings[index].entry(&template.source).map(|number| (index, number));
+                    let each = match &template.writes {
+                        Writes::Each(for_each) => self.each(first, for_each),
+                        Writes::One | Writes::Item | Writes::Gone => None,
+                    };
+                    entries.extend(content.map(|content| Entry { content, each }));
                 }
                 Err(error) => self.errors.push(refused_delimiters(template, &error)),
             }
@@ -133,15 +155,23 @@ impl Sources<'_> {
         Draft { entries, timeout: target.render_timeout, files }
     }
 
-    /// The dialect of a template; an error when its delimiters are none that Tera takes.
-    fn dialect(&mut self, template: &Template) -> tera::TeraResult<Arc<Dialect>> {
-        let delimiters = template.delimiters.clone().unwrap_or_else(default_delimiters);
-        let same = |dialect: &&Arc<Dialect>| dialect.delimiters == delimiters && dialect.trim == template.trim;
+    /// Reads what a `for_each` is made of, which is written in the usual way.
+    fn each(&mut self, first: usize, for_each: &ForEach) -> Option<(usize, usize, usize)> {
+        let dialect = self.dialect(default_delimiters(), false).ok()?;
+        let index = self.reading(first, &dialect);
+        let items = self.readings[index].items(&for_each.items)?;
+        let name = self.readings[index].entry(&for_each.name)?;
+        Some((index, items, name))
+    }
+
+    /// A dialect; an error when the delimiters are none that Tera takes.
+    fn dialect(&mut self, delimiters: Delimiters, trim: bool) -> tera::TeraResult<Arc<Dialect>> {
+        let same = |dialect: &&Arc<Dialect>| dialect.delimiters == delimiters && dialect.trim == trim;
         if let Some(dialect) = self.dialects.iter().find(same) {
             return Ok(dialect.clone());
         }
         let tera = tera(&delimiters)?;
-        let dialect = Arc::new(Dialect { delimiters, trim: template.trim, tera });
+        let dialect = Arc::new(Dialect { delimiters, trim, tera });
         self.dialects.push(dialect.clone());
         Ok(dialect)
     }

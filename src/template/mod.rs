@@ -24,6 +24,7 @@ mod builtin;
 pub(crate) mod catalog;
 mod check;
 mod component;
+mod each;
 mod edit;
 pub(crate) mod entry;
 mod error;
@@ -103,7 +104,7 @@ impl fmt::Debug for Environment {
 
 /// What one render gave.
 #[derive(Debug)]
-pub struct Rendering {
+pub struct Rendering<T = Vec<u8>> {
     /// What it asked and had an answer.
     pub reads: BTreeSet<Asked>,
     /// What it asked and has no answer yet; while it is not empty the output means nothing.
@@ -112,6 +113,14 @@ pub struct Rendering {
     pub no_weights: usize,
     /// What the template warns of.
     pub warnings: BTreeSet<String>,
-    /// The bytes of the file, or why there are none.
-    pub output: Result<Vec<u8>, TemplateError>,
+    /// The bytes of the file, or of each of several by its name; or why there are none.
+    pub output: Result<T, TemplateError>,
+}
+
+impl<T> Rendering<T> {
+    /// The same with something else made of what it gave.
+    pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Rendering<U> {
+        let Self { reads, missing, no_weights, warnings, output } = self;
+        Rendering { reads, missing, no_weights, warnings, output: output.map(map) }
+    }
 }

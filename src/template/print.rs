@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tera::{Kwargs, State, Tera, Value};
+use tera::{Context, Kwargs, State, Tera, Value};
 
 use super::edit::{Edit, Edited};
 use super::error::{ErrorKind, Failure};
@@ -245,6 +245,7 @@ impl Parsed {
     pub(super) fn find_refused(
         &self,
         entry: &str,
+        context: &Context,
         environment: &Arc<Environment>,
         view: &View,
         timeout: Duration,
@@ -268,7 +269,7 @@ impl Parsed {
         let mut tera = self.dialect.tera.clone();
         tera.add_raw_templates(marked.collect::<Vec<_>>()).ok()?;
         let (_, render) = record::during(Arc::clone(environment), view.clone(), self.words.clone(), timeout, || {
-            tera.render_to(entry, &tera::Context::new(), io::sink())
+            tera.render_to(entry, context, io::sink())
         });
         let (number, range) = render?.printing?;
         Some((self.sources.get(number)?, range.start..range.end + 1))

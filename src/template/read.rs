@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::builtin::{BUILTINS, Builtin, FOLDER, with_delimiters};
-use super::edit::Edited;
+use super::each::ITEMS;
+use super::edit::{Edit, Edited};
 use super::error::{ErrorKind, TemplateError, did_you_mean};
 use super::load::Dialect;
-use super::scan::scan;
+use super::scan::{Piece, PieceKind, scan};
 use super::source::Source;
 use super::{Environment, check, component, rewrite, trim};
 use crate::config::TemplateSource;
@@ -27,6 +28,8 @@ pub(super) struct Reading<'e> {
     environment: &'e Environment,
     /// For each source: its includes by where their names stand, and the number of the included source.
     includes: Vec<Vec<(Range<usize>, usize)>>,
+    /// The sources that give the items of a `for_each`.
+    items: BTreeSet<usize>,
     /// The sources of files, by the real path of each.
     files: BTreeMap<PathBuf, (PathBuf, Option<usize>)>,
 }
@@ -41,6 +44,7 @@ impl<'e> Reading<'e> {
             index,
             environment,
             includes: Vec::new(),
+            items: BTreeSet::new(),
             files: BTreeMap::new(),
         }
     }
@@ -69,6 +73,21 @@ impl<'e> Reading<'e> {
         }
     }
 
+    /// Reads the expression that gives the items of a `for_each`; its number, unless it is none.
+    pub(super) fn items(&mut self, source: &TemplateSource) -> Option<usize> {
+        let number = self.entry(source)?;
+        let source = &self.sources[number];
+        // Of what cannot be split Tera says what is wrong.
+        let is_expression = |piece: &Piece| piece.kind == PieceKind::Variable;
+        if source.pieces.is_some() && !matches!(source.pieces(), [piece] if is_expression(piece)) {
+            let message = "`for_each` takes one expression";
+            self.errors.push(source.error(0..source.text.len(), ErrorKind::Syntax, message));
+            return None;
+        }
+        self.items.insert(number);
+        Some(number)
+    }
+
     /// Finds what is wrong as far as that can be told without Tera, and makes of each source what Tera gets.
     pub(super) fn finish(&mut self) {
         self.add_called();
@@ -83,6 +102,13 @@ impl<'e> Reading<'e> {
             let mut edits = rewrite::edits(&source.text, source.pieces(), delimiters, &included);
             if self.dialect.trim {
                 edits.extend(trim::edits(&source.text, source.pieces(), delimiters));
+            }
+            if self.items.contains(&number)
+                && let Some(piece) = source.pieces().first()
+            {
+                let (open, close) = (delimiters.variable.0.len(), delimiters.variable.1.len());
+                edits.push(Edit::insert(piece.range.start + open, format!(" {ITEMS}(of=")));
+                edits.push(Edit::insert(piece.range.end - close, ")"));
             }
             source.edited = Edited::new(&source.text, edits);
         }

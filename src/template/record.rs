@@ -10,9 +10,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Environment;
 use super::error::{ErrorKind, Failure};
 use super::words::{Names, Words};
+use super::{Environment, Value};
 use crate::registry::{Answer, Asked, Data, Path, Query};
 use crate::store::View;
 
@@ -37,6 +37,8 @@ pub(super) struct Render {
     pub(super) words: Arc<Words>,
     /// The names that were listed.
     pub(super) names: Names,
+    /// The items of a `for_each`.
+    pub(super) items: Vec<Value>,
     /// Why a function of ours stopped the render.
     pub(super) failure: Option<Failure>,
     /// Whether what is printed may have several lines.
@@ -119,6 +121,7 @@ pub(super) fn during<T>(
         last_absent: None,
         words,
         names: Names::default(),
+        items: Vec::new(),
         failure: None,
         prints_lines: false,
         within_line: 0,

@@ -5,7 +5,10 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tera::Context;
+
 use super::error::{ErrorKind, Failure, TemplateError};
+use super::load::{Entry, Parsed};
 use super::record::{Render, late};
 use super::{Rendering, Templates, message, record};
 use crate::store::View;
@@ -13,42 +16,59 @@ use crate::store::View;
 /// How many writes go by between two looks at the clock.
 const WRITES: u32 = 256;
 
+/// What one render of one source gave.
+pub(super) struct One {
+    pub(super) rendering: Rendering,
+    /// The items, where the source gives those of a `for_each`.
+    pub(super) items: Vec<tera::Value>,
+}
+
 impl Templates {
     /// Renders the template at `index` of the target from a view. Synchronous: it takes up to `render_timeout`, or
     /// longer in a filter of Tera's own that is given megabytes.
     pub fn render(&self, index: usize, view: &View) -> Rendering {
-        let failed = |file: &str, message: String| Rendering {
-            reads: BTreeSet::new(),
-            missing: BTreeSet::new(),
-            no_weights: 0,
-            warnings: BTreeSet::new(),
-            output: Err(TemplateError::whole(file, message, ErrorKind::Function)),
-        };
-        let Some((parsed, number)) = self.entries.get(index) else {
+        let Some(Entry { content: (parsed, number), .. }) = self.entries.get(index) else {
             return failed("templates", format!("the target has no template {index}"));
         };
-        let source = parsed.source(*number);
+        self.one(parsed, *number, &Context::new(), view, self.timeout).rendering
+    }
+
+    /// Renders one source, with the variables of `context`.
+    pub(super) fn one(&self, parsed: &Parsed, number: usize, context: &Context, view: &View, timeout: Duration) -> One {
+        let source = parsed.source(number);
         let start = Instant::now();
-        let mut output = Output::new(self.environment.limits.output, self.timeout);
+        let mut output = Output::new(self.environment.limits.output, timeout);
         let (rendered, render) =
-            record::during(Arc::clone(&self.environment), view.clone(), parsed.words.clone(), self.timeout, || {
-                parsed.tera.render_to(&source.name, &tera::Context::new(), &mut output)
+            record::during(Arc::clone(&self.environment), view.clone(), parsed.words.clone(), timeout, || {
+                parsed.tera.render_to(&source.name, context, &mut output)
             });
-        let Some(mut render) = render else { return failed(&source.file, "the render lost its record".into()) };
+        let Some(mut render) = render else {
+            return One { rendering: failed(&source.file, "the render lost its record".into()), items: Vec::new() };
+        };
         let output = match (rendered, output.stopped) {
             (Ok(()), None) => Ok(output.bytes),
             (_, Some(stopped)) => {
                 Err(TemplateError::whole(&source.file, stopped.message, stopped.kind).hint(stopped.hint))
             }
             (Err(error), None) if is_of_print(&error) && render.failure.is_some() => {
-                let left = self.timeout.saturating_sub(start.elapsed());
-                let place = parsed.find_refused(&source.name, &self.environment, view, left);
+                let left = timeout.saturating_sub(start.elapsed());
+                let place = parsed.find_refused(&source.name, context, &self.environment, view, left);
                 Err(message::printing(render.failure.take(), place, source))
             }
             (Err(error), None) => Err(message::rendering(&error, &parsed.sources_in_pieces(), source, &mut render)),
         };
-        let Render { reads, missing, no_weights, warnings, .. } = render;
-        Rendering { reads, missing, no_weights: no_weights.get(), warnings, output }
+        let Render { reads, missing, no_weights, warnings, items, .. } = render;
+        One { rendering: Rendering { reads, missing, no_weights: no_weights.get(), warnings, output }, items }
+    }
+}
+
+fn failed(file: &str, message: String) -> Rendering {
+    Rendering {
+        reads: BTreeSet::new(),
+        missing: BTreeSet::new(),
+        no_weights: 0,
+        warnings: BTreeSet::new(),
+        output: Err(TemplateError::whole(file, message, ErrorKind::Function)),
     }
 }
 

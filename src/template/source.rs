@@ -41,6 +41,11 @@ impl Source {
         }
     }
 
+    /// An error at the whole of the source.
+    pub(super) fn whole(&self, message: impl Into<String>) -> TemplateError {
+        self.error(0..self.text.len(), ErrorKind::Function, message)
+    }
+
     /// The range of the source that stands at a place of what Tera got: lines from 1, columns from 0 as Tera counts.
     pub(super) fn range(&self, start: (usize, usize), end: (usize, usize)) -> Range<usize> {
         let offset = |(line, column): (usize, usize)| Place { line, column: column + 1 }.offset(&self.edited.text);

@@ -30,6 +30,7 @@ mod etcd_kind;
 mod fault_table;
 mod first_refusal;
 mod fixtures;
+mod for_each;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod fleet;
 #[cfg(all(feature = "consul", feature = "etcd"))]

@@ -172,7 +172,7 @@ pub(super) fn key(folder: &Path, new: [u8; 32]) -> io::Result<[u8; 32]> {
 }
 
 /// Replaces a file of the state folder, 0600, without waiting for the disk.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fill(path, |file| file.write_all(bytes).map(|()| true))
 }
 

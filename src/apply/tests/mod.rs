@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::{ApplyError, Committed, Staged};
 use crate::config::{
     Check, Command, Drift, Gather, Guard, Owner, Placeholder, Program as Runs, Reload, Target, Template,
-    TemplateSource, Wait, When,
+    TemplateSource, Wait, When, Writes,
 };
 use crate::process::Context;
 
@@ -29,6 +29,7 @@ pub(super) fn template(dest: impl Into<PathBuf>) -> Template {
         name: dest.file_name().unwrap().to_string_lossy().into_owned(),
         source: TemplateSource::File("unused.tera".into()),
         dest,
+        writes: Writes::One,
         mode: None,
         owner: Owner::default(),
         secret: false,

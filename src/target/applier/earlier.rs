@@ -7,10 +7,11 @@ use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
 use super::{Applied, Applier, Attempt, Failure, patience};
-use crate::apply::{beside_what_is_there, lacks_a_file};
+use crate::apply::beside_what_is_there;
 use crate::registry::Asked;
 use crate::remembered::Recollection;
 use crate::store::Reader;
+use crate::target::files::Files;
 use crate::target::render::{Complete, Render};
 
 /// What became of files that were missing.
@@ -31,7 +32,7 @@ pub enum Recalled {
 impl Applier {
     /// Whether there is nothing at one of the destinations.
     pub async fn lacks_a_file(&self) -> Result<bool, Failure> {
-        self.on_thread(|files| lacks_a_file(&files.target)).await
+        self.on_thread(Files::lacks_a_file).await
     }
 
     /// Puts the files that are missing in place, from saved answers where there are no others, and tells the process.
@@ -57,7 +58,8 @@ impl Applier {
             return Recalled::Needless;
         }
         let (rendered, registries) = (complete.files.clone(), complete.earlier.clone());
-        let files = match self.on_thread(move |files| beside_what_is_there(&files.target, rendered)).await {
+        let target = complete.target.clone();
+        let files = match self.on_thread(move |_| beside_what_is_there(&target, rendered)).await {
             Ok(Ok(files)) => files,
             Ok(Err(error)) => return Recalled::Failed(error.into()),
             Err(failure) => return Recalled::Failed(failure),

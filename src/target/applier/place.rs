@@ -1,5 +1,6 @@
 //! Files come into place: staged, checked, committed and verified, or found there already.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -16,8 +17,19 @@ use crate::target::render::Complete;
 use crate::target::state::Commit;
 
 impl Applier {
+    /// Goes over to the files that were rendered, where there is one for each item of a list. Saved answers remove none.
+    async fn spread(&mut self, mut complete: Complete) -> Result<Complete, Failure> {
+        if self.files.has_items() {
+            let (target, all_stay) = (complete.target.clone(), !complete.earlier.is_empty());
+            self.files = self.on_thread(move |files| files.of_items(&target, all_stay)).await?;
+            complete.files.resize(self.target().templates.len(), Bytes::new());
+        }
+        Ok(complete)
+    }
+
     /// Stages, checks, commits and verifies.
     pub(super) async fn write(&mut self, complete: Complete, stop: &CancellationToken) -> Result<Written, Failure> {
+        let complete = self.spread(complete).await?;
         let (stopped, publication) = (stop.clone(), complete.view.publication());
         let Complete { files: rendered, revision, unproven, cause, earlier, unremembered, .. } = complete;
         self.files.note_unremembered(&unremembered);
@@ -52,7 +64,7 @@ impl Applier {
                 self.newest_in_place(committed.hashes().clone(), committed.at(), true, bytes);
                 self.inspection = Inspection::new(committed.places().clone());
                 let changed = committed.changed().to_vec();
-                info!(target = &*self.target().name, revision, "wrote {}", paths(&changed));
+                info!(target = &*self.target().name, revision, "{}", done(&changed, committed.hashes()));
                 if earlier.is_empty() {
                     self.renderer.placed(publication);
                 }
@@ -156,5 +168,15 @@ impl Applier {
         self.owed |= self.on_thread(move |files| files.adopt(&found)).await?;
         self.newest_in_place(hashes, at, false, bytes);
         Ok(())
+    }
+}
+
+/// What a commit did to the files that it changed, of which those with a hash are there.
+fn done(changed: &[PathBuf], hashes: &Hashes) -> String {
+    let (wrote, removed): (Vec<_>, Vec<_>) = changed.iter().partition(|path| hashes.contains_key(*path));
+    match (wrote.is_empty(), removed.is_empty()) {
+        (_, true) => format!("wrote {}", paths(wrote)),
+        (true, false) => format!("removed {}", paths(removed)),
+        (false, false) => format!("wrote {}; removed {}", paths(wrote), paths(removed)),
     }
 }

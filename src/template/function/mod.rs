@@ -12,6 +12,7 @@ mod template;
 use tera::{Kwargs, State, Tera, TeraResult, Value};
 
 use super::arguments::Arguments;
+use super::each;
 use super::entry::{Entry, Group};
 use super::error::Failure;
 use super::print;
@@ -83,6 +84,7 @@ pub(super) fn register(tera: &mut Tera) {
             .map(|()| Value::none())
     });
     print::register(tera);
+    each::register(tera);
 }
 
 /// Notes why the render stops; Tera carries only text.

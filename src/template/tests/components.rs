@@ -95,7 +95,7 @@ fn takes(argument: &ComponentArg) -> &'static str {
 
 fn definition(builtin: &Builtin, example: &str) -> ComponentInfo {
     let templates = Bench::new().load(&[inline(example)]).unwrap_or_else(|errors| panic!("{}", errors[0]));
-    let found = templates.entries[0].0.tera.get_component_definition(builtin.component);
+    let found = templates.entries[0].content.0.tera.get_component_definition(builtin.component);
     found.unwrap_or_else(|| panic!("`{}` does not define `{}`", builtin.name, builtin.component))
 }
 

@@ -3,6 +3,7 @@
 mod canary;
 mod coming_from;
 mod components;
+mod each;
 mod errors;
 mod filters;
 mod format;
@@ -15,13 +16,13 @@ mod print;
 mod reference;
 mod speed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Environment, ErrorKind, LOCAL_FILES, Rendering, TemplateError, Templates};
-use crate::config::{Drift, Gather, Guard, Owner, Reload, Target, Template, TemplateSource, Wait};
+use crate::config::{Drift, Gather, Guard, Owner, Reload, Target, Template, TemplateSource, Wait, Writes};
 use crate::registry::{
     Answer, Asked, Data, Entry, Instance, Names, Node, Path, Query, Registry, ServiceName, ServiceQuery, Status,
     StatusFilter, Text, Watch,
@@ -139,6 +140,7 @@ fn template(source: TemplateSource) -> Template {
         name: "out".into(),
         source,
         dest: "/out".into(),
+        writes: Writes::One,
         mode: None,
         owner: Owner::default(),
         secret: false,

@@ -1,0 +1,54 @@
+//! A target with a template for each file: one with `for_each` writes many.
+
+use std::sync::Arc;
+
+use super::Written;
+use crate::config::{Check, Placeholder, Program, Target, Template, Writes};
+
+/// The target with a template for each of these files; the one of `before`, where it has the same.
+pub(super) fn spread<'w>(
+    target: &Arc<Target>,
+    before: &Arc<Target>,
+    written: impl Iterator<Item = &'w Written>,
+) -> Arc<Target> {
+    if !target.templates.iter().any(|template| matches!(template.writes, Writes::Each(_))) {
+        return target.clone();
+    }
+    let mut templates = Vec::new();
+    for (index, (template, written)) in target.templates.iter().zip(written).enumerate() {
+        match written {
+            Written::One(_) => templates.push(template.clone()),
+            Written::Each(files) => {
+                for name in files.keys() {
+                    let file = one(template, Writes::Item, index, name, templates.len());
+                    templates.push(file);
+                }
+            }
+        }
+    }
+    let is_same = |(one, other): (&Template, &Template)| one.dest == other.dest;
+    if before.templates.len() == templates.len() && before.templates.iter().zip(&templates).all(is_same) {
+        return before.clone();
+    }
+    Arc::new(Target { templates, ..Target::clone(target) })
+}
+
+/// The template of one file of a template with `for_each`, which stands at `from` in the configuration and comes to `to`.
+fn one(template: &Template, writes: Writes, from: usize, name: &str, to: usize) -> Template {
+    let check = template.check.clone().map(|check| moved(check, from, to));
+    Template { name: name.to_owned(), dest: template.dest.with_file_name(name), check, writes, ..template.clone() }
+}
+
+/// The check of a template whose own file is the one at `to`.
+fn moved(mut check: Check, from: usize, to: usize) -> Check {
+    let mut each = |placeholder: &mut Placeholder| match placeholder {
+        Placeholder::Staged(index) | Placeholder::Dest(index) if *index == from => *index = to,
+        _ => {}
+    };
+    match &mut check.command.program {
+        Program::Arguments(arguments) => arguments.iter_mut().flatten().for_each(&mut each),
+        Program::Shell { variables, .. } => variables.iter_mut().for_each(|(_, placeholder)| each(placeholder)),
+    }
+    check.wrapper.iter_mut().flatten().for_each(each);
+    check
+}

@@ -1,0 +1,152 @@
+//! `for_each`: the items of a template, and the names of the files that are made of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tera::{Context, Kwargs, Map, State, Tera, TeraResult, Value};
+
+use super::arguments::type_name;
+use super::error::{ErrorKind, Failure, TemplateError, undefined};
+use super::function::fail;
+use super::load::{Entry, Parsed};
+use super::record::{self, Render};
+use super::{Rendering, Templates};
+use crate::store::View;
+
+/// The function that the expression of a `for_each` is handed to.
+pub(super) const ITEMS: &str = "__items";
+
+/// What a template calls the item that a file is made of.
+const ITEM: &str = "item";
+
+/// How many files one template may write.
+const MOST: usize = 10_000;
+
+/// The longest name of a file, in bytes: `NAME_MAX` of limits.h on Linux.
+const LONGEST: usize = 255;
+
+/// What the names of our own temporary files hold.
+const OUR_OWN: &str = ".liveconf-";
+
+/// Puts the function into `tera`.
+pub(super) fn register(tera: &mut Tera) {
+    tera.register_function(ITEMS, |kwargs: Kwargs, _: &State| -> TeraResult<Value> {
+        let note = |render: &mut Render| match items(kwargs.get::<&Value>("of").ok().flatten(), render) {
+            Ok(items) => {
+                render.items = items;
+                // It prints nothing.
+                Ok(Value::none())
+            }
+            Err(failure) => Err(fail(render, failure)),
+        };
+        record::with(note).unwrap_or_else(|| Ok(Value::none()))
+    });
+}
+
+/// The items of a list, or of a map the entries as `{key, value}`.
+fn items(given: Option<&Value>, render: &Render) -> Result<Vec<Value>, Failure> {
+    let given = given.filter(|given| !given.is_undefined());
+    let given = given.ok_or_else(|| undefined("what `for_each` was given is undefined"))?;
+    let items = match (given.as_array(), given.as_map()) {
+        (Some(items), _) => items.to_vec(),
+        (None, Some(map)) => {
+            let entry = |(key, value): (&tera::value::Key<'_>, &Value)| {
+                let entry = [("key".into(), Value::from(key.to_string())), ("value".into(), value.clone())];
+                Value::from(entry.into_iter().collect::<Map>())
+            };
+            map.iter().map(entry).collect()
+        }
+        (None, None) if given.as_str().is_some_and(|text| render.is_placeholder(text)) => Vec::new(),
+        (None, None) => {
+            let failure = Failure::new(format!("`for_each` takes a list or a map, not {}", type_name(given)));
+            return Err(failure.hint("`from_json`, `split` and `lines` make a list of a text"));
+        }
+    };
+    if items.len() > MOST {
+        return Err(Failure::of(
+            ErrorKind::Limit,
+            format!("`for_each` has {} items, and {MOST} are allowed", items.len()),
+        ));
+    }
+    Ok(items)
+}
+
+impl Templates {
+    /// Renders the template at `index`, which has `for_each`: a name and the bytes of each file. Synchronous, as
+    /// [`Templates::render`].
+    pub fn render_each(&self, index: usize, view: &View) -> Rendering<BTreeMap<String, Vec<u8>>> {
+        let deadline = Instant::now() + self.timeout;
+        let mut all = Rendering {
+            reads: BTreeSet::new(),
+            missing: BTreeSet::new(),
+            no_weights: 0,
+            warnings: BTreeSet::new(),
+            output: Ok(()),
+        };
+        let Some(Entry { content: (content, number), each: Some((each, items, name)) }) = self.entries.get(index)
+        else {
+            let message = format!("the template {index} of the target has no `for_each`");
+            all.fail(TemplateError::whole("templates", message, ErrorKind::Function));
+            return all.map(|()| BTreeMap::new());
+        };
+        let one = |parsed: &Arc<Parsed>, number, context: &Context| {
+            self.one(parsed, number, context, view, deadline.saturating_duration_since(Instant::now()))
+        };
+        let listed = one(each, *items, &Context::new());
+        all.take(listed.rendering);
+        let mut files: BTreeMap<String, (usize, Vec<u8>)> = BTreeMap::new();
+        for (number_of_item, item) in (1..).zip(listed.items) {
+            let mut variables = Context::new();
+            variables.insert_value(ITEM, item);
+            let named = all.take(one(each, *name, &variables).rendering);
+            let content = all.take(one(content, *number, &variables).rendering);
+            // What waits for an answer asks on, so that all is asked at once.
+            let (Some(named), Some(content), true) = (named, content, all.missing.is_empty()) else { continue };
+            let why = match file_name(named) {
+                Ok(file) => match files.insert(file, (number_of_item, content)) {
+                    None => continue,
+                    Some((first, _)) => format!("has the name of that of item {first}"),
+                },
+                Err(why) => why,
+            };
+            all.fail(each.source(*name).whole(format!("the file of item {number_of_item} {why}")));
+            break;
+        }
+        let files = files.into_iter().map(|(name, (_, bytes))| (name, bytes));
+        all.map(|()| files.collect())
+    }
+}
+
+impl Rendering<()> {
+    /// Takes in what another render of the same view asked; what it gave, unless it failed.
+    fn take<T>(&mut self, other: Rendering<T>) -> Option<T> {
+        self.reads.extend(other.reads);
+        self.missing.extend(other.missing);
+        self.no_weights += other.no_weights;
+        self.warnings.extend(other.warnings);
+        other.output.map_err(|error| self.fail(error)).ok()
+    }
+
+    /// The first error is the one that is told.
+    fn fail(&mut self, error: TemplateError) {
+        if self.output.is_ok() {
+            self.output = Err(error);
+        }
+    }
+}
+
+/// The name of a file that is made of an item, or why it is none. The name itself comes of a registry, and is not shown.
+fn file_name(name: Vec<u8>) -> Result<String, String> {
+    let Ok(name) = String::from_utf8(name) else { return Err("has a name that is not UTF-8".into()) };
+    let why = match name.as_str() {
+        "" => "has an empty name".to_owned(),
+        "." | ".." => "has the name of a folder".to_owned(),
+        name if name.contains('/') => "has a `/` in its name, which would lead into another folder".to_owned(),
+        name if name.contains(char::is_control) => "has a control character in its name".to_owned(),
+        name if name.len() > LONGEST => format!("has a name of {} bytes, and {LONGEST} are allowed", name.len()),
+        name if name.contains(OUR_OWN) => format!("has `{OUR_OWN}` in its name, as our temporary files have"),
+        _ => return Ok(name),
+    };
+    Err(why)
+}

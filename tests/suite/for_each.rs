@@ -1,0 +1,202 @@
+//! `for_each`: a file for each item, all of them in one transaction, and none outside of their folder.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::support::liveconf::{Daemon, Job};
+use crate::support::{SOON, poll_until};
+
+/// A target that writes a file for each key below `sites`, and whose reload notes which there are.
+fn job(template: &str, target: &str) -> Job {
+    Job::new(&format!(
+        "registries: {{local: {{file: {{path: registry.yaml, poll_interval: 100ms}}}}}}
+targets:
+  sites:
+    templates:
+      - for_each: prefix(path=\"sites\")
+        content: 'is {{{{ item.value }}}}'
+        dest: 'out/{{{{ item.key }}}}.conf'
+{template}
+      - {{content: 'all {{{{ ls(path=\"sites\") | length }}}}', dest: out/all}}
+    wait: 0
+    reload_interval: 0
+    drift_interval: 100ms
+    retry: 20ms..100ms
+    reload: {{shell: 'ls out | xargs >> reloads'}}
+{target}
+"
+    ))
+    .with("registry.yaml", "sites: {a: 1, b: 2}\n")
+    .with("out/other.conf", "somebody else's")
+}
+
+fn start(job: &Job) -> Daemon {
+    let mut daemon = job.start(&["run"]);
+    daemon.wait_for_log("reloaded");
+    daemon
+}
+
+fn files(job: &Job) -> Vec<(String, String)> {
+    let read = |name: String| job.read(&format!("out/{name}")).map(|text| (name, text));
+    let names = fs::read_dir(job.folder().path("out")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut files: Vec<_> = names.filter_map(read).collect();
+    files.sort();
+    files
+}
+
+/// Waits until these are the files.
+#[track_caller]
+fn wait_for(job: &Job, expected: &[(&str, &str)]) {
+    let expected = pairs(expected);
+    poll_until(SOON, || {
+        let found = files(job);
+        if found == expected { Ok(()) } else { Err(format!("{found:?} are there, not {expected:?}")) }
+    });
+}
+
+fn pairs(files: &[(&str, &str)]) -> Vec<(String, String)> {
+    files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+}
+
+const OTHER: (&str, &str) = ("other.conf", "somebody else's");
+
+#[test]
+fn items_come_change_and_go_in_one_transaction() {
+    let job = job("", "");
+    let mut daemon = start(&job);
+    assert_eq!(files(&job), pairs(&[("a.conf", "is 1"), ("all", "all 2"), ("b.conf", "is 2"), OTHER]));
+    job.write("registry.yaml", "sites: {b: 3, c: 4, d: 5}\n");
+    let reloads = job.wait_for_lines("reloads", 2);
+    assert_eq!(reloads, ["a.conf all b.conf other.conf", "all b.conf c.conf d.conf other.conf"]);
+    let now = pairs(&[("all", "all 3"), ("b.conf", "is 3"), ("c.conf", "is 4"), ("d.conf", "is 5"), OTHER]);
+    assert_eq!(files(&job), now);
+    let line = daemon.wait_for_log("removed ");
+    let (wrote, removed) = line.split_once("; removed ").unwrap_or_else(|| panic!("{line}"));
+    assert!(wrote.contains("out/c.conf") && removed.contains("out/a.conf") && !removed.contains("b.conf"), "{line}");
+
+    // What somebody does to them is put right; what is nobody's item is not looked at.
+    fs::write(job.folder().path("out/c.conf"), "hers").unwrap();
+    fs::remove_file(job.folder().path("out/d.conf")).unwrap();
+    fs::write(job.folder().path("out/new.conf"), "hers too").unwrap();
+    let new = ("new.conf", "hers too");
+    wait_for(&job, &[("all", "all 3"), ("b.conf", "is 3"), ("c.conf", "is 4"), ("d.conf", "is 5"), new, OTHER]);
+    fs::remove_file(job.folder().path("out/new.conf")).unwrap();
+    daemon.stop();
+
+    // An item that goes while nobody looks.
+    job.write("registry.yaml", "sites: {b: 3}\n");
+    let daemon = job.start(&["run"]);
+    wait_for(&job, &[("all", "all 1"), ("b.conf", "is 3"), OTHER]);
+    job.write("registry.yaml", "other: {}\n");
+    wait_for(&job, &[("all", "all 0"), OTHER]);
+    daemon.stop();
+}
+
+#[test]
+fn files_of_items_that_are_gone_stay_where_that_is_wanted() {
+    let kept = job("        UNUSED: x", "");
+    let text = kept.read("liveconf.yaml").unwrap();
+    let text = text
+        .replace("        UNUSED: x\n", "")
+        .replace("for_each: prefix(path=\"sites\")", "for_each: {items: prefix(path=\"sites\"), gone: keep}");
+    kept.write("liveconf.yaml", &text);
+    let daemon = start(&kept);
+    kept.write("registry.yaml", "sites: {b: 3}\n");
+    kept.wait_for_lines("reloads", 2);
+    assert_eq!(files(&kept), pairs(&[("a.conf", "is 1"), ("all", "all 1"), ("b.conf", "is 3"), OTHER]));
+    daemon.stop();
+}
+
+#[test]
+fn hostile_names_touch_nothing() {
+    let job = job("", "");
+    let registry = |value: &str| format!("sites: {{a: 1, b: {value}}}\n");
+    job.write(
+        "liveconf.yaml",
+        job.read("liveconf.yaml").unwrap().replace("{{ item.key }}.conf", "{{ item.value }}").replace("out/all", "all"),
+    );
+    job.write("registry.yaml", registry("2"));
+    job.write("outside", "safe");
+    job.run(&["once"]).assert_code(0);
+    let before = files(&job);
+    let long = "x".repeat(300);
+    for value in ["'../outside'", "''", "'..'", "'.'", "'a/b'", "\"a\\nb\"", "\"\\0\"", &long, "1", "/etc/x"] {
+        job.write("registry.yaml", registry(value));
+        let said = job.run(&["once"]);
+        said.assert_code(1).assert_says(&["target `sites`"]);
+        assert!(!said.stderr.contains("outside") && !said.stderr.contains("xxx"), "{}", said.stderr);
+        assert_eq!(files(&job), before, "{value}");
+    }
+    assert_eq!(job.read("outside").as_deref(), Some("safe"));
+    job.write("registry.yaml", registry("fine"));
+    job.run(&["once"]).assert_code(0);
+    assert_eq!(job.read("out/fine").as_deref(), Some("is fine"));
+}
+
+#[test]
+fn a_link_in_the_folder_leads_nowhere() {
+    let job = job("", "");
+    job.write("outside", "safe");
+    job.write("registry.yaml", "sites: {b: 2}\n");
+    symlink("../outside", job.folder().path("out/a.conf")).unwrap();
+    let mut daemon = start(&job);
+    job.write("registry.yaml", "sites: {a: 1, b: 2}\n");
+    let line = daemon.wait_for_log("not applied");
+    assert!(line.contains("out/a.conf") && line.contains("it is a symlink"), "{line}");
+    fs::remove_file(job.folder().path("out/a.conf")).unwrap();
+    job.wait_for("out/a.conf", "is 1");
+    // One that takes the place of a file is not followed when its item goes.
+    fs::remove_file(job.folder().path("out/a.conf")).unwrap();
+    symlink("../outside", job.folder().path("out/a.conf")).unwrap();
+    job.write("registry.yaml", "sites: {b: 2}\n");
+    job.wait_for("out/all", "all 1");
+    assert_eq!(job.read("outside").as_deref(), Some("safe"));
+    assert!(fs::symlink_metadata(job.folder().path("out/a.conf")).unwrap().is_symlink());
+    daemon.stop();
+}
+
+#[test]
+fn the_whole_set_comes_back_when_it_is_refused() {
+    let verify = "    verify: {shell: '! grep -rq bad out'}";
+    for target in [verify, "    confirm: {command: [sh, -c, '! grep -rq bad out'], within: 1s, interval: 50ms}"] {
+        let job = job("", target);
+        let mut daemon = start(&job);
+        job.write("registry.yaml", "sites: {b: 3, c: bad}\n");
+        daemon.wait_for_log("ERROR");
+        wait_for(&job, &[("a.conf", "is 1"), ("all", "all 2"), ("b.conf", "is 2"), OTHER]);
+        job.write("registry.yaml", "sites: {c: 4}\n");
+        wait_for(&job, &[("all", "all 1"), ("c.conf", "is 4"), OTHER]);
+        daemon.stop();
+    }
+}
+
+#[test]
+fn each_file_has_its_own_check() {
+    let job = job("        check: [grep, -q, '^is [0-9]*$', '{staged}']", "");
+    let mut daemon = start(&job);
+    job.write("registry.yaml", "sites: {a: 1, b: wrong, c: 3}\n");
+    let line = daemon.wait_for_log("not applied");
+    assert!(line.contains("out/b.conf"), "{line}");
+    assert_eq!(files(&job), pairs(&[("a.conf", "is 1"), ("all", "all 2"), ("b.conf", "is 2"), OTHER]));
+    job.write("registry.yaml", "sites: {a: 1, b: 2, c: 3}\n");
+    job.wait_for("out/c.conf", "is 3");
+    daemon.stop();
+}
+
+#[test]
+fn it_is_rendered_compared_and_written_once() {
+    let job = job("", "    # end");
+    let run = |arguments: &[&str]| job.run(arguments);
+    let shown = run(&["render"]);
+    assert!(
+        shown.stdout.contains("out/a.conf <==\nis 1") && shown.stdout.contains("out/b.conf <==\nis 2"),
+        "{shown:?}"
+    );
+    assert_eq!(run(&["diff"]).code, 4);
+    assert_eq!(run(&["once"]).code, 0);
+    assert_eq!(run(&["diff"]).code, 0);
+    job.write("registry.yaml", "sites: {b: 2}\n");
+    assert_eq!(run(&["once"]).code, 0);
+    assert_eq!(files(&job), pairs(&[("all", "all 1"), ("b.conf", "is 2"), OTHER]));
+}
