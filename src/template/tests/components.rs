@@ -245,3 +245,28 @@ fn no_meta_weight_is_asked_for_by_default() {
     let call = "{{ <nginx.upstream name=\"a\" servers={service(name=\"web\")} /> }}";
     assert!(Bench::new().service("web", vec![odd]).output(call).contains("server 10.0.0.1:80 weight=1;"));
 }
+
+/// Also where another built-in component calls it.
+#[test]
+fn a_component_of_the_user_goes_before_the_built_in_one() {
+    let source = "{% component haproxy.servers(servers: array, ...rest) %}\n    server mine\n{% endcomponent %}\n\
+                  {{ <haproxy.backend name=\"web\" servers={[]} /> }}\n";
+    assert_eq!(Bench::new().output(source), "backend web\n    server mine\n");
+}
+
+#[test]
+fn nodes_have_lines_in_hosts_too() {
+    let node = |name: &str, address: &str| Node {
+        name: name.into(),
+        address: address.into(),
+        meta: BTreeMap::new(),
+        datacenter: "dc1".into(),
+    };
+    let nodes = |nodes: Vec<Node>| Bench::new().answer(Query::Nodes { datacenter: None }, Data::Nodes(nodes));
+    let call = "{{ <hosts.entries servers={nodes()} domain=\"internal\" /> }}\n";
+    let good = vec![node("n1", "10.0.0.1"), node("n2", "fd00::2")];
+    assert_eq!(nodes(good).output(call), "10.0.0.1 n1.internal n1\nfd00::2 n2.internal n2\n");
+    for bad in [node("n1\n10.0.0.1 bank.example", "10.0.0.1"), node("n1", "10.0.0.1 bank.example")] {
+        assert_eq!(nodes(vec![bad]).error(call).kind, ErrorKind::Function);
+    }
+}

@@ -78,7 +78,7 @@ fn dnsmasq_takes_what_is_written() {
 
     let port = port::free();
     let scene = Folder::new();
-    let out = |written: &Written| written.folder.path("out").display().to_string();
+    let out = |written: &Written| written.folder().display().to_string();
     scene.write(
         "dnsmasq.conf",
         format!(

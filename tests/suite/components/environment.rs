@@ -38,10 +38,7 @@ fn a_shell_reads_what_is_written() {
         }
         // All that is set, and nothing else: a shell has `PWD`, `OLDPWD`, `SHLVL` and `_` of its own.
         let mut shell = Command::new("sh");
-        shell
-            .env_clear()
-            .args(["-c", "set -a; . \"$0\"; exec /usr/bin/env -0"])
-            .arg(files.folder.path("out").join(&name));
+        shell.env_clear().args(["-c", "set -a; . \"$0\"; exec /usr/bin/env -0"]).arg(files.folder().join(&name));
         let output = shell.output().unwrap();
         let said = String::from_utf8(output.stdout.clone()).unwrap();
         let own = |variable: &&str| {

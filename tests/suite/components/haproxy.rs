@@ -75,11 +75,11 @@ fn haproxy_takes_what_is_written() {
         scene.path("admin.sock").display()
     );
     for name in maps.texts.keys() {
-        let file = maps.folder.path("out").join(name);
+        let file = maps.folder().join(name);
         writeln!(config, "    http-request set-header x-map %[req.hdr(key),map({})]", file.display()).unwrap();
     }
     for name in lists.texts.keys() {
-        let file = lists.folder.path("out").join(name);
+        let file = lists.folder().join(name);
         writeln!(config, "    acl listed req.hdr(key) -f {}", file.display()).unwrap();
     }
     config.extend(backends.texts.values().chain(slots.texts.values()).map(String::as_str));
@@ -94,13 +94,13 @@ fn haproxy_takes_what_is_written() {
     for (name, pairs) in entries() {
         if maps.texts.contains_key(&name) {
             let meant: Vec<String> = pairs.iter().map(|(key, value)| format!("{key} {value}")).collect();
-            let file = maps.folder.path("out").join(&name);
+            let file = maps.folder().join(&name);
             assert_eq!(shown(&scene, &format!("show map {}", file.display())), meant, "{name}");
             compared += meant.len();
         }
         if lists.texts.contains_key(&name) {
             let meant: Vec<String> = pairs.iter().map(|(_, value)| value.clone()).collect();
-            let file = lists.folder.path("out").join(&name);
+            let file = lists.folder().join(&name);
             assert_eq!(shown(&scene, &format!("show acl {}", file.display())), meant, "{name}");
             compared += meant.len();
         }

@@ -85,7 +85,7 @@ fn nginx_takes_what_is_written() {
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|of| format!("{of}_temp_path {sockets}/temporary;\n"))
         .concat();
-    let include = |written: &Written| format!("include {}/out/*;", written.folder.root().display());
+    let include = |written: &Written| format!("include {}/*;", written.folder().display());
     scene.write(
         "nginx.conf",
         format!(
