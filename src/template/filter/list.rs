@@ -364,13 +364,13 @@ pub(super) fn flatten(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Va
 
 /// The items that are in both lists, each once.
 pub(super) fn intersect(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
-    let with = Members::of(arguments.list("with", render)?);
+    let with = Members::of(arguments.list("with", render)?, render)?;
     each_once(list_of(value, "intersect")?, |item| with.has(item), render)
 }
 
 /// The items that are not in the other list, each once.
 pub(super) fn difference(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
-    let with = Members::of(arguments.list("with", render)?);
+    let with = Members::of(arguments.list("with", render)?, render)?;
     each_once(list_of(value, "difference")?, |item| !with.has(item), render)
 }
 

@@ -242,20 +242,21 @@ pub(super) struct Members<'v> {
 }
 
 impl<'v> Members<'v> {
-    pub(super) fn of(values: &'v [Value]) -> Self {
+    pub(super) fn of(values: &'v [Value], render: &Render) -> Result<Self, Stop> {
         let mut members = Self::default();
         for value in values {
+            render.check_deadline()?;
             members.insert(value);
         }
-        members
+        Ok(members)
     }
 
     /// Whether the value was not among them.
     pub(super) fn insert(&mut self, value: &'v Value) -> bool {
-        match scalar(value, "") {
-            Ok(key) => self.scalars.insert(key),
-            Err(_) if self.others.contains(&value) => false,
-            Err(_) => {
+        match Self::key(value) {
+            Some(key) => self.scalars.insert(key),
+            None if self.others.contains(&value) => false,
+            None => {
                 self.others.push(value);
                 true
             }
@@ -263,10 +264,17 @@ impl<'v> Members<'v> {
     }
 
     pub(super) fn has(&self, value: &Value) -> bool {
-        match scalar(value, "") {
-            Ok(key) => self.scalars.contains(&key),
-            Err(_) => self.others.contains(&value),
+        match Self::key(value) {
+            Some(key) => self.scalars.contains(&key),
+            None => self.others.contains(&value),
         }
+    }
+
+    /// What equal values have in common; 1.0 equals 1.
+    fn key(value: &Value) -> Option<Key<'static>> {
+        let whole = |value: &Value| value.as_number()?.as_integer();
+        let key = |number: i128| i64::try_from(number).map_or(Key::I128(number), Key::I64);
+        scalar(value, "").ok().or_else(|| whole(value).map(key))
     }
 }
 

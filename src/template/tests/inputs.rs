@@ -278,6 +278,8 @@ fn lists() {
         ("[] | intersect(with=[1])", "[]"),
         ("[2, 1, 2] | difference(with=[])", "[2, 1]"),
         ("[1, \"1\"] | difference(with=[1])", r#"["1"]"#),
+        ("[1.0, 1.5] | difference(with=[1])", "[1.5]"),
+        ("[1, 1.0, \"1\", 1.5, 1.5] | unique", r#"[1, "1", 1.5]"#),
         (r#"["ccc", "a", "bb", "d"] | sort_by_length"#, r#"["a", "d", "bb", "ccc"]"#),
         (
             r#"[{"p": "/"}, {"p": "/ä"}] | sort_by_length(attribute="p", reverse=true) | map(attribute="p")"#,
