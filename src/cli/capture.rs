@@ -1,5 +1,6 @@
 //! `capture`: what the templates ask, and the answers, as a fixture.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -121,11 +122,12 @@ async fn say_what_differs(plan: &Plan, done: &[Done], fixture: &Fixture, options
         say::warning(format_args!("the templates cannot be rendered from the stand-ins\n  = hint: {hint}"));
         return;
     };
-    for (((target, _), live), captured) in plan.targets.iter().zip(done).zip(&from_fixture) {
-        let files = target.templates.iter().zip(&live.complete.files).zip(&captured.complete.files);
-        for ((template, live), captured) in files.filter(|((template, _), _)| !template.secret) {
-            if live != captured {
-                let (target, name) = (&target.name, &template.name);
+    for (live, captured) in done.iter().zip(&from_fixture) {
+        let captured: BTreeMap<_, _> =
+            captured.complete.by_template().map(|(template, bytes)| (&template.dest, bytes)).collect();
+        for (template, bytes) in live.complete.by_template().filter(|(template, _)| !template.secret) {
+            if captured.get(&template.dest) != Some(&bytes) {
+                let (target, name) = (&live.complete.target.name, &template.name);
                 say::warning(format_args!(
                     "`{name}` of target `{target}` has other bytes from the fixture: it shows what a `secret` template \
                      asks for more narrowly\n  = hint: mark it `secret` as well, or {hint}"

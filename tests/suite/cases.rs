@@ -117,3 +117,23 @@ fn a_wrong_case_is_told_with_its_place() {
     job.run(&["test", "empty"]).assert_code(2).assert_says(&["there is no case in `empty`"]);
     job.run(&["test"]).assert_code(2);
 }
+
+#[test]
+fn each_file_of_a_for_each_is_expected() {
+    let config = "registries: {main: {file: {path: x}}}
+targets:
+  t:
+    templates:
+      - {content: \"{{ item.value }}\\n\", for_each: prefix(path=\"sites\"), dest: \"/nowhere/{{ item.key }}.conf\"}
+      - {content: \"last\\n\", dest: /nowhere/last}
+";
+    let job = Job::new(config).with("tests/one/fixture.yaml", "sites: {a: 1, b: 2}\n");
+    job.run(&["test", "tests", "--update"]).assert_code(0);
+    for (name, text) in [("a.conf", "1\n"), ("b.conf", "2\n"), ("last", "last\n")] {
+        assert_eq!(job.read(&format!("tests/one/expected/{name}")).as_deref(), Some(text));
+    }
+    job.write("tests/one/fixture.yaml", "sites: {a: 1}\n");
+    let output = job.run(&["test", "tests"]);
+    output.assert_code(1);
+    assert!(output.stdout.contains("`tests/one/expected/b.conf` is expected, and no template gives it"));
+}

@@ -13,7 +13,7 @@ use super::super::ready::Patience;
 use super::super::replace::replace;
 use super::find::{CASE, FIXTURES, fixture};
 use super::{Difference, Outcome, Verdict};
-use crate::config::{Case, ExpectedError, Job, Target, read_case};
+use crate::config::{Case, ExpectedError, Job, read_case};
 use crate::heartbeat::Heart;
 use crate::plan::Plan;
 use crate::registries::Registries;
@@ -102,7 +102,7 @@ async fn rendered(common: &Common, folder: &Path, case: &Case) -> Result<Vec<Ren
     for (target, templates) in &plan.targets {
         let renderer = Renderer::new(target.clone(), templates.clone(), plan.turns.clone());
         match complete(renderer, &store.reader(), &patience).await {
-            Ok(complete) => files.extend(named(folder, target, several, &complete)),
+            Ok(complete) => files.extend(named(folder, several, &complete)),
             Err(reason) => failures.push(reason),
         }
     }
@@ -172,13 +172,12 @@ fn missing(waiting: &Waiting, reader: &Reader) -> String {
     format!("it waits for {}", all.chain(waiting.not_yet.clone()).collect::<Vec<_>>().join(", "))
 }
 
-fn named(folder: &Path, target: &Target, several: bool, complete: &Complete) -> Vec<Rendered> {
+fn named(folder: &Path, several: bool, complete: &Complete) -> Vec<Rendered> {
     let mut place = folder.join(EXPECTED);
     if several {
-        place.push(&*target.name);
+        place.push(&*complete.target.name);
     }
-    let files = target.templates.iter().zip(&complete.files);
-    let rendered = files.map(|(template, bytes)| Rendered {
+    let rendered = complete.by_template().map(|(template, bytes)| Rendered {
         expected: place.join(&template.name),
         bytes: bytes.to_vec(),
         secret: template.secret,
