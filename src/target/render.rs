@@ -93,6 +93,8 @@ pub struct Complete {
     /// For each file whether its guard does not know yet whether it lacks what an earlier run has put into it: such a
     /// file may be created, and replaces none.
     pub unproven: Vec<bool>,
+    /// Whether this is so of the items of a `for_each`: then no file goes because its item does.
+    pub unproven_items: bool,
     /// For each file whether it shows answers of a registry that is not to be remembered.
     pub unremembered: Vec<bool>,
     /// Why they may differ from what was last put in place.
@@ -286,6 +288,8 @@ impl Renderer {
         let of_each = |is: &dyn Fn(&Kept) -> bool| {
             kept().flat_map(|kept| std::iter::repeat_n(is(kept), kept.files.contents().count())).collect()
         };
+        let is_many = |kept: &&Kept| matches!(kept.files, Written::Each(_));
+        let unproven_items = kept().filter(is_many).any(&is_unproven);
         let (unproven, unremembered) = (of_each(&is_unproven), of_each(&is_unremembered));
         if waiting.is_none() && pass.error.is_none() {
             self.spread = spread::spread(&self.target, &self.spread, kept().map(|kept| &kept.files));
@@ -295,6 +299,7 @@ impl Renderer {
             files: kept().flat_map(|kept| kept.files.contents()).cloned().collect(),
             revision,
             unproven,
+            unproven_items,
             unremembered,
             cause: if saved.is_empty() { self.cause(&view, &pass.reads) } else { Cause::Saved },
             earlier: saved,

@@ -244,6 +244,33 @@ fn without_memory_nothing_takes_an_existing_file_before_it_is_confirmed() {
 }
 
 #[test]
+fn files_of_items_stay_as_long_as_it_is_not_confirmed_that_they_are_gone() {
+    let etcd = Etcd::start();
+    instances(&etcd.client(), [], 1..=2);
+    let registry = format!("etcd: {{endpoints: {}, remember: false}}", etcd.endpoints_yaml());
+    let job = Job::new(&config(&registry, "{hold: 2s}").replace(
+        "{src: web.tera, dest: web.conf}",
+        "{for_each: service(name=\"web\"), content: '{{ item.endpoint }}', dest: 'out/{{ item.id }}'}",
+    ));
+    let job = job.with("out/.keep", "");
+    let daemon = job.start(&["run"]);
+    job.wait_for("out/i2", "10.0.0.1:2");
+    daemon.stop();
+    instances(&etcd.client(), 1..=2, []);
+    let begun = Instant::now();
+    let mut daemon = job.start(&["run"]);
+    daemon.wait_for_log("the existing files stay");
+    assert!(job.read("out/i1").is_some() && job.read("out/i2").is_some(), "{:#?}", daemon.log());
+    let gone = || match (job.read("out/i1"), job.read("out/i2")) {
+        (None, None) => Ok(()),
+        left => Err(format!("{left:?} is left")),
+    };
+    poll_until(SOON, gone);
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+    daemon.stop();
+}
+
+#[test]
 fn instances_that_return_after_a_restart_without_memory_end_the_hold_at_once() {
     let (etcd, job, mut daemon) = started_with("{hold: 10m}", "remember: false", 3);
     instances(&etcd.client(), 1..=3, []);

@@ -22,7 +22,9 @@ impl Applier {
         if self.files.has_items() {
             let (target, all_stay) = (complete.target.clone(), !complete.earlier.is_empty());
             self.files = self.on_thread(move |files| files.of_items(&target, all_stay)).await?;
-            complete.files.resize(self.target().templates.len(), Bytes::new());
+            let files = self.target().templates.len();
+            complete.files.resize(files, Bytes::new());
+            complete.unproven.resize(files, complete.unproven_items);
         }
         Ok(complete)
     }
