@@ -50,6 +50,7 @@ fn property(row: &Row<'_>, headings: &[&str]) -> Value {
         "map" => map(),
         "list of maps" => json!({"type": "array", "items": map()}),
         "list or map" => json!({"anyOf": [list(), map()]}),
+        "expression or map" => json!({"anyOf": [scalar(), map()]}),
         _ if takes.starts_with("`none` or map") => json!({"anyOf": [words(&["none", "restart"]), map()]}),
         "list" | "list of paths" | "list of arguments" => list(),
         "two texts" => json!({"type": "array", "items": scalar()}),

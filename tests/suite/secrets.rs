@@ -136,7 +136,7 @@ fn a_token_in_a_confirmation() {
     let line = daemon.wait_for_log("the process refuses the new files");
     assert!(line.contains("takes no connection"), "{line}");
     let status = job.run(&["status"]);
-    assert!(status.stdout.contains("owed"), "the files from before are not confirmed either: {}", status.stdout);
+    assert!(status.stdout.contains("rejected"), "none were confirmed before: {}", status.stdout);
     is_clean("status", &status.stdout);
     leaves_no_trace(&job, daemon);
     commands_are_clean(&job, 1);
