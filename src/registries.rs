@@ -45,6 +45,15 @@ impl Registries {
         registries
     }
 
+    /// Starts them for a command that ends soon.
+    pub async fn start_briefly(configured: &Configured, store: &Arc<Store>) -> Self {
+        let brief = |(name, named): (&Arc<str>, &NamedRegistry)| {
+            let registry = named.registry.brief().unwrap_or_else(|| named.registry.clone());
+            (name.clone(), NamedRegistry { registry, ..named.clone() })
+        };
+        Self::start(&configured.iter().map(brief).collect(), store, &Heart::default()).await
+    }
+
     /// Makes the running drivers those of `configured`. A registry that is configured as before keeps its connection
     /// and its answers; the answers of one that is configured differently are forgotten, since they are another's.
     pub async fn follow(&mut self, configured: &Configured) {

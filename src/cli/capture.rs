@@ -14,7 +14,6 @@ use super::{load, say};
 use crate::capture::{Capture, Reads};
 use crate::daemon::count;
 use crate::exit::Exit;
-use crate::heartbeat::Heart;
 use crate::plan::Plan;
 use crate::registries::Registries;
 use crate::registry::file::Fixture;
@@ -31,7 +30,7 @@ async fn capture(common: &Common, options: &Options) -> Result<(), Exit> {
     let form = Form::of(options.output.as_deref())?;
     let plan = plan(common, &options.ready)?;
     let store = Store::new();
-    let _registries = Registries::start(&plan.config.registries, &store, &Heart::default()).await;
+    let _registries = Registries::start_briefly(&plan.config.registries, &store).await;
     let patience = Patience::new(options.ready.timeout);
     let (view, done) = settled(&plan, &store, &patience, options.ready.wait_for_keys).await?;
 
@@ -115,7 +114,7 @@ async fn say_what_differs(plan: &Plan, done: &[Done], fixture: &Fixture, options
         return;
     }
     let store = Store::new();
-    let _registries = Registries::start(&again.config.registries, &store, &Heart::default()).await;
+    let _registries = Registries::start_briefly(&again.config.registries, &store).await;
     let patience = Patience::new(options.ready.timeout);
     let hint = "capture with `--with-secrets`, or mend the fixture by hand";
     let Ok(from_fixture) = complete_all(&again, &store, &patience, false).await else {

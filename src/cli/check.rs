@@ -9,7 +9,6 @@ use super::ready::Patience;
 use super::{load, say, surroundings};
 use crate::daemon::count;
 use crate::exit::Exit;
-use crate::heartbeat::Heart;
 use crate::log::rounded;
 use crate::plan::Plan;
 use crate::registries::Registries;
@@ -72,7 +71,7 @@ enum Standing {
 /// waiting helps.
 async fn connect(plan: &Plan, timeout: Duration) -> bool {
     let store = Store::new();
-    let _registries = Registries::start(&plan.config.registries, &store, &Heart::default()).await;
+    let _registries = Registries::start_briefly(&plan.config.registries, &store).await;
     // Any answer will do, also that there is no such key.
     let probes: BTreeSet<Asked> = plan.config.registries.keys().map(probe).collect();
     let reader = store.reader();

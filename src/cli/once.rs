@@ -12,7 +12,6 @@ use crate::apply::reload::Outcome;
 use crate::backoff::Backoff;
 use crate::config::Reload;
 use crate::exit::Exit;
-use crate::heartbeat::Heart;
 use crate::registries::Registries;
 use crate::store::{Reader, Store};
 use crate::target::{Applier, Attempt, Failure, Options, RETRY_JITTER, Way};
@@ -31,7 +30,7 @@ pub(super) async fn run(common: &Common, options: &Once) -> Exit {
         Err(exit) => return exit,
     };
     let store = Store::new();
-    let _registries = Registries::start(&plan.config.registries, &store, &Heart::default()).await;
+    let _registries = Registries::start_briefly(&plan.config.registries, &store).await;
     let patience = Patience::new(options.ready.timeout);
     let stop = CancellationToken::new();
     let choices = Options { no_check: options.no_check, no_reload: options.no_reload };

@@ -9,7 +9,6 @@ use super::args::{Common, Ready};
 use super::ready::{Patience, quoted};
 use super::{load, say};
 use crate::exit::Exit;
-use crate::heartbeat::Heart;
 use crate::plan::Plan;
 use crate::registries::Registries;
 use crate::store::{Reader, Store};
@@ -26,7 +25,7 @@ pub(super) async fn run(common: &Common, options: &Ready) -> Exit {
 pub(super) async fn rendered(common: &Common, options: &Ready) -> Result<Vec<Complete>, Exit> {
     let plan = plan(common, options)?;
     let store = Store::new();
-    let _registries = Registries::start(&plan.config.registries, &store, &Heart::default()).await;
+    let _registries = Registries::start_briefly(&plan.config.registries, &store).await;
     let patience = Patience::new(options.timeout);
     let done = complete_all(&plan, &store, &patience, options.wait_for_keys).await?;
     Ok(done.into_iter().map(|done| done.complete).collect())

@@ -83,6 +83,11 @@ pub trait Registry: Send + Sync + fmt::Debug {
     /// A watch that is not connected yet. No I/O.
     fn watch(&self) -> Box<dyn Watch>;
 
+    /// The same for a command that ends soon, where a registry goes on with questions that nobody waits for any more.
+    fn brief(&self) -> Option<Arc<dyn Registry>> {
+        None
+    }
+
     /// Whether an answer that lacks much may be a fault of the registry, so that guards look at it. A file is what
     /// somebody made of it.
     fn is_guarded(&self) -> bool {

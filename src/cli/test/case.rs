@@ -14,7 +14,6 @@ use super::super::replace::replace;
 use super::find::{CASE, FIXTURES, fixture};
 use super::{Difference, Outcome, Verdict};
 use crate::config::{Case, ExpectedError, Job, read_case};
-use crate::heartbeat::Heart;
 use crate::plan::Plan;
 use crate::registries::Registries;
 use crate::store::{Reader, Store};
@@ -95,7 +94,7 @@ fn read(folder: &Path) -> Result<Case, Vec<String>> {
 async fn rendered(common: &Common, folder: &Path, case: &Case) -> Result<Vec<Rendered>, Trouble> {
     let plan = plan(common, folder, case)?;
     let store = Store::new();
-    let _registries = Registries::start(&plan.config.registries, &store, &Heart::default()).await;
+    let _registries = Registries::start_briefly(&plan.config.registries, &store).await;
     let patience = Patience::new(TIMEOUT);
     let several = plan.targets.len() > 1;
     let (mut files, mut failures) = (Vec::new(), Vec::new());

@@ -51,6 +51,8 @@ pub struct Clocks {
     /// How long Consul may hold a long poll when nothing changes. It bounds how long a poll can be blind after a
     /// snapshot was restored.
     pub wait: Duration,
+    /// The pause before a poll. Not configured.
+    pub before_poll: Duration,
     /// How long one read, and the silence within an answer, may last.
     pub request_timeout: Duration,
     /// How long a connection may take to be there.
@@ -78,6 +80,7 @@ impl Default for Clocks {
     fn default() -> Self {
         Self {
             wait: Duration::from_secs(55),
+            before_poll: Duration::ZERO,
             request_timeout: Duration::from_secs(10),
             dial_timeout: Duration::from_secs(3),
             retry_interval: Duration::from_secs(10),

@@ -88,10 +88,12 @@ pub(super) struct Reading {
 
 impl Fetch {
     pub(super) async fn run(self, mut context: Context) -> Fetched {
-        if !self.pause.is_zero() {
+        let before_poll = context.config.clocks.before_poll;
+        let pause = if matches!(self.ask, Ask::Above(_)) { self.pause.max(before_poll) } else { self.pause };
+        if !pause.is_zero() {
             context.token.borrow_and_update();
             tokio::select! {
-                () = sleep(self.pause) => {}
+                () = sleep(pause) => {}
                 Ok(()) = context.token.changed(), if self.until == Until::Token => {}
                 () = context.served.notified(), if self.until == Until::Served => {}
             }

@@ -63,6 +63,10 @@ pub const KIND: Kind = Kind {
     from_address: |address| format!("{{address: {}}}", serde_json::Value::from(address)),
 };
 
+/// A command that ends soon pauses for so long before each poll, and lets none wait longer: Consul goes on with a poll whose
+/// asker is gone, and counts its connection until that is over.
+const BRIEF: Duration = Duration::from_secs(1);
+
 /// A Consul registry as it is configured. Without a connection; made by [`Config::build`].
 #[derive(Debug)]
 pub struct Consul {
@@ -76,6 +80,13 @@ impl Registry for Consul {
 
     fn watch(&self) -> Box<dyn Watch> {
         Box::new(watch::ConsulWatch::new(self.config.clone()))
+    }
+
+    fn brief(&self) -> Option<Arc<dyn Registry>> {
+        let mut config = Config::clone(&self.config);
+        config.clocks.wait = config.clocks.wait.min(BRIEF);
+        config.clocks.before_poll = BRIEF;
+        Some(Arc::new(Self { config: Arc::new(config) }))
     }
 
     fn rights(&self, query: &Query, name: &Arc<str>) -> Option<BoxFuture<'static, String>> {

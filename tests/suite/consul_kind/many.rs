@@ -10,6 +10,7 @@ use super::{connections, follow, follow_with};
 use crate::support::consul::Consul;
 use crate::support::consul_client::{Health, instance};
 use crate::support::follower::{any, key};
+use crate::support::liveconf::Job;
 use crate::support::{SOON, poll_until};
 
 /// What a change in any of them must beat, however busy the machine is: the time after which everything is read again
@@ -29,6 +30,22 @@ pub fn shown(name: &str, port: u16, health: Health) -> String {
     match health {
         Health::Passing => format!("{name}/{name}-1@10.0.0.1:{port};"),
         other => format!("{name}/{name}-1@10.0.0.1:{port} {};", other.as_str()),
+    }
+}
+
+/// Consul goes on with a poll whose asker is gone, and takes 200 connections from one address.
+#[test]
+fn commands_in_a_row_leave_few_polls_behind() {
+    let consul = Consul::start();
+    let template = "{% for n in range(end=110) %}{{ key(path=\"k/\" ~ n, default=\"-\") }}{% endfor %}";
+    let job = Job::new(&format!(
+        "registries: {{main: {{consul: {}}}}}\ntargets: {{t: {{templates: [{{content: '{template}', dest: out}}]}}}}\n",
+        consul.section()
+    ));
+    for _ in 0..5 {
+        let output = job.run(&["render"]);
+        output.assert_code(0);
+        assert_eq!((output.stdout, output.stderr), ("-".repeat(110), String::new()));
     }
 }
 
