@@ -24,7 +24,7 @@ pub(super) fn variables() -> BTreeMap<String, String> {
 
 /// How long another liveconf may hold what we need: one that was killed just now holds it until the kernel has taken it
 /// apart.
-const LAST_BREATH: Duration = Duration::from_secs(1);
+const LAST_BREATH: Duration = Duration::from_millis(500);
 
 /// How often it is looked whether it still does.
 const LOOK: Duration = Duration::from_millis(20);
