@@ -3,7 +3,7 @@
 mod processes;
 mod signals;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -100,7 +100,7 @@ struct Running {
     /// Cancelled when the task has ended.
     ended: CancellationToken,
     name: Arc<str>,
-    destinations: HashSet<PathBuf>,
+    destinations: Vec<PathBuf>,
     desk: Arc<Desk>,
     task: JoinHandle<()>,
 }
@@ -381,10 +381,9 @@ impl Daemon {
         for index in 0..self.plan.targets.len() {
             let (plan, records, store) = (self.plan.clone(), self.records.clone(), self.store.clone());
             let target = plan.targets[index].0.clone();
-            let destinations: HashSet<PathBuf> =
-                target.templates.iter().map(|template| template.dest.clone()).collect();
-            let is_before =
-                |before: &&Running| before.name == target.name || !before.destinations.is_disjoint(&destinations);
+            let destinations: Vec<PathBuf> = target.templates.iter().map(|template| template.dest.clone()).collect();
+            let meets = |other: &PathBuf| destinations.iter().any(|own| config::may_meet(own, other));
+            let is_before = |before: &&Running| before.name == target.name || before.destinations.iter().any(meets);
             let before: Vec<_> = self.ending.iter().filter(is_before).map(|before| before.ended.clone()).collect();
             let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
             let (stopped, end) = (stop.clone(), ended.clone().drop_guard());

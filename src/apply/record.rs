@@ -11,7 +11,7 @@ mod items;
 mod lock;
 mod work;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -75,7 +75,7 @@ struct Known {
     /// What the file says, where that is known.
     written: Option<Record>,
     /// The files of items that were written, where that is known.
-    items: Option<BTreeSet<PathBuf>>,
+    items: Option<items::Items>,
 }
 
 /// A destination as it is now.

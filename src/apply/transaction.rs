@@ -82,6 +82,13 @@ impl Staged {
             }
             files.push(file);
         }
+        for file in files.iter().filter(|file| file.backup) {
+            let backup = file.destination.folder.path.join(file.destination.backup_name());
+            if let Some(other) = files.iter().find(|other| other.destination.path() == backup) {
+                let why = format!("its backup would replace `{}`", other.configured.display());
+                return Err(ApplyError::unfit(file.subject(), why, "leave out `backup`, or give them other names"));
+            }
+        }
         // All are written before the first is waited for: the disk takes them together.
         for file in &files {
             file.sync()?;
@@ -176,6 +183,12 @@ impl Checked {
     /// The hash of what each destination holds after a commit.
     pub fn hashes(&self) -> Hashes {
         self.0.hashes()
+    }
+
+    /// The hash of each file that the commit writes.
+    pub fn written(&self) -> Hashes {
+        let written = self.0.files.iter().filter(|file| matches!(file.new, New::File(_)));
+        written.filter_map(|file| Some((file.configured.clone(), file.hash.clone()?))).collect()
     }
 
     /// Where each destination is, behind all symlinks.

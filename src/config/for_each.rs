@@ -110,8 +110,12 @@ fn pattern(name: &str) -> String {
     pattern + rest
 }
 
-/// Whether two destinations may be one file, where at least one of them is a pattern.
-pub(super) fn may_meet(one: &Path, other: &Path) -> bool {
+/// Whether two destinations, each of which may be a pattern, may be one file.
+pub(crate) fn may_meet(one: &Path, other: &Path) -> bool {
+    let is_pattern = |path: &Path| path.as_os_str().as_encoded_bytes().contains(&b'*');
+    if !is_pattern(one) && !is_pattern(other) {
+        return one == other;
+    }
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let ends = |name: &str| {
         let (before, after) = (name.split('*').next().unwrap_or_default(), name.rsplit('*').next().unwrap_or_default());

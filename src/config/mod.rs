@@ -47,6 +47,7 @@ pub(crate) mod fuzzing;
 pub use case::{Case, ExpectedError, read_case};
 pub use confirm::{Confirm, Http, Kind as ConfirmKind, OldWorkers};
 pub use control::{ControlPlace, find_control};
+pub(crate) use for_each::may_meet;
 pub use http::{BodyFile, Header, HttpReload, HttpRequest, Statuses};
 pub use job::{Job, from_job};
 pub use load::load;

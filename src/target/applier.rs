@@ -81,8 +81,10 @@ pub struct Applied {
 /// What an applier leaves to the next one of its target: the files that it put in place, and what is still to be done
 /// about them.
 pub struct Legacy {
-    /// The destinations, in the order of the templates.
+    /// The destinations as they are configured, in the order of the templates.
     files: Vec<PathBuf>,
+    /// The target with a template for each file.
+    target: Arc<Target>,
     committed: Option<InPlace>,
     owed: bool,
     is_going_back: bool,
@@ -288,16 +290,17 @@ impl Applier {
     /// Ends, and leaves to the next applier of the target what only this one knows. Why files were refused is not part of
     /// it: they are tried again, or their record tells.
     pub fn into_legacy(self) -> Legacy {
-        let files = destinations(self.target());
+        let (files, target) = (self.files.configured_destinations(), self.target().clone());
         let Self { committed, owed, is_going_back, inspection, .. } = self;
-        Legacy { files, committed, owed, is_going_back, inspection }
+        Legacy { files, target, committed, owed, is_going_back, inspection }
     }
 
     /// Takes over what the applier before has left, so that what it owed is paid whatever becomes of the next render. Of
     /// other files than those of the target now nothing is taken: their record tells that they are owed.
     pub fn inherit(&mut self, legacy: Legacy) {
-        if legacy.files == destinations(self.target()) {
+        if legacy.files == self.files.configured_destinations() {
             let settles = self.files.settles();
+            self.files = self.files.of_task_before(&legacy.target);
             let Legacy { committed, owed, is_going_back, inspection, .. } = legacy;
             (self.committed, self.inspection) = (committed, inspection);
             self.committed.iter_mut().for_each(|in_place| in_place.asks_record = true);
@@ -336,7 +339,16 @@ impl Applier {
     async fn apply(&mut self, complete: Complete, stop: &CancellationToken) -> Attempt {
         let revision = complete.revision;
         let newest = complete.earlier.is_empty().then(|| complete.view.clone());
-        let (changed, drifted) = match self.write(complete, stop).await {
+        let before = self.files.clone();
+        let written = self.write(complete, stop).await;
+        match &written {
+            Ok(Written::Placed(..)) if self.files.settles() => {}
+            Ok(Written::Placed(..)) => self.forget_what_is_gone(),
+            // What is in place are the files of before, unless these are about to make room.
+            Ok(Written::Held | Written::Stopped) | Err(_) if !self.is_going_back => self.files = before,
+            Ok(Written::Held | Written::Stopped) | Err(_) => {}
+        }
+        let (changed, drifted) = match written {
             Ok(Written::Placed(changed, drifted)) => (changed, drifted),
             Ok(Written::Held) => return Attempt::Held,
             Ok(Written::Stopped) => return Attempt::Stopped,
@@ -398,11 +410,6 @@ impl Applier {
             Work::Panicked | Work::Late(_) => Err(Failure::Panicked),
         }
     }
-}
-
-/// The destinations of a target, in the order of its templates.
-fn destinations(target: &Target) -> Vec<PathBuf> {
-    target.templates.iter().map(|template| template.dest.clone()).collect()
 }
 
 /// Paths for a log line.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,8 @@ pub(super) struct Files {
     pub(super) target: Arc<Target>,
     /// The target as it is configured.
     configured: Arc<Target>,
+    /// The files of items that are gone stay this time, and are ours for another.
+    all_stay: bool,
     pub(super) records: Arc<Records>,
     /// Commit without `check` and `verify`.
     pub(super) no_check: bool,
@@ -74,7 +77,7 @@ impl Files {
     /// The work on the files of `target`.
     pub(super) fn new(target: Arc<Target>, records: Arc<Records>, no_check: bool) -> Self {
         let unremembered = target.templates.iter().map(|_| AtomicBool::new(false)).collect();
-        Self { configured: target.clone(), target, records, no_check, unremembered }
+        Self { configured: target.clone(), all_stay: false, target, records, no_check, unremembered }
     }
 
     /// Whether a template has `for_each`.
@@ -101,51 +104,86 @@ impl Files {
             AtomicBool::new(was.get(template.dest.as_path()).copied().unwrap_or(unknown))
         };
         let unremembered = target.templates.iter().map(is_unremembered).collect();
-        Self { target, unremembered, ..self.clone() }
+        Self { target, all_stay, unremembered, ..self.clone() }
     }
 
-    /// The files of items that are gone.
+    /// The files of items that are gone, which we wrote. Those that are away by now may have to come back.
     fn gone(&self, target: &Target) -> Vec<Template> {
-        let mut gone = Vec::new();
-        for file in self.records.items(&self.target.name) {
+        let (name, mut gone) = (&*self.target.name, Vec::new());
+        for file in self.records.items(name) {
             if target.templates.iter().any(|template| template.dest == file) {
                 continue;
             }
             let mut of = self.configured.templates.iter().filter(|template| template.writes_to(&file));
             let Some(template) = of.find(|template| template.removes_what_is_gone()) else { continue };
-            match fs::symlink_metadata(&file) {
-                Ok(found) if found.is_file() => gone.push(template.gone(file)),
-                Ok(_) => warn!(
-                    target = &*target.name,
-                    file = %file.display(),
-                    "the item of this is gone, and it stays: somebody put something else there than a file"
-                ),
-                // Where it cannot be told, the next render finds out.
-                Err(_) => {}
+            let is_ours = match fs::symlink_metadata(&file) {
+                Ok(found) => {
+                    Ok(found.is_file()).and_then(|is_file| Ok(is_file && self.records.is_our_item(name, &file)?))
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(file.parent().is_some_and(Path::is_dir)),
+                Err(error) => Err(error),
+            };
+            match is_ours {
+                Ok(true) => gone.push(template.gone(file)),
+                Ok(false) => {
+                    let file_shown = file.display();
+                    warn!(target = name, file = %file_shown, "its item is gone, and it stays: it is not what was put there");
+                    self.records.forget_item(name, &file);
+                }
+                // The next render finds out.
+                Err(error) => {
+                    warn!(target = name, file = %file.display(), %error, "its item is gone, and it cannot be read");
+                }
             }
         }
         gone
     }
 
-    /// The files of items that are there now, also those that came back although their item is gone.
-    fn items<'f>(&'f self, hashes: &'f Hashes) -> impl Iterator<Item = PathBuf> + 'f {
-        let items = self.target.templates.iter().filter(|template| template.writes != Writes::One);
-        items.map(|template| &template.dest).filter(|dest| hashes.contains_key(*dest)).cloned()
-    }
-
-    /// Notes which files of items are there, and that the others have gone for good.
+    /// Notes which files of items are there for good.
     fn keep_items(&self, hashes: &Hashes) {
         if self.has_items() {
-            self.records.keep_items(&self.target.name, self.items(hashes).collect());
+            let is_of_target = |path: &Path| self.target.templates.iter().any(|template| template.dest == path);
+            self.records.keep_items(&self.target.name, hashes, |path| self.all_stay && !is_of_target(path));
         }
     }
 
     /// Notes that files of items are about to be written.
-    fn add_items(&self) {
+    fn add_items(&self, mut written: Hashes) {
         if self.has_items() {
-            let items = self.target.templates.iter().filter(|template| template.writes != Writes::One);
-            self.records.add_items(&self.target.name, items.map(|template| template.dest.clone()));
+            let is_item = |path: &Path| {
+                self.target.templates.iter().any(|template| template.writes == Writes::Item && template.dest == path)
+            };
+            written.retain(|path, _| is_item(path));
+            self.records.add_items(&self.target.name, written);
         }
+    }
+
+    /// The same without the files that are gone, once they are gone for good; how many are left.
+    pub(super) fn without_gone(&self) -> (Self, usize) {
+        let left: Vec<Template> =
+            self.target.templates.iter().filter(|template| template.writes != Writes::Gone).cloned().collect();
+        let count = left.len();
+        if count == self.target.templates.len() {
+            return (self.clone(), count);
+        }
+        let target = Arc::new(Target { templates: left, ..Target::clone(&self.target) });
+        (Self { target, ..self.clone() }, count)
+    }
+
+    /// Goes over to the files of the task before, as long as nothing is rendered.
+    pub(super) fn of_task_before(&self, before: &Target) -> Self {
+        if !self.has_items() {
+            return self.clone();
+        }
+        let templates = before.templates.clone();
+        let unremembered = templates.iter().map(|_| AtomicBool::new(true)).collect();
+        let target = Arc::new(Target { templates, ..Target::clone(&self.configured) });
+        Self { target, unremembered, ..self.clone() }
+    }
+
+    /// The destinations as they are configured, in the order of the templates.
+    pub(super) fn configured_destinations(&self) -> Vec<PathBuf> {
+        self.configured.templates.iter().map(|template| template.dest.clone()).collect()
     }
 
     /// Whether there is nothing at one of the destinations. Of items nothing is known before the first render but what an
@@ -229,7 +267,7 @@ impl Files {
         if self.settles() {
             self.records.before_commit(&self.target.name, &self.replaced(&checked));
         }
-        self.add_items();
+        self.add_items(checked.written());
         if self.verifies() {
             return Ok(Reached::Unverified(checked.try_out()?));
         }
@@ -319,7 +357,6 @@ impl Files {
 
     /// Puts the earlier files in place of those that are not wanted.
     pub(super) fn go_back(&self, refused_by_verify: Option<&Hashes>) -> Result<WentBack, GoBackError> {
-        self.add_items();
         let version = self.records.version(&self.target.name);
         let Earlier { staged, staying } = Earlier::stage(&self.target, &self.records)?;
         let hashes = staged.hashes();

@@ -20,8 +20,9 @@ pub(super) const ITEMS: &str = "__items";
 /// What a template calls the item that a file is made of.
 const ITEM: &str = "item";
 
-/// How many files one template may write.
-const MOST: usize = 10_000;
+/// How many files one template may write: a transaction holds up to three file descriptors for each, and 1,024 is what a
+/// service manager gives.
+const MOST: usize = 250;
 
 /// The longest name of a file, in bytes: `NAME_MAX` of limits.h on Linux.
 const LONGEST: usize = 255;

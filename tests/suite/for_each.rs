@@ -200,3 +200,101 @@ fn it_is_rendered_compared_and_written_once() {
     assert_eq!(run(&["once"]).code, 0);
     assert_eq!(files(&job), pairs(&[("all", "all 1"), ("b.conf", "is 2"), OTHER]));
 }
+
+#[test]
+fn files_that_are_in_place_are_minded_while_others_are_refused() {
+    for gone in ["remove", "keep"] {
+        let job = job("        check: [grep, -q, '^is [0-9]*$', '{staged}']", "");
+        let items = format!("for_each: {{items: prefix(path=\"sites\"), gone: {gone}}}");
+        let config = job.read("liveconf.yaml").unwrap().replace("for_each: prefix(path=\"sites\")", &items);
+        job.write("liveconf.yaml", config);
+        let mut daemon = start(&job);
+        job.write("registry.yaml", "sites: {a: 1, c: wrong}\n");
+        daemon.wait_for_log("not applied");
+        fs::write(job.folder().path("out/b.conf"), "hers").unwrap();
+        wait_for(&job, &[("a.conf", "is 1"), ("all", "all 2"), ("b.conf", "is 2"), OTHER]);
+        assert!(daemon.logged("panicked").is_empty(), "{:#?}", daemon.log());
+        daemon.stop();
+    }
+}
+
+#[test]
+fn only_what_we_wrote_is_removed() {
+    // Somebody's file that is replaced, and comes back since the new one is refused.
+    let one = job("", "    verify: {shell: '! grep -rq bad out'}").with("out/c.conf", "hers");
+    let mut daemon = start(&one);
+    one.write("registry.yaml", "sites: {a: 1, b: 2, c: bad}\n");
+    daemon.wait_for_log("ERROR");
+    one.write("registry.yaml", "sites: {a: 3}\n");
+    one.wait_for("out/a.conf", "is 3");
+    assert_eq!((one.read("out/b.conf"), one.read("out/c.conf").as_deref()), (None, Some("hers")));
+    // Somebody's file in the place of one that is gone, while another one is put right.
+    one.write("out/b.conf", "hers too");
+    fs::write(one.folder().path("out/a.conf"), "hers").unwrap();
+    one.wait_for("out/a.conf", "is 3");
+    assert_eq!(one.read("out/b.conf").as_deref(), Some("hers too"));
+    daemon.stop();
+
+    // Somebody's file that is what would be written anyway.
+    let same = job("", "").with("out/a.conf", "is 1");
+    let daemon = start(&same);
+    same.write("registry.yaml", "sites: {b: 2}\n");
+    same.wait_for("out/all", "all 1");
+    assert_eq!(same.read("out/a.conf").as_deref(), Some("is 1"));
+    daemon.stop();
+
+    // What somebody made of a file while nobody looked.
+    let edited = job("", "");
+    start(&edited).stop();
+    edited.write("out/a.conf", "hers");
+    edited.write("registry.yaml", "sites: {b: 2}\n");
+    let mut daemon = edited.start(&["run"]);
+    let line = daemon.wait_for_log("its item is gone, and it stays");
+    assert!(line.contains("out/a.conf"), "{line}");
+    edited.wait_for("out/all", "all 1");
+    assert_eq!(edited.read("out/a.conf").as_deref(), Some("hers"));
+    daemon.stop();
+}
+
+#[test]
+fn a_file_that_was_removed_before_it_was_confirmed_comes_back_too() {
+    let confirm =
+        "    confirm: {command: [sh, -c, 'test -e wanted || ! grep -rq bad out'], within: 1s, interval: 50ms}";
+    let job = job("", confirm);
+    let daemon = start(&job);
+    daemon.stop();
+    job.write("registry.yaml", "sites: {a: 1}\n");
+    // The file goes, and the process is not told.
+    job.run(&["once", "--no-reload"]).assert_code(0);
+    assert_eq!(job.read("out/b.conf"), None);
+    job.write("registry.yaml", "sites: {a: bad}\n");
+    let mut daemon = job.start(&["run"]);
+    daemon.wait_for_log("ERROR");
+    wait_for(&job, &[("a.conf", "is 1"), ("all", "all 2"), ("b.conf", "is 2"), OTHER]);
+    daemon.stop();
+}
+
+#[test]
+fn what_is_owed_is_paid_after_a_hangup() {
+    let job = job("", "").with("broken", "");
+    let config = job.read("liveconf.yaml").unwrap().replace("{shell: 'ls", "{shell: 'test ! -e broken && ls");
+    job.write("liveconf.yaml", &config);
+    let mut daemon = job.start(&["run"]);
+    daemon.wait_for_log("reload failed");
+    job.write("liveconf.yaml", config.replace("is {{ item.value }}", "is {{ item.valu }}"));
+    daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    daemon.wait_for_log("not applied");
+    fs::remove_file(job.folder().path("broken")).unwrap();
+    job.wait_for_lines("reloads", 1);
+    daemon.stop();
+}
+
+#[test]
+fn a_backup_replaces_no_file_of_another_item() {
+    let job = job("        backup: true", "");
+    let config =
+        job.read("liveconf.yaml").unwrap().replace("{{ item.key }}.conf", "{{ item.key }}").replace("out/all", "all");
+    job.write("liveconf.yaml", config);
+    job.write("registry.yaml", "sites: {a: 1, a.bak: 2}\n");
+    job.run(&["once"]).assert_code(1).assert_says(&["its backup would replace"]);
+}

@@ -92,6 +92,7 @@ impl Applier {
 
     pub(super) async fn settled(&mut self, hashes: Hashes) -> Result<(), Failure> {
         self.on_thread(move |files| files.settle(&hashes)).await?;
+        self.forget_what_is_gone();
         self.owed = false;
         self.journal.taken = Some(SystemTime::now());
         self.journal.taken_revision = self.journal.revision;

@@ -29,6 +29,16 @@ impl Applier {
         Ok(complete)
     }
 
+    /// The files of items that are gone will not come back: their places are whoever's they are.
+    pub(super) fn forget_what_is_gone(&mut self) {
+        let (files, left) = self.files.without_gone();
+        self.files = files;
+        // They stand behind the others.
+        if let Some(bytes) = self.committed.as_mut().and_then(|in_place| in_place.bytes.as_mut()) {
+            bytes.truncate(left);
+        }
+    }
+
     /// Stages, checks, commits and verifies.
     pub(super) async fn write(&mut self, complete: Complete, stop: &CancellationToken) -> Result<Written, Failure> {
         let complete = self.spread(complete).await?;
