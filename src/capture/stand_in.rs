@@ -51,8 +51,8 @@ fn of_line_or_lines(name: &str, text: &str) -> String {
     {
         return of_json(name, json).to_string();
     }
-    if text.contains("-----BEGIN ") {
-        return of_pem(name, text);
+    if let Some(pem) = of_pem(name, text) {
+        return pem;
     }
     if text.contains('\n') {
         // As many lines as there were.
@@ -115,17 +115,27 @@ fn of_json(name: &str, value: Value) -> Value {
     }
 }
 
-/// The lines that say what it is, each with one line of a stand-in behind it that begins it.
-fn of_pem(name: &str, text: &str) -> String {
+/// The lines that say what it is, each with one line of a stand-in behind it that begins it. None where it is no PEM, or
+/// is one on fewer lines than RFC 7468 asks for: whatever shares a line with those words may be the secret itself.
+fn of_pem(name: &str, text: &str) -> Option<String> {
     let mut lines = Vec::new();
     for line in text.lines().map(str::trim) {
-        if line.starts_with("-----BEGIN ") {
-            lines.extend([line.to_owned(), BASE64_STANDARD.encode(name)]);
-        } else if line.starts_with("-----END ") {
-            lines.push(line.to_owned());
+        if let Some(label) = label_of("-----BEGIN ", line) {
+            lines.extend([format!("-----BEGIN {label}-----"), BASE64_STANDARD.encode(name)]);
+        } else if let Some(label) = label_of("-----END ", line) {
+            lines.push(format!("-----END {label}-----"));
+        } else if line.contains("-----") {
+            return None;
         }
     }
-    lines.join("\n")
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// What a line names that consists of `begin`, a label of capitals, digits and blanks, and the dashes that end it.
+fn label_of<'line>(begin: &str, line: &'line str) -> Option<&'line str> {
+    let label = line.strip_prefix(begin)?.strip_suffix("-----")?;
+    let is_label = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b' ';
+    (!label.is_empty() && label.bytes().all(is_label)).then_some(label)
 }
 
 #[cfg(test)]
@@ -162,5 +172,32 @@ mod tests {
         }
         let bytes = stand_in("db/pass", &Text(vec![0x80, 0x81].into()));
         assert!(std::str::from_utf8(&bytes.0).is_err());
+    }
+
+    #[test]
+    fn of_a_pem_nothing_but_its_label_is_told() {
+        let canary = "Q0FOQVJZ";
+        for (value, expected) in [
+            (r"-----BEGIN X-----\nQ0FOQVJZ\n-----END X-----", "stand-in-tls"),
+            ("-----BEGIN X----- Q0FOQVJZ -----END X-----", "stand-in-tls"),
+            ("-----BEGIN X-----Q0FOQVJZ-----END X-----\n", "stand-in-tls\n"),
+            ("-----BEGIN X-----Q0FOQVJZ-----", "stand-in-tls"),
+            ("-----BEGIN Q0FOQVJZ\n-----END X-----", "stand-in-tls-1\nstand-in-tls-2"),
+            ("-----BEGIN X-----\nAAAA\nQ0FOQVJZ-----END X-----", "stand-in-tls-1\nstand-in-tls-2\nstand-in-tls-3"),
+            ("-----BEGIN X-----\nAAAA\n-----END X-----Q0FOQVJZ", "stand-in-tls-1\nstand-in-tls-2\nstand-in-tls-3"),
+            ("-----BEGIN q/Q0FOQVJZ=-----\nAAAA", "stand-in-tls-1\nstand-in-tls-2"),
+            (
+                r#"{"key":"-----BEGIN X-----\\nQ0FOQVJZ\\n-----END X-----","all":["-----BEGIN X----- Q0FOQVJZ"]}"#,
+                r#"{"key":"stand-in-tls-key","all":["stand-in-tls-all"]}"#,
+            ),
+            (
+                r#"{"key":"-----BEGIN RSA KEY 2-----\nQ0FOQVJZ\n-----END RSA KEY 2-----\n"}"#,
+                r#"{"key":"-----BEGIN RSA KEY 2-----\nc3RhbmQtaW4tdGxzLWtleQ==\n-----END RSA KEY 2-----\n"}"#,
+            ),
+        ] {
+            let text = String::from_utf8(stand_in("tls", &Text(value.to_owned().into())).0.to_vec()).unwrap();
+            assert_eq!(text, expected, "{value}");
+            assert!(!text.contains(canary), "{value}");
+        }
     }
 }
