@@ -21,9 +21,6 @@ use crate::process::{BootTime, children, find_program};
 /// The variable that tells what comes of a program from everything else: its name.
 pub(super) const NAME: &str = "LIVECONF_PROCESS";
 
-/// What tells what comes of a command of ours, which may start a program for good: that is not ours to end.
-const OF_COMMAND: &[u8] = b"LIVECONF_RUN=";
-
 /// How often it is looked whether they are gone.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -117,16 +114,69 @@ impl Strays {
 /// Whether a process comes of this program, as far as we may know.
 fn comes_of(pid: i32, process: &Process) -> bool {
     let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { return false };
-    let mut variables = environment.split(|byte| *byte == 0);
-    let is_marked = |variable: &[u8]| variable.strip_prefix(NAME.as_bytes()).is_some_and(|rest| rest.starts_with(b"="));
-    if let Some(mark) = variables.clone().find(|variable| is_marked(variable)) {
-        return mark[NAME.len() + 1..] == *process.name.as_bytes();
+    match origin(&environment) {
+        Origin::Program(name) => name == process.name.as_bytes(),
+        Origin::Elsewhere => false,
+        // Of what a shell runs many are called so.
+        Origin::Unknown => !process.is_script() && is_same_program(pid, process),
     }
-    // Of what a shell runs many are called so.
-    if variables.any(|variable| variable.starts_with(OF_COMMAND)) || process.is_script() {
-        return false;
-    }
+}
+
+fn is_same_program(pid: i32, process: &Process) -> bool {
     let file = |path: &std::path::Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
     let program = find_program(process.program()).and_then(|path| file(&path));
     program.is_some() && program == file(format!("/proc/{pid}/exe").as_ref())
+}
+
+/// What the environment of a process tells of where it comes from.
+#[derive(Debug, PartialEq, Eq)]
+enum Origin<'environment> {
+    /// From the supervised program of this name.
+    Program(&'environment [u8]),
+    /// From somebody else: a command of ours, which may start a program for good, or an operator.
+    Elsewhere,
+    /// It wrote the title that it shows over its variables, as nginx does, or has none.
+    Unknown,
+}
+
+/// Reads `/proc/PID/environ` (proc(5)): variables, with a null byte behind each. A title that is written over them leaves
+/// null bytes, and at most its own end, which is no variable.
+fn origin(environment: &[u8]) -> Origin<'_> {
+    let mut found = Origin::Unknown;
+    for variable in environment.split(|byte| *byte == 0) {
+        let Some(equals) = variable.iter().position(|byte| *byte == b'=') else { continue };
+        let (name, value) = (&variable[..equals], &variable[equals + 1..]);
+        if name == NAME.as_bytes() {
+            return Origin::Program(value);
+        }
+        if !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
+            found = Origin::Elsewhere;
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_wrote_over_its_environment_may_be_known_by_its_program() {
+        for (environment, expected) in [
+            (&b"PATH=/bin\0LIVECONF_PROCESS=web\0HOME=/\0"[..], Origin::Program(b"web")),
+            (b"LIVECONF_PROCESS=\0", Origin::Program(b"")),
+            (b"PATH=/bin\0HOME=/root\0", Origin::Elsewhere),
+            (b"PATH=/bin\0LIVECONF_RUN=check\0", Origin::Elsewhere),
+            (b"A=", Origin::Elsewhere),
+            // It wrote over a part, and what is left says nothing of us.
+            (b"er process\0\0\0\0=/bin\0HOME=/root\0", Origin::Elsewhere),
+            (b"", Origin::Unknown),
+            (b"\0\0\0\0\0\0", Origin::Unknown),
+            (b"er process\0\0\0\0\0", Origin::Unknown),
+            (b"cess nginx -c /etc/a=b.conf\0\0\0", Origin::Unknown),
+            (b"NOT_LIVECONF_PROCESS\0=web\0", Origin::Unknown),
+        ] {
+            assert_eq!(origin(environment), expected, "{}", String::from_utf8_lossy(environment));
+        }
+    }
 }
