@@ -7,6 +7,9 @@ use rustix::time::{ClockId, clock_gettime};
 /// Ticks of a second in `/proc/PID/stat`: `USER_HZ`, which is 100 on every architecture that Rust knows for Linux.
 const TICKS: u64 = 100;
 
+/// How many milliseconds one takes.
+const TICK: u64 = 1000 / TICKS;
+
 /// A moment on `CLOCK_BOOTTIME`: time since boot, sleep included. The kernel stamps the start of processes on it, so a
 /// commit and the start of a process can be compared whatever happens to the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +53,14 @@ impl BootTime {
 
     /// The moment that `/proc/PID/stat` gives in ticks. It is rounded down, by 10 ms at most.
     pub(super) fn from_ticks(ticks: u64) -> Self {
-        Self(Duration::from_millis(ticks.saturating_mul(1000 / TICKS)))
+        Self(Duration::from_millis(ticks.saturating_mul(TICK)))
+    }
+
+    /// The moment as `/proc/PID/stat` would give it, to be compared with what that gives.
+    #[must_use]
+    pub(super) fn rounded_down_to_tick(self) -> Self {
+        let ticks = self.0.as_millis() / u128::from(TICK);
+        Self::from_ticks(u64::try_from(ticks).unwrap_or(u64::MAX))
     }
 }
 
@@ -65,5 +75,13 @@ mod tests {
         assert!(early <= late);
         assert_eq!(early.since(late.after(Duration::from_secs(1))), Duration::ZERO);
         assert_eq!(BootTime::from_ticks(150), BootTime(Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn a_moment_is_rounded_as_the_kernel_does() {
+        for (nanoseconds, ticks) in [(0, 0), (9_999_999, 0), (10_000_000, 1), (1_509_999_999, 150)] {
+            let moment = BootTime(Duration::from_nanos(nanoseconds));
+            assert_eq!(moment.rounded_down_to_tick(), BootTime::from_ticks(ticks));
+        }
     }
 }

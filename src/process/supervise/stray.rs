@@ -30,7 +30,7 @@ const KILLED: Duration = Duration::from_secs(2);
 /// What knows those of one program.
 #[derive(Debug, Default)]
 pub(super) struct Strays {
-    /// When the program was started first.
+    /// When the program was started first, in ticks of the kernel.
     since: Option<BootTime>,
     /// The process group of its last run, whose members are ended with that.
     group: Option<i32>,
@@ -49,7 +49,8 @@ pub(super) struct Stray {
 impl Strays {
     /// The program is started at this moment, as the leader of this process group.
     pub(super) fn begin(&mut self, begun: BootTime, group: Option<i32>) {
-        self.since.get_or_insert(begun);
+        // What it forks at once begins in the same tick, which is before that moment.
+        self.since.get_or_insert(begun.rounded_down_to_tick());
         self.group = group;
     }
 
@@ -159,6 +160,16 @@ fn origin(environment: &[u8]) -> Origin<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_forked_within_the_tick_of_the_start_is_no_older() {
+        let mut strays = Strays::default();
+        let tick = BootTime::from_ticks(150);
+        strays.begin(tick.after(Duration::from_micros(9_900)), Some(7));
+        assert_eq!(strays.since, Some(tick));
+        strays.begin(tick.after(Duration::from_secs(5)), Some(8));
+        assert_eq!(strays.since, Some(tick), "what left the first run counts as well");
+    }
 
     #[test]
     fn only_what_wrote_over_its_environment_may_be_known_by_its_program() {
