@@ -272,7 +272,8 @@ impl Daemon {
             match &state.phase {
                 Phase::Settled { .. } | Phase::Waiting(..) | Phase::Applying | Phase::Held => {}
                 Phase::Owed(reason) => warn!(target, "stopped with a reload owed: {reason}"),
-                Phase::Failed(reason) | Phase::Rejected(reason) => warn!(target, "stopped with older files: {reason}"),
+                Phase::Failed(reason) => warn!(target, "stopped with older files: {reason}"),
+                Phase::Rejected(reason) => warn!(target, "stopped after a refusal: {reason}"),
             }
             if let Some(Held { asked, .. }) = state.held.first() {
                 let more = state.held.len() - 1;

@@ -56,14 +56,17 @@ fn socket(common: &Common, options: &Ask) -> Result<(PathBuf, Option<PathBuf>), 
 fn consequence(error: &AskError, state_dir: Option<&Path>) -> (Exit, Option<String>) {
     match error {
         AskError::NotRunning(_) => {
-            let hint = state_dir.and_then(control::holder).map_or_else(
-                || {
-                    "is it running, with this configuration? `--config`, `--state-dir` or `--socket` name another"
-                        .to_owned()
-                },
-                |pid| format!("liveconf (pid {pid}) works with this state folder and has no socket: see its log"),
-            );
-            (Exit::NotReady, Some(hint))
+            let nobody = "is it running, with this configuration? `--config`, `--state-dir` or `--socket` name another";
+            match state_dir.and_then(control::holder) {
+                Some(pid) => {
+                    let hint = format!(
+                        "liveconf runs (pid {pid}), and nobody listens at its socket: one that was removed comes back within \
+                         30 s; else its log says why there is none"
+                    );
+                    (Exit::Failed, Some(hint))
+                }
+                None => (Exit::NotReady, Some(nobody.to_owned())),
+            }
         }
         AskError::Denied(_) => {
             let hint =

@@ -30,6 +30,11 @@ pub(super) fn missing(plan: &Plan) -> Vec<String> {
             let program = &unit.systemctl;
             note(format!("the program `{program}` of its reload is not there\n  hint: {}", advice(program)));
         }
+        if let Some(folder) = target.process.as_ref().and_then(|process| process.working_dir.as_ref())
+            && !folder.is_dir()
+        {
+            note(format!("there is no folder `{}`, the `working_dir` of its process", folder.display()));
+        }
         if let Some(process) = &target.process
             && process.working_dir.is_none()
             && find_program(process.program()).is_none()

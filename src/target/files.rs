@@ -363,7 +363,9 @@ impl Files {
         if refused_by_verify == Some(&hashes) || self.records.is_refused(&self.target.name, &hashes) {
             return Err(GoBackError::Lost(match version {
                 Version::Confirmed => "they are the last confirmed ones".to_owned(),
-                Version::Found => "none were confirmed yet, and there were no others before them".to_owned(),
+                Version::Found => {
+                    "none were confirmed yet, and nothing was there before liveconf first wrote".to_owned()
+                }
             }));
         }
         Ok(WentBack { committed: staged.skip_check().commit()?, version, staying })

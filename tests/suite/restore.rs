@@ -102,7 +102,7 @@ fn what_is_owed_of_the_old_files_outlives_another_try() {
     job.wait_for("served", "A");
     job.write("down", "");
     job.write("registry.yaml", "x: bad\n");
-    daemon.wait_for_log("the process was not told of them yet");
+    daemon.wait_for_log("it did not work to tell the process of them");
     assert_eq!((job.read("served").as_deref(), job.read("out/x.conf").as_deref()), (Some("bad"), Some("A")));
     job.write("registry.yaml", "y: A\n");
     daemon.wait_for_log("not applied");
@@ -215,7 +215,7 @@ fn a_process_that_is_ill_with_the_old_too_is_owed() {
     daemon.wait_for_log("reloaded");
     fs::remove_file(job.folder().path("well")).unwrap();
     job.write("registry.yaml", "x: B\n");
-    let line = daemon.wait_for_log("and the process was not told of them yet");
+    let line = daemon.wait_for_log("and the process refuses these as well");
     assert!(line.contains("the last confirmed files are back"), "{line}");
     job.wait_for("out/x.conf", "A");
     daemon.wait_for_log("the process refuses the last confirmed files too");

@@ -90,6 +90,11 @@ fn start(
         .process_group(0)
         .kill_on_drop(true);
     if let Some(folder) = &process.working_dir {
+        // Of one that is not there the system says no more than that something is not.
+        if !folder.is_dir() {
+            let why = format!("there is no folder `{}`, its `working_dir`", folder.display());
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, why));
+        }
         command.current_dir(folder);
     }
     if let Some(gid) = identity.gid {

@@ -85,14 +85,15 @@ impl Applier {
         if !self.owed || self.no_reload {
             return Ok(Outcome::Rejected(refused));
         }
-        let why = match self.tell(at).await?.0 {
+        Ok(Outcome::Rejected(match self.tell(at).await?.0 {
             Told::Taken => {
                 self.settled(hashes).await?;
-                return Ok(Outcome::Rejected(refused));
+                refused
             }
-            Told::NotRunning(why) | Told::Failed(why) | Told::Refused { reason: why, .. } => why,
-        };
-        Ok(Outcome::Rejected(format!("{refused}, and the process was not told of them yet: {why}")))
+            Told::NotRunning(why) => format!("{refused}, and the process was not told of them yet: {why}"),
+            Told::Failed(why) => format!("{refused}, and it did not work to tell the process of them: {why}"),
+            Told::Refused { reason, .. } => format!("{refused}, and the process refuses these as well: {reason}"),
+        }))
     }
 
     /// Notes what is in place instead of what was refused; all of it.

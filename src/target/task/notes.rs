@@ -31,7 +31,8 @@ impl Task {
                 }
                 self.recall.end(&self.applier);
                 self.drift.written();
-                if let Some(lasted) = self.apply.succeeded() {
+                let is_taken = matches!(reload, None | Some(Outcome::Taken));
+                if let Some(lasted) = self.apply.succeeded().filter(|_| is_taken) {
                     info!(target = self.name(), "well again after {}", rounded(lasted));
                 }
                 match reload {
