@@ -115,6 +115,10 @@ impl Supervisor {
                 if *self.stop.borrow() != Stop::No {
                     break;
                 }
+                // While that hung, targets may have come whose files are not in place.
+                if !self.waiting.is_empty() {
+                    continue;
+                }
             }
             let over = match Running::start(&self.process) {
                 Ok(running) => self.attend(running).await,
@@ -291,7 +295,7 @@ impl Supervisor {
                     },
                 }
             }
-            self.enter(Phase::Waiting(BTreeSet::new()), None);
+            self.enter(Phase::Waiting(self.waiting.clone()), None);
         }
         self.note.remove();
     }

@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,9 @@ use nix::unistd::Pid;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::group::Group;
 use super::handle::Order;
+use super::leftover::Note;
 use super::{Handle, Phase, Ran, Run, State, Stop, Supervised};
 use crate::config::Process;
 use crate::heartbeat::Heart;
@@ -79,7 +82,7 @@ fn let_go(mut tracer: Child) {
 }
 
 fn is_there(pid: i32) -> bool {
-    super::group::Group::of(pid).is_some_and(|group| group.has_leader())
+    Group::of(pid).is_some_and(|group| group.has_leader())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,6 +109,47 @@ async fn nothing_is_started_beside_a_process_that_does_not_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn targets_that_come_while_an_earlier_run_hangs_are_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut earlier = Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
+    let group = Group::of(earlier.id().cast_signed()).unwrap();
+    let Some(tracer) = hold(group.leader) else {
+        earlier.kill().unwrap();
+        earlier.wait().unwrap();
+        return;
+    };
+    let note = Note::new(folder.path(), "test");
+    note.write(group).unwrap();
+    let arguments = ["sleep", "600"].map(OsString::from).to_vec();
+    let process = Process { arguments, kill_timeout: Duration::from_millis(100), ..Process::test("sleep") };
+    let process = Arc::new(process);
+    let (sender, over) = mpsc::unbounded_channel();
+    let (web, site, heart) = (Arc::<str>::from("web"), Arc::<str>::from("site"), Heart::default());
+    let supervised = super::start(process.clone(), [web.clone()].into(), folder.path(), sender, &heart);
+    let mut scene = Scene { handle: supervised.handle(&site), supervised, over, heart, _folder: folder };
+    scene.supervised.handle(&web).in_place();
+    scene.until(|state| state.phase == Phase::Hanging).await;
+    scene.supervised.redefine(process, [web, site.clone()].into());
+    scene.until(|state| state.phase == Phase::Waiting([site.clone()].into())).await;
+
+    let_go(tracer);
+    earlier.wait().unwrap();
+    let gone = timeout(SOON, async {
+        while note.read().is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    gone.await.expect("what hung is gone");
+    let ran = timeout(SOON, scene.handle.run(BootTime::now(), true)).await.unwrap();
+    assert!(matches!(&ran, Ran::Not(why) if why.contains("waits for the files of target `site`")), "{ran:?}");
+    assert_eq!(scene.handle.current(), None);
+    scene.handle.in_place();
+    scene.until(|state| state.phase == Phase::Running).await;
+    scene.supervised.stop(Stop::Ask(Signal::SIGTERM));
+    assert_eq!(timeout(SOON, scene.supervised.stopped()).await.unwrap(), Some(143));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_does_not_wait_for_what_hangs() {
     let mut scene = Scene::new("sleep 600").await;
     let Some(tracer) = hold(scene.handle.current().unwrap().pid) else { return };
@@ -117,7 +161,7 @@ async fn a_stop_does_not_wait_for_what_hangs() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_defect_of_the_supervisor_ends_its_program_and_us() {
     let mut scene = Scene::new("trap '' TERM; sleep 600 & echo; while :; do sleep 0.02; done").await;
-    let group = super::group::Group::of(scene.handle.current().unwrap().pid).unwrap();
+    let group = Group::of(scene.handle.current().unwrap().pid).unwrap();
     scene.supervised.orders().send(Order::Panic).unwrap();
     assert_eq!(timeout(SOON, scene.over.recv()).await.unwrap(), Some(1), "liveconf ends with an error");
     assert_eq!(group.members(BootTime::now()), [0; 0], "nothing of it is left");
