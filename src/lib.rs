@@ -62,6 +62,8 @@
 //! - A commit ends confirmed, restored, or visibly owed, whatever comes between: a failure, a refusal, a stop, a crash.
 //! - What a process refused is not tried again before the data change.
 //! - Who polls a destination never sees a partial, empty or missing file.
+//! - A file is removed only where its item is gone and it still holds what we wrote, or on the way back where the process
+//!   ran without it.
 //! - An answer that loses too much reaches no file before its hold is over.
 //! - A supervised program never starts before its files are there, never outlives us, and is never started anew because
 //!   our own configuration was loaded anew.

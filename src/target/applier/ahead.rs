@@ -119,7 +119,7 @@ impl Applier {
         }
         let reason = self.by_reload.take();
         if let Some(reason) = &reason {
-            info!(target = &*self.target().name, "haproxy is reloaded: {reason}");
+            info!(target = &*self.target().name, "haproxy needs a reload: {reason}");
         }
         if reason.is_some() || !matches!(self.journal.way, Some(Way::Reload(_))) {
             self.journal.way = Some(Way::Reload(reason));

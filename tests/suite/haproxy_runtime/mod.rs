@@ -187,7 +187,7 @@ fn servers_that_come_go_move_and_rest_cause_no_reload() {
             web.wait_for(&step.iter().map(quoted).collect::<Vec<_>>());
         }
         assert_eq!(web.worker(), worker, "a new worker is a reload");
-        assert_eq!(daemon.logged("haproxy is reloaded").len(), 0);
+        assert_eq!(daemon.logged("haproxy needs a reload").len(), 0);
         let way = &web.explained()["way"];
         assert_eq!((way["by"].as_str(), way["servers"].as_u64()), (Some("runtime"), Some(1)), "{way}");
         daemon.stop();
@@ -207,7 +207,7 @@ fn any_other_difference_is_a_reload_that_says_why_and_a_drained_server_stays_dra
         daemon.wait_for_log(WITHOUT);
         web.tell("set server app/b state drain");
         web.set(&changed, "http-request set-header x y");
-        let reason = daemon.wait_for_log("haproxy is reloaded");
+        let reason = daemon.wait_for_log("haproxy needs a reload");
         assert!(reason.contains("haproxy.cfg") && reason.contains("is no `server` line"), "{reason}");
         daemon.wait_for_log(RELOADED);
         poll_until(SOON, || if web.worker() == before { Err("the old worker serves".to_owned()) } else { Ok(()) });

@@ -24,7 +24,7 @@ fn is_reloaded(name: &str, prepare: impl FnOnce(&Web), reason: &str) {
     let both = [a, b];
     let start = Instant::now();
     web.set(&both, "");
-    let line = daemon.wait_for_log("haproxy is reloaded");
+    let line = daemon.wait_for_log("haproxy needs a reload");
     assert!(line.contains(reason), "{line}");
     daemon.wait_for_log(RELOADED);
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
@@ -63,7 +63,7 @@ fn one_that_was_removed_comes_back_with_a_restart_of_haproxy() {
     assert!(status.assert_code(1).stdout.contains("is not there"), "{}", status.stdout);
     let both = [a.clone(), b];
     web.set(&both, "");
-    let said = daemon.wait_for_log("haproxy is reloaded");
+    let said = daemon.wait_for_log("haproxy needs a reload");
     assert!(said.contains("admin.sock") && said.contains("only a restart of haproxy brings it back"), "{said}");
     daemon.wait_for_log(RELOADED);
     serves(&web, 2);
