@@ -83,9 +83,10 @@ pub(super) fn warnings(warnings: &[Problem]) {
 }
 
 fn line(line: Arguments<'_>) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    text(&format!("{line}\n"));
 }
 
+/// In one piece: others may write there at the same time.
 fn text(text: &str) {
-    let _ = write!(std::io::stderr(), "{text}");
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
