@@ -149,7 +149,8 @@ fn finish(target: &str, placed: Vec<(File, Placed)>) {
     let mut folders = Folders::default();
     for (file, placed) in placed {
         folders.add(&placed, &file);
-        let backup = file.backup.then(|| file.destination.backup_name());
+        // Of a file that is removed there is nothing to go on with.
+        let backup = (file.backup && file.hash.is_some()).then(|| file.destination.backup_name());
         if let Err(error) = placed.finish(backup.as_deref()) {
             let path = file.configured.display();
             tracing::error!(target, file = %path, %error, "the file that was there before could not be kept as a backup");

@@ -10,11 +10,11 @@ mod stand_in;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::path::Path as FilePath;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use crate::registry::file::{Fixture, Saved, Snapshot};
-use crate::registry::{Answer, Asked, Data, Entry, Path, Query, Text};
+use crate::registry::{Answer, Asked, Data, Entry, Instance, Path, Query, Text};
 use crate::store::View;
 use crate::template::LOCAL_FILES;
 use stand_in::stand_in;
@@ -230,6 +230,23 @@ impl<'a> Secrets<'a> {
                     .collect();
                 let is_changed = entries.iter().zip(before).any(|(entry, before)| !Arc::ptr_eq(entry, before));
                 is_changed.then_some(Data::Prefix(entries))
+            }
+            // Anybody may put anything there, and a template that is secret may show it for that.
+            (Query::Service(_), Data::Service(instances)) if !self.open.all.contains(query) => {
+                let mut is_changed = false;
+                let mut stand_in_for = |service: &str, (name, value): (&String, &String)| {
+                    let path = format!("{service}/{name}");
+                    let value = stand_in(&path, &Text(value.clone().into()));
+                    replaced.insert(path);
+                    is_changed = true;
+                    (name.clone(), String::from_utf8_lossy(&value.0).into_owned())
+                };
+                let without = |instance: &Arc<Instance>| {
+                    let meta = instance.meta.iter().map(|entry| stand_in_for(&instance.name, entry)).collect();
+                    Arc::new(Instance { meta, view: OnceLock::new(), ..Instance::clone(instance) })
+                };
+                let instances = instances.iter().map(without).collect();
+                is_changed.then_some(Data::Service(instances))
             }
             _ => None,
         }

@@ -1,6 +1,7 @@
 //! What is captured, and what stands in for what is secret.
 
 use super::*;
+use crate::registry::{ServiceQuery, Status};
 
 fn asked(query: Query) -> Asked {
     Asked { registry: "main".into(), query }
@@ -93,5 +94,35 @@ fn several_registries_stand_in_one_file() {
             assert_eq!(fixture.answer(name, &key("other").query), Some(Data::Key(Some(value))));
         }
         assert_eq!(fixture.answer("unasked", &key("other").query), None);
+    }
+}
+
+/// What anybody put into the metadata of an instance may be what makes a template secret.
+#[test]
+fn metadata_that_only_secret_templates_ask_for_have_stand_ins() {
+    let query = Query::Service(ServiceQuery::passing("db"));
+    let asked = Asked { registry: "main".into(), query };
+    let instance = Instance {
+        id: "db-1".into(),
+        name: "db".into(),
+        node: "n1".into(),
+        address: "10.0.0.1".into(),
+        port: 5432,
+        tags: Vec::new(),
+        meta: BTreeMap::from([("password".into(), "CANARY".into())]),
+        weight: 1,
+        status: Status::Passing,
+        zone: String::new(),
+        registry: "main".into(),
+        view: OnceLock::new(),
+    };
+    let view = View::of([(asked.clone(), Answer::new(Data::Service(vec![Arc::new(instance)]), 1))]);
+    let asks = [asked].into();
+    for (secret, is_shown) in [(true, false), (false, true)] {
+        let capture = Capture::of(["main".into()], &[Reads { asked: &asks, secret }], &view, false);
+        for text in [capture.to_yaml(), capture.to_json()] {
+            assert_eq!(text.contains("CANARY"), is_shown, "{text}");
+            assert!(text.contains("password") && text.contains("10.0.0.1"), "{text}");
+        }
     }
 }

@@ -164,7 +164,7 @@ impl Status {
 }
 
 /// One running copy of a service: one model for every kind of registry. Every field is always there.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Instance {
     /// Its id within the service.
     pub id: String,

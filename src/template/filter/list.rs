@@ -6,8 +6,9 @@ use tera::{Map, Value};
 
 use super::super::arguments::{Arguments, attribute};
 use super::super::entry::{Entry, Group, optional, or, required};
-use super::super::error::{Failure, undefined};
+use super::super::error::{Failure, did_you_mean, undefined};
 use super::super::record::{Render, Stop};
+use super::super::view::FIELDS;
 use super::order::Members;
 use super::{Filter, list_of};
 
@@ -310,7 +311,23 @@ fn halves(
         (Some(found), None) => found.is_truthy(),
         (None, _) => false,
     };
-    Ok(list_of(value, filter)?.iter().cloned().partition(matches))
+    let items = list_of(value, filter)?;
+    // Every field of an instance is always there: one that is not is misspelt, and would match none without a word.
+    let field = path.split('.').next().unwrap_or(path);
+    let is_instance =
+        |item: &Value| ["endpoint", "registry", "status"].iter().all(|name| attribute(item, name).is_some());
+    if let Some(item) = items.iter().find(|item| is_instance(item))
+        && attribute(item, field).is_none()
+    {
+        let failure = Failure::new(format!("`attribute` of `{filter}` names no field of an instance"));
+        let hint = did_you_mean(field, FIELDS.iter().copied());
+        return Err(match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+        .into());
+    }
+    Ok(items.iter().cloned().partition(matches))
 }
 
 /// The list with one more item.

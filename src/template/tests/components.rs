@@ -35,7 +35,7 @@ A component writes a part of a file for a program out of instances or keys. Thos
 `include`; what defines one, such as `liveconf/nginx/upstream.tera`, can be copied and changed: a component of one's own
 goes before a built-in one of its name. This page is made of the comments in these files, and a test keeps it true.
 
-`servers` takes what `service()` gives. By default these are the instances that pass their checks, or warn; with
+`servers` takes what `service()` gives. By default these are the instances that pass their checks; with
 `status=\"any\"` all of them, and each component gives those that are ill or drain the place that its program has for
 them. The weight of an instance is that of its registry, or with `meta_weight=\"NAME\"` the entry `NAME` of its `meta`, where
 that holds a whole number from 0 to 65535; where it holds something else the log says so, with how many there are.

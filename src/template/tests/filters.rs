@@ -205,3 +205,27 @@ proptest::proptest! {
         proptest::prop_assert_eq!(through_sh(&text).unwrap(), format!("before|{text}|after|"));
     }
 }
+
+#[test]
+fn a_misspelt_field_of_an_instance_matches_no_list_without_a_word() {
+    for (filter, expected) in [
+        (
+            "where(attribute=\"statuss\", value=\"passing\")",
+            Err("`attribute` of `where` names no field of an instance"),
+        ),
+        ("where_not(attribute=\"zon\", value=\"a\")", Err("`attribute` of `where_not` names no field of an instance")),
+        ("where(attribute=\"meta.none\", value=\"a\")", Ok("[]")),
+        ("where(attribute=\"zone\", value=\"none\")", Ok("[]")),
+    ] {
+        let source = format!("{{{{ service(name=\"web\") | {filter} }}}}");
+        let bench = Bench::new().service("web", vec![instance("a", "10.0.0.1", 80)]);
+        match expected {
+            Ok(output) => assert_eq!(bench.output(&source), output),
+            Err(message) => {
+                let error = bench.error(&source);
+                assert_eq!(error.message, message);
+                assert!(error.hint.unwrap().contains("did you mean"), "{filter}");
+            }
+        }
+    }
+}
