@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
+use self::spread::Written;
 use super::state::Cause;
 use super::turn::{Turns, Work};
 use crate::config::{Target, Template, Writes};
@@ -138,25 +139,6 @@ struct Kept {
     no_weights: usize,
     warnings: BTreeSet<String>,
     files: Written,
-}
-
-/// What one template writes.
-#[derive(Debug, Clone)]
-enum Written {
-    /// Its file.
-    One(Bytes),
-    /// The files of its items, by name.
-    Each(BTreeMap<String, Bytes>),
-}
-
-impl Written {
-    fn contents(&self) -> impl Iterator<Item = &Bytes> {
-        let (one, each) = match self {
-            Self::One(bytes) => (Some(bytes), None),
-            Self::Each(files) => (None, Some(files.values())),
-        };
-        one.into_iter().chain(each.into_iter().flatten())
-    }
 }
 
 /// One pass over the templates of a target.

@@ -1,9 +1,31 @@
-//! A target with a template for each file: one with `for_each` writes many.
+//! What a template writes, and a target with a template for each file: one with `for_each` writes many.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Written;
+use bytes::Bytes;
+
 use crate::config::{Check, Placeholder, Program, Target, Template, Writes};
+
+/// What one template writes.
+#[derive(Debug, Clone)]
+pub(super) enum Written {
+    /// Its file.
+    One(Bytes),
+    /// The files of its items, by name.
+    Each(BTreeMap<String, Bytes>),
+}
+
+impl Written {
+    /// The contents, in the order of the names.
+    pub(super) fn contents(&self) -> impl Iterator<Item = &Bytes> {
+        let (one, each) = match self {
+            Self::One(bytes) => (Some(bytes), None),
+            Self::Each(files) => (None, Some(files.values())),
+        };
+        one.into_iter().chain(each.into_iter().flatten())
+    }
+}
 
 /// The target with a template for each of these files; the one of `before`, where it has the same.
 pub(super) fn spread<'w>(
@@ -20,7 +42,7 @@ pub(super) fn spread<'w>(
             Written::One(_) => templates.push(template.clone()),
             Written::Each(files) => {
                 for name in files.keys() {
-                    let file = one(template, Writes::Item, index, name, templates.len());
+                    let file = one(template, index, name, templates.len());
                     templates.push(file);
                 }
             }
@@ -34,9 +56,10 @@ pub(super) fn spread<'w>(
 }
 
 /// The template of one file of a template with `for_each`, which stands at `from` in the configuration and comes to `to`.
-fn one(template: &Template, writes: Writes, from: usize, name: &str, to: usize) -> Template {
+fn one(template: &Template, from: usize, name: &str, to: usize) -> Template {
     let check = template.check.clone().map(|check| moved(check, from, to));
-    Template { name: name.to_owned(), dest: template.dest.with_file_name(name), check, writes, ..template.clone() }
+    let dest = template.dest.with_file_name(name);
+    Template { name: name.to_owned(), dest, check, writes: Writes::Item, ..template.clone() }
 }
 
 /// The check of a template whose own file is the one at `to`.
