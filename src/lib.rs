@@ -77,6 +77,7 @@
 //! - A registry kind: one file in [`registry`], one line in [`registry::KINDS`], one line in the contract test.
 //! - A lock that a registry kind can keep: a [`registry::line::Line`] beside it.
 //! - A template function or filter: one entry of the group in its file, in [`template`].
+//! - A component: one file in `templates/`, one entry in the list of those built in, in [`template`].
 //! - A way to reload a process: one file in [`apply::reload`].
 //! - A command: one file in [`cli`]. What a running daemon is asked or told: a [request](control::Request) besides.
 
