@@ -52,6 +52,7 @@ mod consul {
     /// 50 services with three instances each, in every state, with tags, metadata, weights and zones.
     fn filled() -> Consul {
         let consul = Consul::start();
+        consul.wait_until_synced();
         let client = consul.client();
         for node in 0..3 {
             for service in 0..50 {

@@ -279,6 +279,17 @@ impl Consul {
         self.members[index].process = Some(Process::start(command));
     }
 
+    /// Waits until the first member has written what it knows of itself to the catalog, which an agent does a second or two
+    /// after it has a leader: a list of nodes that was read before changes then.
+    pub fn wait_until_synced(&self) {
+        let client = self.client();
+        let node = format!("/v1/catalog/node/{}?consistent", self.members[0].name);
+        poll_until(Duration::from_secs(60), || {
+            let answer: Value = serde_json::from_slice(&client.try_call("GET", &node, "")?).map_err(|e| e.to_string())?;
+            if answer["Node"]["Meta"].is_object() { Ok(()) } else { Err(format!("the node is not in sync: {answer}")) }
+        });
+    }
+
     fn log(&self, index: usize) -> PathBuf {
         self.folder.path(format!("{}.log", self.members[index].name))
     }
