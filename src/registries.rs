@@ -9,10 +9,12 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::config::Limits;
 use crate::config::NamedRegistry;
 use crate::heartbeat::Heart;
+use crate::registry::Registry;
+use crate::registry::clock::Clock;
 use crate::registry::driver::{self, Standing};
-use crate::registry::{Registry, local};
+use crate::registry::local::LocalFiles;
 use crate::store::Store;
-use crate::template::LOCAL_FILES;
+use crate::template::{CLOCK, LOCAL_FILES};
 
 /// Driver tasks by the name of their registry. Dropping it ends them.
 #[derive(Debug)]
@@ -20,7 +22,7 @@ pub struct Registries {
     store: Arc<Store>,
     heart: Heart,
     running: HashMap<Arc<str>, Running>,
-    _local_files: AbortOnDropHandle<()>,
+    _machine: [AbortOnDropHandle<()>; 2],
 }
 
 #[derive(Debug)]
@@ -35,12 +37,13 @@ struct Running {
 pub type Configured = BTreeMap<Arc<str>, NamedRegistry>;
 
 impl Registries {
-    /// Starts a driver for each registry, and one for the files that templates read. They answer `heart`.
+    /// Starts a driver for each registry, and those for what templates ask of this machine. They answer `heart`.
     pub async fn start(configured: &Configured, store: &Arc<Store>, heart: &Heart) -> Self {
         let limits = configured.values().next().map(|registry| registry.limits).unwrap_or_default();
-        let (local_files, _) = drive(&LOCAL_FILES.into(), Arc::new(local::LocalFiles::default()), limits, store, heart);
+        let own = |name: &str, registry| drive(&name.into(), registry, limits, store, heart).0;
+        let machine = [own(LOCAL_FILES, Arc::new(LocalFiles::default())), own(CLOCK, Arc::new(Clock))];
         let (store, heart) = (store.clone(), heart.clone());
-        let mut registries = Self { store, heart, running: HashMap::new(), _local_files: local_files };
+        let mut registries = Self { store, heart, running: HashMap::new(), _machine: machine };
         registries.follow(configured).await;
         registries
     }

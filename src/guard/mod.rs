@@ -260,7 +260,12 @@ impl Guard {
             Query::Service(_) => usize::try_from(self.rule.min_instances).unwrap_or(usize::MAX),
             Query::Services { .. } | Query::Nodes { .. } => 0,
             Query::Prefix(path) | Query::Listing(path) if prefixed(path) => 0,
-            Query::Key(_) | Query::Exists(_) | Query::Prefix(_) | Query::Listing(_) | Query::File(_) => return None,
+            Query::Key(_)
+            | Query::Exists(_)
+            | Query::Prefix(_)
+            | Query::Listing(_)
+            | Query::File(_)
+            | Query::Time { .. } => return None,
         };
         let config::Guard { max_drop, hold, empty_after, .. } = self.rule;
         self.registries.contains(&asked.registry).then_some(Rule { max_drop, hold, empty_after, min })

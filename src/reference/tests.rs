@@ -441,7 +441,8 @@ async fn rendered(example: &Example) -> String {
     for (name, text) in &example.files {
         write(folder.path(), name, text);
     }
-    let plan = Plan::load(configuration(folder.path()), &BTreeMap::new());
+    let variables = BTreeMap::from([("SOURCE_DATE_EPOCH".to_owned(), "1769847000".to_owned())]);
+    let plan = Plan::load(configuration(folder.path()), &variables);
     let plan = plan.unwrap_or_else(|errors| panic!("line {}: {}", example.line, errors[0]));
     let store = Store::new();
     let _registries = Registries::start(&plan.config.registries, &store, &Heart::default()).await;

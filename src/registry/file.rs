@@ -88,6 +88,7 @@ impl Registry for FileRegistry {
     fn supports(&self, query: &Query) -> Result<(), String> {
         match query {
             Query::File(_) => Err("does not read files for `file()`".into()),
+            Query::Time { .. } => Err("has no clock".into()),
             Query::Service(service) if service.near.is_some() => Err("has no `near=`".into()),
             Query::Service(service) if service.datacenter.is_some() => Err("has no `datacenter=`".into()),
             Query::Service(service) if service.filter.is_some() => Err("has no `filter=`".into()),

@@ -12,6 +12,7 @@
 //! test that every kind passes.
 
 mod answer;
+pub mod clock;
 pub mod driver;
 pub(crate) mod document;
 pub(crate) mod instance;

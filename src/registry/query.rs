@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Aside, COMPUTED, Computed, FilePath, Path, Status};
 
@@ -32,6 +34,11 @@ pub enum Query {
     },
     /// The text of a local file; [`Data::Key`](super::Data::Key).
     File(FilePath),
+    /// The time in steps, as whole seconds since 1970; [`Data::Key`](super::Data::Key).
+    Time {
+        /// The length of a step in seconds.
+        every: NonZeroU64,
+    },
 }
 
 /// Which instances of a service are wanted.
@@ -92,7 +99,7 @@ impl Query {
             // What is asked is not known to be written.
             Self::Services { tag } => tag.is_some(),
             Self::Nodes { datacenter } => datacenter.is_some(),
-            Self::File(_) => false,
+            Self::File(_) | Self::Time { .. } => false,
         }
     }
 }
@@ -130,6 +137,9 @@ impl fmt::Display for Query {
             Self::Service(query) => write!(f, "service `{}`", query.shown_name()),
             Self::Nodes { .. } => write!(f, "nodes"),
             Self::File(path) => write!(f, "file `{path}`"),
+            Self::Time { every } => {
+                write!(f, "time every {}", humantime::format_duration(Duration::from_secs(every.get())))
+            }
         }
     }
 }
@@ -155,7 +165,7 @@ impl Asked {
             }
             Query::Service(service) => service.name.clone(),
             Query::File(path) => path.as_path().display().to_string(),
-            Query::Services { .. } | Query::Nodes { .. } => String::new(),
+            Query::Services { .. } | Query::Nodes { .. } | Query::Time { .. } => String::new(),
         };
         name == plain(self.query.to_string()) || name == plain(self.to_string()) || (!own.is_empty() && name == own)
     }

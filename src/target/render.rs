@@ -383,9 +383,12 @@ impl Renderer {
 fn holds_values(query: &Query) -> bool {
     match query {
         Query::Key(_) | Query::Prefix(_) | Query::File(_) => true,
-        Query::Exists(_) | Query::Listing(_) | Query::Services { .. } | Query::Service(_) | Query::Nodes { .. } => {
-            false
-        }
+        Query::Exists(_)
+        | Query::Listing(_)
+        | Query::Services { .. }
+        | Query::Service(_)
+        | Query::Nodes { .. }
+        | Query::Time { .. } => false,
     }
 }
 

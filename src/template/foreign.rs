@@ -4,6 +4,7 @@
 const FUNCTIONS: &[(&str, &str)] = &[
     ("byKey", "`tree(path=...)`"),
     ("connect", "`service(name=...)`"),
+    ("datetime", "`now(every=...)`"),
     ("envOrDefault", "`env(name=..., default=...)`"),
     ("explode", "`tree(path=...)`"),
     ("fileExists", "`file(path=...)`"),
@@ -25,6 +26,7 @@ const FUNCTIONS: &[(&str, &str)] = &[
     ("safeLs", "`ls(path=...)`"),
     ("safeTree", "`tree(path=...)`"),
     ("seq", "`range(start=..., end=...)`"),
+    ("timestamp", "`now(every=...)`"),
 ];
 
 /// What they call filters, also where these are functions there.

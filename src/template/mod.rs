@@ -71,6 +71,9 @@ pub type Value = tera::Value;
 /// The registry name of what `file()` asks: `Asked { registry: LOCAL_FILES, query: Query::File(absolute path) }`.
 pub const LOCAL_FILES: &str = "(files)";
 
+/// The registry name of what `now()` asks: `Asked { registry: CLOCK, query: Query::Time { .. } }`.
+pub const CLOCK: &str = "(clock)";
+
 /// What templates may reach beside the view.
 #[derive(Clone, Default)]
 pub struct Environment {

@@ -30,7 +30,7 @@ impl Render {
             let registry = &asked.registry;
             match &self.view.answer(asked)?.data {
                 Data::Key(Some(text)) if is_text(&text.0) => Some(match asked.query {
-                    Query::File(_) => asked.query.to_string(),
+                    Query::File(_) | Query::Time { .. } => asked.query.to_string(),
                     _ => format!("the value of {asked}"),
                 }),
                 Data::Prefix(entries) => {

@@ -97,3 +97,16 @@ fn functions_are_told_of() {
     job.run(&["functions", "getv"]).assert_code(2).assert_says(&["it is `key(path=..., default=...)` here"]);
     job.run(&["functions", "xyzzy"]).assert_code(2).assert_says(&["`liveconf functions` lists all"]);
 }
+
+#[test]
+fn the_time_is_that_of_the_machine_unless_a_variable_says_it() {
+    let job = job("{{ now(every=\"1d\") | to_date(format=\"%Y-%m-%d\") }}\n", "{}\n");
+    let mut command = job.command(&["render"]);
+    command.env("SOURCE_DATE_EPOCH", "1769847000");
+    assert_eq!(String::from_utf8(command.output().unwrap().stdout).unwrap(), "2026-01-31\n");
+    let days = || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() / 86_400;
+    let before = days();
+    job.write("web.tera", "{{ now(every=\"1d\") // 86400 }}\n");
+    let rendered: u64 = job.run(&["render"]).assert_code(0).stdout.trim().parse().unwrap();
+    assert!((before..=days()).contains(&rendered), "{rendered}");
+}

@@ -102,6 +102,7 @@ impl Request {
                 Self::Nodes { datacenter: datacenter.clone().or_else(|| config.datacenter.clone()) }
             }
             Query::File(_) => return Err("has no local files".to_owned()),
+            Query::Time { .. } => return Err("has no clock".to_owned()),
         })
     }
 

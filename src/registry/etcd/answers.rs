@@ -69,7 +69,7 @@ impl Answers {
                 Ok(path) => vec![self.layout.folder(&path)],
                 Err(_) => Vec::new(),
             },
-            Query::Nodes { .. } | Query::File(_) => Vec::new(),
+            Query::Nodes { .. } | Query::File(_) | Query::Time { .. } => Vec::new(),
         }
     }
 
@@ -78,6 +78,7 @@ impl Answers {
         match query {
             Query::Nodes { .. } => Err("has no nodes".to_owned()),
             Query::File(_) => Err("has no files".to_owned()),
+            Query::Time { .. } => Err("has no clock".to_owned()),
             Query::Service(ServiceQuery { near: Some(_), .. }) => Err("has no `near=`".to_owned()),
             Query::Service(ServiceQuery { datacenter: Some(_), .. }) => Err("has no `datacenter=`".to_owned()),
             Query::Service(ServiceQuery { filter: Some(_), .. }) => Err("has no `filter=`".to_owned()),

@@ -46,7 +46,7 @@ impl Content {
             }
             Query::Nodes { .. } => Data::Nodes(self.nodes.clone()),
             // `supports` refuses it, so that nobody asks.
-            Query::File(_) => Data::Key(None),
+            Query::File(_) | Query::Time { .. } => Data::Key(None),
         }
     }
 

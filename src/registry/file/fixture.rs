@@ -171,7 +171,7 @@ impl Known {
         }
         match query {
             Query::Service(service) if !is_plain(service) => return false,
-            Query::File(_) | Query::Nodes { datacenter: Some(_) } => return false,
+            Query::File(_) | Query::Time { .. } | Query::Nodes { datacenter: Some(_) } => return false,
             _ => {}
         }
         let asked = &self.asked;
@@ -193,7 +193,7 @@ impl Known {
                     let is_new = of_this.peek().is_none() && self.content.services.contains_key(&service.name);
                     is_new || of_this.any(|asked| covers(asked, service))
                 }
-                Query::Services { .. } | Query::Nodes { .. } | Query::File(_) => false,
+                Query::Services { .. } | Query::Nodes { .. } | Query::File(_) | Query::Time { .. } => false,
             }
     }
 }

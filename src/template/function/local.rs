@@ -1,15 +1,20 @@
-//! What comes from this machine: `env`, `file`.
+//! What comes from this machine: `env`, `file`, `now`.
 
+use std::num::NonZeroU64;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use tera::Value;
 
-use super::super::LOCAL_FILES;
 use super::super::arguments::Arguments;
 use super::super::entry::{Entry, Group, optional, or, required};
+use super::super::error::Failure;
 use super::super::record::{Absent, Render, Stop};
+use super::super::{CLOCK, LOCAL_FILES};
 use super::key::{absent, shown};
 use super::{Function, Placeholder, mismatch};
+use crate::config::duration;
+use crate::registry::clock::stepped;
 use crate::registry::{Asked, COMPUTED, Data, FilePath, Query};
 
 /// This machine.
@@ -44,6 +49,20 @@ pub(super) const MACHINE: Group<Function> = Group {
             placeholder: Placeholder::Text,
             call: Some(file),
         },
+        Function {
+            entry: Entry {
+                name: "now",
+                arguments: &[required("every")],
+                takes: "",
+                gives: "the Unix time at which the present step of `every` began, such as `1h`; the file is rendered anew with each step. The least is `1m`; steps count from 1970 in UTC, so that those of `1d` begin at midnight there. Where the variable `SOURCE_DATE_EPOCH` is set it is the time, as for tests",
+                empty: "is always there",
+                example: r#"{{ now(every="1h") | to_date(timezone="Europe/Berlin", format="%Y-%m-%d %H:00") }}"#,
+                output: "2026-01-31 09:00",
+            },
+            question: None,
+            placeholder: Placeholder::Text,
+            call: Some(now),
+        },
     ],
 };
 
@@ -77,6 +96,33 @@ pub(super) fn file(render: &mut Render, arguments: &Arguments<'_>) -> Result<Val
         Data::Key(None) => absent(render, arguments, Absent::Query(asked)),
         _ => Err(mismatch(&asked, &answer)),
     }
+}
+
+/// What says which time it is, in seconds since 1970, wherever that is not to be asked of a clock
+/// (<https://reproducible-builds.org/specs/source-date-epoch/>).
+const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+/// `now(every=)`: the time at which the present step began, in seconds since 1970.
+pub(super) fn now(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {
+    let every = match duration(arguments.required_text("every", render)?) {
+        Ok(every) if every >= Duration::from_secs(60) && every.subsec_nanos() == 0 => every.as_secs(),
+        Ok(_) => return Err(arguments.refused("every", "it is at least `1m`, in whole seconds")),
+        Err(_) => return Err(arguments.refused("every", "it is no duration such as `1h`, `30m` or `1d`")),
+    };
+    // At least a minute.
+    let every = NonZeroU64::new(every).unwrap_or(NonZeroU64::MIN);
+    if let Some(time) = render.environment.variables.get(SOURCE_DATE_EPOCH) {
+        let time: u64 = time
+            .trim()
+            .parse()
+            .map_err(|_| Failure::new(format!("the variable `{SOURCE_DATE_EPOCH}` is no number of seconds")))?;
+        return Ok(Value::from(stepped(time, every)));
+    }
+    let asked = Asked { registry: CLOCK.into(), query: Query::Time { every } };
+    let answer = render.ask(&asked, false)?;
+    let Data::Key(Some(text)) = &answer.data else { return Err(mismatch(&asked, &answer)) };
+    let time: Option<u64> = std::str::from_utf8(&text.0).ok().and_then(|text| text.parse().ok());
+    time.map(Value::from).ok_or_else(|| mismatch(&asked, &answer))
 }
 
 /// Whether a path leads to something below a folder, with its `..` taken as they are written.

@@ -218,6 +218,32 @@ fn env_and_file() {
 }
 
 #[test]
+fn now_is_the_begin_of_a_step() {
+    let hour = Query::Time { every: 3600.try_into().unwrap() };
+    let asked = || Bench::new().answer(hour.clone(), Data::Key(Some(text("1769846400"))));
+    assert_eq!(asked().output("{{ now(every=\"1h\") }} {{ now(every=\"60m\") - 3600 }}"), "1769846400 1769842800");
+    assert_eq!(asked().output("{{ now(every=\"1h\") | to_date }}"), "2026-01-31T08:00:00Z");
+    let missing = Bench::new().render("{{ now(every=\"1h\") | to_date }}").missing;
+    assert_eq!(missing, [Asked { registry: CLOCK.into(), query: hour }].into());
+
+    let set = |time: &str| {
+        let mut bench = Bench::new();
+        bench.environment.variables = BTreeMap::from([("SOURCE_DATE_EPOCH".into(), time.into())]);
+        bench
+    };
+    for (every, time) in [("1m", "1769847000"), ("1h", "1769846400"), ("1d", "1769817600"), ("90s", "1769846940")] {
+        assert_eq!(set("1769847001").output(&format!("{{{{ now(every=\"{every}\") }}}}")), time, "{every}");
+    }
+    let error = set("secret").error("{{ now(every=\"1h\") }}").message;
+    assert!(error.contains("the variable `SOURCE_DATE_EPOCH` is no number of seconds") && !error.contains("secret"));
+    for every in ["59s", "0", "1m500ms", "1h30", "", "hour", "-1h"] {
+        let error = set("0").error(&format!("{{{{ now(every=\"{every}\") }}}}")).message;
+        assert!(error.contains("`every`"), "{every}: {error}");
+    }
+    assert!(set("0").error("{{ now(every=60) }}").message.contains("`every`"));
+}
+
+#[test]
 fn a_path_of_a_file_that_is_put_together_stays_in_its_folders() {
     let bench = |name: &str| {
         let mut bench = Bench::new().key("name", name);

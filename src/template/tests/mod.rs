@@ -21,7 +21,7 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Environment, ErrorKind, LOCAL_FILES, Rendering, TemplateError, Templates};
+use super::{CLOCK, Environment, ErrorKind, LOCAL_FILES, Rendering, TemplateError, Templates};
 use crate::config::{Drift, Gather, Guard, Owner, Reload, Target, Template, TemplateSource, Wait, Writes};
 use crate::registry::{
     Answer, Asked, Data, Entry, Instance, Names, Node, Path, Query, Registry, ServiceName, ServiceQuery, Status,
@@ -66,7 +66,11 @@ impl Bench {
     }
 
     fn answer(mut self, query: Query, data: Data) -> Self {
-        let registry = if matches!(query, Query::File(_)) { LOCAL_FILES } else { "main" };
+        let registry = match query {
+            Query::File(_) => LOCAL_FILES,
+            Query::Time { .. } => CLOCK,
+            _ => "main",
+        };
         self.answers.push((Asked { registry: registry.into(), query }, Answer::new(data, 1)));
         self
     }

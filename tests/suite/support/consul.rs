@@ -285,7 +285,8 @@ impl Consul {
         let client = self.client();
         let node = format!("/v1/catalog/node/{}?consistent", self.members[0].name);
         poll_until(Duration::from_secs(60), || {
-            let answer: Value = serde_json::from_slice(&client.try_call("GET", &node, "")?).map_err(|e| e.to_string())?;
+            let answer: Value =
+                serde_json::from_slice(&client.try_call("GET", &node, "")?).map_err(|e| e.to_string())?;
             if answer["Node"]["Meta"].is_object() { Ok(()) } else { Err(format!("the node is not in sync: {answer}")) }
         });
     }

@@ -184,7 +184,7 @@ impl Question {
                 filter: query.filter.clone(),
             },
             Query::Nodes { datacenter } => Self::Nodes { datacenter: datacenter.clone() },
-            Query::File(_) => return None,
+            Query::File(_) | Query::Time { .. } => return None,
         })
     }
 
