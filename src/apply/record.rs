@@ -23,7 +23,8 @@ use rustix::fs::Stat;
 use sha2::{Digest as _, Sha256};
 
 use super::Hashes;
-use super::standing::{Judgement, Keyed, Owed, Process, Standing, Version};
+use super::refused::Refused;
+use super::standing::{Bad, Judgement, Keyed, Owed, Process, Standing, Version};
 use crate::protection::Protection;
 pub(super) use contents::hash;
 pub(super) use file::Saved;
@@ -232,11 +233,17 @@ impl Records {
         }
     }
 
-    /// Notes that the process of `target` refuses these files under these terms; `took` and `before` as for
-    /// `Standing::refuse`.
-    pub fn refuse(&self, target: &str, hashes: &Hashes, terms: &str, took: bool, before: Process) {
-        let (hashes, terms) = (self.keyed(hashes), self.keyed_hash(terms));
-        self.change(target, |known| known.standing.get_or_insert_default().refuse(hashes, terms, took, before));
+    /// Notes that the process of `target` refuses these files under these terms, as `refused` says; `took` and `before` as
+    /// for `Standing::refuse`.
+    pub fn refuse(&self, target: &str, files: (&Hashes, &str), refused: Refused, took: bool, before: Process) {
+        let (hashes, terms) = files;
+        let bad = Bad { files: self.keyed(hashes), terms: Some(self.keyed_hash(terms)), refused: Some(refused) };
+        self.change(target, |known| known.standing.get_or_insert_default().refuse(bad, took, before));
+    }
+
+    /// Who refused the files that the process of `target` refused last, when and why, where that is known.
+    pub fn refused(&self, target: &str) -> Option<Refused> {
+        self.look(target, |known| known.standing.as_ref().and_then(Standing::bad).and_then(|bad| bad.refused.clone()))
     }
 
     /// Which files of `target` those are that come back.

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::refused::Refused;
+
 /// Hashes of the files of a target, by destination, in the form in which they are kept.
 pub(super) type Keyed = BTreeMap<String, String>;
 
@@ -30,6 +32,8 @@ pub(super) struct Bad {
     pub(super) files: Keyed,
     /// What stands for how they were looked at, and the process told of them; none where that was not noted yet.
     pub(super) terms: Option<String>,
+    /// Who refused them, when and why; none where that was not noted yet.
+    pub(super) refused: Option<Refused>,
 }
 
 /// Which files those are that come back.
@@ -182,10 +186,10 @@ impl Standing {
         self.is_going_back = false;
     }
 
-    /// The process refuses these files under these terms. `took` says whether it may run some of them; if not it runs what it ran `before`
-    /// the reload.
-    pub(super) fn refuse(&mut self, in_place: Keyed, terms: String, took: bool, before: Process) {
-        self.bad = Some(Bad { files: in_place, terms: Some(terms) });
+    /// The process refuses these `bad` files. `took` says whether it may run some of them; if not it runs what it ran
+    /// `before` the reload.
+    pub(super) fn refuse(&mut self, bad: Bad, took: bool, before: Process) {
+        self.bad = Some(bad);
         self.is_going_back = true;
         if !took {
             self.process = before;
@@ -220,6 +224,11 @@ mod tests {
         Keyed::from([("/etc/a".to_owned(), content.to_owned())])
     }
 
+    /// Refused as ever.
+    fn bad(content: &str) -> Bad {
+        Bad { files: files(content), terms: Some("as ever".to_owned()), refused: None }
+    }
+
     /// Settled on A.
     fn standing() -> Standing {
         Standing::settled(files("A"), None)
@@ -241,7 +250,7 @@ mod tests {
         for (took, is_told) in [(false, false), (true, true)] {
             let mut standing = standing();
             let before = standing.begin();
-            standing.refuse(files("B"), "as ever".to_owned(), took, before);
+            standing.refuse(bad("B"), took, before);
             assert!(!standing.is_settled(), "the refused files are still in place");
             assert_eq!(standing.judge(&files("B"), "as ever"), Judgement::Refused { is_open: true });
             assert_eq!(standing.went_back(files("A")), is_told);
@@ -260,12 +269,12 @@ mod tests {
         // B failed, and C is refused: the process may still run B.
         standing.begin();
         let before = standing.begin();
-        standing.refuse(files("C"), "as ever".to_owned(), false, before);
+        standing.refuse(bad("C"), false, before);
         assert!(standing.went_back(files("A")));
         // A record tells nothing of what was under way.
         let mut standing = Standing::unsettled(Some(files("A")), None);
         let before = standing.begin();
-        standing.refuse(files("C"), "as ever".to_owned(), false, before);
+        standing.refuse(bad("C"), false, before);
         assert!(standing.went_back(files("A")));
     }
 
@@ -273,7 +282,7 @@ mod tests {
     fn a_first_refusal_leaves_a_process_as_it_was() {
         let mut standing = Standing::default();
         let before = standing.begin();
-        standing.refuse(files("B"), "as ever".to_owned(), false, before);
+        standing.refuse(bad("B"), false, before);
         assert!(!standing.went_back(Keyed::new()));
         assert!(standing.is_settled());
         assert_eq!(standing.owed(&files("B")), Owed::Owed);
@@ -290,7 +299,7 @@ mod tests {
     fn a_refusal_is_forgotten_when_the_data_change() {
         let mut standing = standing();
         let before = standing.begin();
-        standing.refuse(files("B"), "as ever".to_owned(), false, before);
+        standing.refuse(bad("B"), false, before);
         standing.went_back(files("A"));
         assert_eq!(standing.judge(&files("A"), "as ever"), Judgement::Wanted);
         assert_eq!((standing.bad(), standing.owed(&files("A"))), (None, Owed::Settled));
@@ -299,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_crash_on_the_way_back_is_finished() {
-        let mut standing = Standing::unsettled(Some(files("A")), Some(Bad { files: files("B"), terms: None }));
+        let mut standing = Standing::unsettled(Some(files("A")), Some(Bad { terms: None, ..bad("B") }));
         assert_eq!(standing.judge(&files("B"), "as ever"), Judgement::Refused { is_open: true });
         assert!(standing.went_back(files("A")));
         assert!(!standing.is_settled());
@@ -309,7 +318,7 @@ mod tests {
     fn a_refusal_is_forgotten_when_the_terms_change() {
         // One that a program before this one has noted is for the terms that are seen first.
         for noted in [None, Some("as ever".to_owned())] {
-            let mut standing = Standing::unsettled(Some(files("A")), Some(Bad { files: files("B"), terms: noted }));
+            let mut standing = Standing::unsettled(Some(files("A")), Some(Bad { terms: noted, ..bad("B") }));
             assert_eq!(standing.judge(&files("B"), "as ever"), Judgement::Refused { is_open: true });
             assert_eq!(standing.judge(&files("B"), "mended"), Judgement::Wanted);
             assert_eq!((standing.bad(), standing.is_going_back), (None, false));
@@ -321,7 +330,7 @@ mod tests {
         let mut first = Standing::default();
         assert_eq!((first.version(), first.ran_earlier()), (Version::Found, true), "it was told nothing yet");
         let before = first.begin();
-        first.refuse(files("B"), "as ever".to_owned(), false, before);
+        first.refuse(bad("B"), false, before);
         assert!(first.ran_earlier(), "it kept what it ran");
         first.begin();
         assert!(!first.ran_earlier(), "nobody knows when it was started");

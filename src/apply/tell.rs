@@ -1,6 +1,7 @@
 //! Tell: the reload and its confirmation as one step.
 
 use super::confirm::{Before, Verdict};
+use super::refused::By;
 use super::reload::process::{outlived, run};
 use super::reload::{Outcome, reload};
 use crate::config::{Reload, Target};
@@ -17,6 +18,8 @@ pub enum Told {
     Failed(String),
     /// It is there and refuses these files.
     Refused {
+        /// By whom.
+        by: By,
         /// Why.
         reason: String,
         /// Whether it may run some of them.
@@ -65,7 +68,9 @@ fn of_reload(outcome: Outcome, target: &Target) -> Told {
         Outcome::Failed(reason) => Told::Failed(reason),
         // A command says so before its process has taken anything. A program that answers so itself may have begun, as
         // Prometheus does, which hands the files to one of its parts after the other.
-        Outcome::Rejected(reason) => Told::Refused { reason, took: matches!(target.reload, Reload::Http(_)) },
+        Outcome::Rejected(reason) => {
+            Told::Refused { by: By::Reload, reason, took: matches!(target.reload, Reload::Http(_)) }
+        }
     }
 }
 
@@ -75,7 +80,7 @@ impl From<Verdict> for Told {
             Verdict::Confirmed => Self::Taken,
             Verdict::NotRunning(reason) => Self::NotRunning(reason),
             Verdict::Unseen(reason) => Self::Failed(reason),
-            Verdict::Refused { reason, took } => Self::Refused { reason, took },
+            Verdict::Refused { reason, took } => Self::Refused { by: By::Confirm, reason, took },
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::args::{Common, Explain};
 use super::ask::{AT_ONCE, ask, lasted, mismatch, print, print_json};
 use super::status::target_lines;
-use crate::control::report::{Commit, Explanation, Name, Query};
+use crate::control::report::{Commit, Explanation, Name, Query, Rejected};
 use crate::control::{Reply, Request};
 use crate::daemon::count;
 use crate::exit::Exit;
@@ -32,6 +32,9 @@ fn text(explanation: &Explanation) -> String {
     }
     for file in files {
         let _ = writeln!(text, "file {file}");
+    }
+    if let Some(Rejected { by, at }) = &target.rejected {
+        let _ = writeln!(text, "newest files refused: {}, by its {by}", moment(at));
     }
     let times = [
         ("rendered", rendered),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::report;
 use super::roster::{Posted, Roster};
+use crate::apply::Refused;
 use crate::guard::{Held, Reason};
 use crate::process::supervise;
 use crate::registry::Asked;
@@ -108,6 +109,7 @@ fn summary(roster: &Roster, posted: &Posted, state: &State) -> report::Target {
         refused: readings.refused,
         drifted: state.drifted.clone(),
         delayed: state.delayed.as_ref().map(delayed),
+        rejected: state.refused.as_ref().filter(|_| matches!(state.phase, Phase::Rejected(_))).map(rejected),
         process: process.as_ref().map(self::process),
     }
 }
@@ -157,6 +159,10 @@ fn delayed(Delayed { by, since, until }: &Delayed) -> report::Delayed {
         Delay::Lock { .. } => "lock",
     };
     report::Delayed { by: name.to_owned(), reason: by.to_string(), since: time(*since), until: until.map(moment) }
+}
+
+fn rejected(Refused { by, at, .. }: &Refused) -> report::Rejected {
+    report::Rejected { by: by.name().to_owned(), at: time(*at) }
 }
 
 fn waiting(roster: &Roster, asked: &Asked) -> report::Waiting {

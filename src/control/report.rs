@@ -91,9 +91,21 @@ pub struct Target {
     /// What is due and has to wait, if something has.
     #[serde(default)]
     pub delayed: Option<Delayed>,
+    /// Who refused its newest files, where it is `rejected` and that is known.
+    #[serde(default)]
+    pub rejected: Option<Rejected>,
     /// The program that reads its files, where liveconf runs it.
     #[serde(default)]
     pub process: Option<Process>,
+}
+
+/// Who refused files; why stands in the reason of the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// `verify`, `reload`, `confirm` or `process`.
+    pub by: String,
+    /// When, also where that was before a restart.
+    pub at: String,
 }
 
 /// Something that is due and delayed, before its render.

@@ -88,6 +88,8 @@ pub struct Legacy {
     committed: Option<InPlace>,
     owed: bool,
     is_going_back: bool,
+    /// Why they are not wanted, while they are still to make room.
+    refusal: Option<Refusal>,
     inspection: Inspection,
 }
 
@@ -287,12 +289,13 @@ impl Applier {
         self.journal = journal;
     }
 
-    /// Ends, and leaves to the next applier of the target what only this one knows. Why files were refused is not part of
-    /// it: they are tried again, or their record tells.
+    /// Ends, and leaves to the next applier of the target what only this one knows. Why files were
+    /// refused that have made room is not part of it: they are tried again, or their record tells.
     pub fn into_legacy(self) -> Legacy {
         let (files, target) = (self.files.configured_destinations(), self.target().clone());
-        let Self { committed, owed, is_going_back, inspection, .. } = self;
-        Legacy { files, target, committed, owed, is_going_back, inspection }
+        let Self { committed, owed, is_going_back, refusal, inspection, .. } = self;
+        let refusal = refusal.filter(|_| is_going_back).map(|refusal| Refusal { by_verify: None, ..refusal });
+        Legacy { files, target, committed, owed, is_going_back, refusal, inspection }
     }
 
     /// Takes over what the applier before has left, so that what it owed is paid whatever becomes of the next render. Of
@@ -301,10 +304,11 @@ impl Applier {
         if legacy.files == self.files.configured_destinations() {
             let settles = self.files.settles();
             self.files = self.files.of_task_before(&legacy.target);
-            let Legacy { committed, owed, is_going_back, inspection, .. } = legacy;
+            let Legacy { committed, owed, is_going_back, refusal, inspection, .. } = legacy;
             (self.committed, self.inspection) = (committed, inspection);
             self.committed.iter_mut().for_each(|in_place| in_place.asks_record = true);
             (self.owed, self.is_going_back) = (owed && settles, is_going_back && settles);
+            self.refusal = refusal.filter(|_| self.is_going_back);
         }
     }
 

@@ -15,7 +15,7 @@ use tracing::warn;
 use super::applier::Failure;
 use crate::apply::{
     self, Checked, Committed, Earlier, GoBackError, Hashes, Judgement, Live, Owed, Places, Process, Provisional,
-    Records, Staged, Version,
+    Records, Refused, Staged, Version,
 };
 use crate::config::{Reload, Target, Template, Writes};
 
@@ -51,6 +51,8 @@ pub(super) enum Reached {
     Refused {
         /// The earlier files are to be put back, or the process is to be told of them.
         is_open: bool,
+        /// Why, where that is known.
+        refused: Option<Refused>,
     },
     /// `verify` refused these files before, and nothing was touched.
     RefusedByVerify,
@@ -242,7 +244,7 @@ impl Files {
         if self.settles()
             && let Judgement::Refused { is_open } = self.records.judge(&self.target.name, &hashes, &self.terms())
         {
-            return Ok(Reached::Refused { is_open });
+            return Ok(Reached::Refused { is_open, refused: self.refused() });
         }
         if staged.is_unchanged() {
             return Ok(Reached::InPlace(hashes, staged.places()));
@@ -351,8 +353,13 @@ impl Files {
     }
 
     /// The process refuses these files; `took` and `before` as for [`Records::refuse`].
-    pub(super) fn refuse(&self, hashes: &Hashes, took: bool, before: Process) {
-        self.records.refuse(&self.target.name, hashes, &self.terms(), took, before);
+    pub(super) fn refuse(&self, hashes: &Hashes, refused: Refused, took: bool, before: Process) {
+        self.records.refuse(&self.target.name, (hashes, &self.terms()), refused, took, before);
+    }
+
+    /// Why the process refused the files that it refused last, where that is known.
+    pub(super) fn refused(&self) -> Option<Refused> {
+        self.records.refused(&self.target.name)
     }
 
     /// Puts the earlier files in place of those that are not wanted.

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::applier::Played;
 use super::*;
 use crate::apply::reload::Outcome;
-use crate::apply::{Owed, Records, Told, sweep};
+use crate::apply::{By, Owed, Records, Told, sweep};
 use crate::config::{self, LoadOptions};
 use crate::plan::Plan;
 use crate::registry::{Answer, Asked, Data, Path as Key, Query, Reply, Text, Wanted};
@@ -128,12 +128,12 @@ impl Process {
         match now[0].as_deref() {
             Some(KEEPS) => {
                 self.refused += 1;
-                Told::Refused { reason: "refused".into(), took: false }
+                Told::Refused { by: By::Reload, reason: "refused".into(), took: false }
             }
             Some(TAKES) => {
                 self.refused += 1;
                 self.runs = now;
-                Told::Refused { reason: "ill".into(), took: true }
+                Told::Refused { by: By::Confirm, reason: "ill".into(), took: true }
             }
             _ => {
                 self.runs = now;

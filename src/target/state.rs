@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::applier::Way;
+use crate::apply::Refused;
 use crate::guard::Held;
 use crate::registry::{Asked, Path};
 use crate::store::ReaderId;
@@ -31,6 +32,8 @@ pub struct State {
     pub due: Option<Instant>,
     /// Since when an apply or a reload is under way, if one is.
     pub busy: Option<SystemTime>,
+    /// Who refused the newest files, when and why, where they were refused.
+    pub refused: Option<Refused>,
     /// What was done so far.
     pub journal: Journal,
     /// Who reads its answers; none before there was a task.
@@ -201,6 +204,7 @@ impl State {
             delayed: None,
             due: None,
             busy: None,
+            refused: None,
             journal: Journal::default(),
             reader: None,
         }

@@ -6,6 +6,7 @@ mod asking;
 mod holds;
 mod orders;
 mod peers;
+mod refusals;
 mod secrets;
 mod sockets;
 

@@ -8,9 +8,10 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::Path;
 
 use rustix::fs::OFlags;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::apply::refused::Refused;
 use crate::apply::standing::{Bad, Keyed, Standing};
 
 /// The version of the files that this program writes and understands. It becomes another one only when a program that
@@ -43,6 +44,9 @@ pub(super) struct Record {
     /// A keyed hash of how these were looked at, and the process told of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     terms: Option<String>,
+    /// Who refused them, when and why. A form that is not understood says nothing, and spoils nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "if_understood")]
+    refused: Option<Refused>,
     /// The version to go back to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) earlier: Earlier,
@@ -77,13 +81,15 @@ impl Record {
             found: standing.is_found(),
             bad: standing.bad().map(|bad| bad.files.clone()),
             terms: standing.bad().and_then(|bad| bad.terms.clone()),
+            refused: standing.bad().and_then(|bad| bad.refused.clone()),
             earlier: earlier.clone(),
         }
     }
 
     /// What it says.
     pub(super) fn standing(&self) -> Standing {
-        let bad = self.bad.clone().map(|files| Bad { files, terms: self.terms.clone() });
+        let bad = self.bad.clone();
+        let bad = bad.map(|files| Bad { files, terms: self.terms.clone(), refused: self.refused.clone() });
         let standing = if self.settled {
             Standing::settled(self.hashes.clone(), bad)
         } else {
@@ -91,6 +97,11 @@ impl Record {
         };
         standing.found(self.found)
     }
+}
+
+fn if_understood<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Refused>, D::Error> {
+    let written = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(written).ok())
 }
 
 /// Reads the record of a target. Whatever cannot be understood counts as unsettled, which costs a reload at most; none

@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use super::*;
+use crate::apply::By;
 
 fn hashes(of: &str) -> Hashes {
     Hashes::from([(PathBuf::from("/etc/a"), of.to_owned()), (PathBuf::from("/etc/b"), "same".to_owned())])
@@ -143,6 +144,10 @@ fn as_it_is<T>(path: &Path, use_it: impl FnOnce(&[Live<'_>]) -> T) -> T {
     use_it(&[Live { destination: path, file, is_private: false }])
 }
 
+fn refusal() -> Refused {
+    Refused::now(By::Reload, "reload command `sh` exited with 65")
+}
+
 /// Settled on A, with B refused.
 fn refused(folder: &Path) -> (Hashes, Hashes) {
     let file = folder.join("a");
@@ -151,7 +156,7 @@ fn refused(folder: &Path) -> (Hashes, Hashes) {
     let records = Records::open(&folder.join("state"));
     as_it_is(&file, |live| records.settle("web", &of("A"), live));
     let before = records.begin("web");
-    records.refuse("web", &of("B"), "as ever", false, before);
+    records.refuse("web", (&of("B"), "as ever"), refusal(), false, before);
     assert!(!records.went_back("web", &of("A")));
     (of("A"), of("B"))
 }
@@ -191,6 +196,36 @@ fn a_refusal_without_terms_is_forgotten_when_they_change_next() {
 }
 
 #[test]
+fn why_it_was_refused_outlives_a_restart_with_the_refusal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = refused(folder.path());
+    let state = folder.path().join("state");
+    let known = |records: &Records| records.refused("web").map(|refused| (refused.by, refused.why));
+    let whole = Some((By::Reload, "reload command `sh` exited with 65".to_owned()));
+    assert_eq!(known(&Records::open(&state)), whole);
+    assert_eq!(Records::open(&state).refused("other"), None);
+    // A form of another program is no reason to doubt the rest.
+    let file = state.join("web.json");
+    let good = fs::read_to_string(&file).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&good).unwrap();
+    for form in [serde_json::json!({"by": "somebody", "at": 1}), serde_json::json!("x"), serde_json::Value::Null] {
+        let mut other = record.clone();
+        other["refused"] = form;
+        fs::write(&file, other.to_string()).unwrap();
+        let records = Records::open(&state);
+        assert_eq!(
+            (records.judge("web", &b, "as ever"), known(&records)),
+            (Judgement::Refused { is_open: false }, None)
+        );
+        assert_eq!(records.owed("web", &a, true), Owed::Settled);
+    }
+    fs::write(&file, good).unwrap();
+    let records = Records::open(&state);
+    records.forgive("web");
+    assert_eq!((known(&records), known(&Records::open(&state))), (None, None));
+}
+
+#[test]
 fn that_nothing_was_confirmed_yet_outlives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let (file, state) = (folder.path().join("a"), folder.path().join("state"));
@@ -200,7 +235,7 @@ fn that_nothing_was_confirmed_yet_outlives_a_restart() {
     assert_eq!(Records::open(&state).version("web"), Version::Found);
     assert!(records.ran_earlier("web") && !Records::open(&state).ran_earlier("web"), "it may have been started since");
     let before = records.begin("web");
-    records.refuse("web", &hashes("B"), "as ever", false, before);
+    records.refuse("web", (&hashes("B"), "as ever"), refusal(), false, before);
     assert!(!records.went_back("web", &hashes("by hand")));
     for records in [records, Records::open(&state)] {
         assert_eq!((records.version("web"), records.ran_earlier("web")), (Version::Found, true));
@@ -218,7 +253,7 @@ fn an_end_on_the_way_back_is_found_by_the_next_start() {
     let records = Records::open(&state);
     records.forgive("web");
     let before = records.begin("web");
-    records.refuse("web", &b, "as ever", false, before);
+    records.refuse("web", (&b, "as ever"), refusal(), false, before);
     drop(records);
     let records = Records::open(&state);
     assert_eq!(records.judge("web", &b, "as ever"), Judgement::Refused { is_open: true });
@@ -255,7 +290,7 @@ fn the_program_before_this_one_understands_a_record() {
     assert_eq!(by_the_rules_of_version_1(&text()), None, "owed");
     records.forgive("web");
     let before = records.begin("web");
-    records.refuse("web", &b, "as ever", true, before);
+    records.refuse("web", (&b, "as ever"), refusal(), true, before);
     assert_eq!(by_the_rules_of_version_1(&text()), None, "owed");
 }
 

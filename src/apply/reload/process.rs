@@ -1,6 +1,7 @@
 //! Reload of the program that we run: by a signal, or by a new start.
 
 use super::Outcome;
+use crate::apply::refused::By;
 use crate::apply::tell::Told;
 use crate::config::{ProcessReload, Reload};
 use crate::process::supervise::{Handle, Mark, Ran, Survival};
@@ -76,6 +77,7 @@ impl From<Survival> for Told {
             Survival::Ended => Self::Taken,
             Survival::Stopping => Self::NotRunning("liveconf stops".to_owned()),
             Survival::Failed { reason, blames_files: true } => Self::Refused {
+                by: By::Process,
                 reason: format!("its process {reason}, each time it was started with them"),
                 took: true,
             },

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use super::way_back::Refusal;
 use super::{Applier, Failure, patience};
 use crate::apply::reload::Outcome;
-use crate::apply::{ApplyError, ErrorKind, Hashes, Process, Told, tell, verify};
+use crate::apply::{ApplyError, ErrorKind, Hashes, Process, Refused, Told, tell, verify};
 use crate::process::BootTime;
 use crate::protection::Protection;
 use crate::target::files::Files;
@@ -31,7 +31,8 @@ impl Applier {
                 return Ok(Outcome::Failed(error.in_line()));
             }
             self.on_thread(|files| files.records.go_back(&files.target.name)).await?;
-            self.refusal = Some(Refusal::new(error.in_line(), Some(in_place.hashes)));
+            let why = error.in_line();
+            self.refusal = Some(Refusal::by_verify(why.clone(), &why, Some(in_place.hashes)));
             return self.go_back().await;
         }
         match self.tell(in_place.at).await? {
@@ -44,14 +45,14 @@ impl Applier {
             (Told::Refused { reason, .. }, _) if Protection::Refusal.is_off() => {
                 Ok(Outcome::Failed(format!("the process refuses the new files: {reason}")))
             }
-            (Told::Refused { reason, took }, before) => {
+            (Told::Refused { by, reason, took }, before) => {
                 // There is nothing to go further back to.
                 if let Some(version) = in_place.earlier {
                     return Ok(Outcome::Failed(format!("the process refuses {version} too: {reason}")));
                 }
-                let refused = in_place.hashes;
-                self.on_thread(move |files| files.refuse(&refused, took, before)).await?;
-                self.refusal = Some(Refusal::new(format!("the process refuses the new files: {reason}"), None));
+                let (hashes, refused) = (in_place.hashes, Refused::now(by, &reason));
+                self.refusal = Some(Refusal::of_process(&reason, refused.clone()));
+                self.on_thread(move |files| files.refuse(&hashes, refused, took, before)).await?;
                 self.go_back().await
             }
         }

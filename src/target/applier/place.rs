@@ -93,12 +93,10 @@ impl Applier {
                 Ok(Written::Placed(Vec::new(), Vec::new()))
             }
             Reached::Held => Ok(Written::Held),
-            Reached::Refused { is_open } => {
+            Reached::Refused { is_open, refused } => {
                 let is_back = self.committed.as_ref().is_some_and(|in_place| in_place.earlier.is_some());
                 self.is_going_back |= is_open && !is_back;
-                let before = "the process refused these files before; they are tried again when the data or the \
-                              configuration of the target change";
-                let refusal = self.refusal.get_or_insert_with(|| Refusal::new(before.to_owned(), None));
+                let refusal = self.refusal.get_or_insert_with(|| Refusal::earlier("these files", refused));
                 Err(Failure::Refused(refusal.to_string()))
             }
             Reached::RefusedByVerify => Err(Failure::Refused(self.refusal().unwrap_or_default())),
@@ -140,7 +138,7 @@ impl Applier {
         };
         let refused = provisional.hashes().clone();
         let undone = self.on_thread(move |_| provisional.undo()).await?;
-        let is_refused = error.kind() == ErrorKind::Refused;
+        let (is_refused, why) = (error.kind() == ErrorKind::Refused, error.in_line());
         let failure = match undone {
             Ok(()) => {
                 self.turn_back().await?;
@@ -154,7 +152,7 @@ impl Applier {
                 Failure::NotTakenBack(error, why)
             }
         };
-        self.refusal = Some(Refusal::new(failure.to_string(), is_refused.then_some(refused)));
+        self.refusal = Some(Refusal::by_verify(failure.to_string(), &why, is_refused.then_some(refused)));
         Err(failure)
     }
 

@@ -8,8 +8,8 @@ use tracing::warn;
 
 use super::{Applier, Failure, InPlace, paths};
 use crate::apply::reload::Outcome;
-use crate::apply::{Committed, GoBackError, Hashes, Inspection, Told, Version};
-use crate::target::files::WentBack;
+use crate::apply::{By, Committed, GoBackError, Hashes, Inspection, Refused, Told, Version};
+use crate::target::files::{Files, WentBack};
 
 /// Files that were refused.
 #[derive(Debug, Clone)]
@@ -20,11 +20,30 @@ pub(super) struct Refusal {
     pub(super) instead: String,
     /// The files, when it was `verify` that refused them. What the process refused is in its record.
     pub(super) by_verify: Option<Hashes>,
+    /// What is kept of it; none where an earlier life has kept nothing.
+    pub(super) refused: Option<Refused>,
 }
 
 impl Refusal {
-    pub(super) fn new(reason: String, by_verify: Option<Hashes>) -> Self {
-        Self { reason, instead: String::new(), by_verify }
+    /// `verify` said no of these files, or could not be asked.
+    pub(super) fn by_verify(reason: String, why: &str, files: Option<Hashes>) -> Self {
+        Self { reason, instead: String::new(), by_verify: files, refused: Some(Refused::now(By::Verify, why)) }
+    }
+
+    /// The process said no.
+    pub(super) fn of_process(reason: &str, refused: Refused) -> Self {
+        let reason = format!("the process refuses the new files: {reason}");
+        Self { reason, instead: String::new(), by_verify: None, refused: Some(refused) }
+    }
+
+    /// The process said no of `what` in an earlier life, or before configuration was loaded anew.
+    pub(super) fn earlier(what: &str, refused: Option<Refused>) -> Self {
+        let when = refused.as_ref().map(|refused| format!(", {refused}")).unwrap_or_default();
+        let reason = format!(
+            "the process refused {what} before{when}; they are tried again when the data or the configuration of the \
+             target change"
+        );
+        Self { reason, instead: String::new(), by_verify: None, refused }
     }
 }
 
@@ -41,6 +60,10 @@ impl Applier {
     pub(super) async fn go_back(&mut self) -> Result<Outcome, Failure> {
         self.is_going_back = true;
         self.owed = false;
+        if self.refusal.is_none() {
+            let refused = self.on_thread(Files::refused).await?;
+            self.refusal = Some(Refusal::earlier("newer files", refused));
+        }
         let by_verify = self.refusal.as_ref().and_then(|refusal| refusal.by_verify.clone());
         let WentBack { committed, version, staying } =
             match self.on_thread(move |files| files.go_back(by_verify.as_ref())).await? {
@@ -80,7 +103,9 @@ impl Applier {
             Version::Confirmed => "the last confirmed version is back",
             Version::Found => "what was there before liveconf first wrote is back",
         };
-        warn!(target = &*self.target().name, "{what}: {}{staying}", restored(&committed));
+        // Of many refusals in a short time the log is not told of each. This line says what it was in any case.
+        let refused = self.refused_last().map(Refused::in_short);
+        warn!(target = &*self.target().name, refused, "{what}: {}{staying}", restored(&committed));
         let refused = self.refused(&format!("; {version} are back{staying}"));
         if !self.owed || self.no_reload {
             return Ok(Outcome::Rejected(refused));
@@ -96,9 +121,14 @@ impl Applier {
         }))
     }
 
+    /// Who refused the newest files, when and why, as far as that is known.
+    pub fn refused_last(&self) -> Option<&Refused> {
+        self.refusal.as_ref()?.refused.as_ref()
+    }
+
     /// Notes what is in place instead of what was refused; all of it.
     pub(super) fn refused(&mut self, instead: &str) -> String {
-        let refusal = self.refusal.get_or_insert_with(|| Refusal::new("refused before".to_owned(), None));
+        let refusal = self.refusal.get_or_insert_with(|| Refusal::earlier("newer files", None));
         instead.clone_into(&mut refusal.instead);
         refusal.to_string()
     }

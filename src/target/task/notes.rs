@@ -136,6 +136,7 @@ impl Task {
         let (due, journal) = (self.due(), self.applier.journal().clone());
         let (earlier, drifted) = (self.recall.shown().clone(), self.drift.found().to_vec());
         let delayed = self.gate.delayed().cloned();
+        let refused = self.applier.refused_last().cloned();
         self.desk.lay_out(|state| {
             state.enter(phase);
             state.held = held;
@@ -144,6 +145,7 @@ impl Task {
             state.delayed = delayed;
             state.due = due;
             state.busy = None;
+            state.refused = refused;
             state.journal = journal;
         });
     }
