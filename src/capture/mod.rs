@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use crate::registry::file::{Fixture, Saved, Snapshot};
-use crate::registry::{Answer, Asked, Data, Entry, Instance, Path, Query, Text};
+use crate::registry::{Answer, Asked, Data, Entry, Instance, NodeServices, Path, Query, Text};
 use crate::store::View;
 use crate::template::LOCAL_FILES;
 use stand_in::stand_in;
@@ -233,24 +233,33 @@ impl<'a> Secrets<'a> {
             }
             // Anybody may put anything there, and a template that is secret may show it for that.
             (Query::Service(_), Data::Service(instances)) if !self.open.all.contains(query) => {
-                let mut is_changed = false;
-                let mut stand_in_for = |service: &str, (name, value): (&String, &String)| {
-                    let path = format!("{service}/{name}");
-                    let value = stand_in(&path, &Text(value.clone().into()));
-                    replaced.insert(path);
-                    is_changed = true;
-                    (name.clone(), String::from_utf8_lossy(&value.0).into_owned())
-                };
-                let without = |instance: &Arc<Instance>| {
-                    let meta = instance.meta.iter().map(|entry| stand_in_for(&instance.name, entry)).collect();
-                    Arc::new(Instance { meta, view: OnceLock::new(), ..Instance::clone(instance) })
-                };
-                let instances = instances.iter().map(without).collect();
-                is_changed.then_some(Data::Service(instances))
+                without_metadata(instances, replaced).map(Data::Service)
+            }
+            (Query::Node(_), Data::Node(Some(NodeServices { node, services }))) if !self.open.all.contains(query) => {
+                let services = without_metadata(services, replaced)?;
+                Some(Data::Node(Some(NodeServices { node: node.clone(), services })))
             }
             _ => None,
         }
     }
+}
+
+/// The instances with stand-ins for what is in their metadata; none where there is nothing.
+fn without_metadata(instances: &[Arc<Instance>], replaced: &mut BTreeSet<String>) -> Option<Vec<Arc<Instance>>> {
+    let mut is_changed = false;
+    let mut stand_in_for = |service: &str, (name, value): (&String, &String)| {
+        let path = format!("{service}/{name}");
+        let value = stand_in(&path, &Text(value.clone().into()));
+        replaced.insert(path);
+        is_changed = true;
+        (name.clone(), String::from_utf8_lossy(&value.0).into_owned())
+    };
+    let without = |instance: &Arc<Instance>| {
+        let meta = instance.meta.iter().map(|entry| stand_in_for(&instance.name, entry)).collect();
+        Arc::new(Instance { meta, view: OnceLock::new(), ..Instance::clone(instance) })
+    };
+    let instances = instances.iter().map(without).collect();
+    is_changed.then_some(instances)
 }
 
 #[cfg(test)]

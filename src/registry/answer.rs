@@ -60,6 +60,10 @@ pub enum Data {
     Service(Vec<Arc<Instance>>),
     /// Nodes, sorted by name.
     Nodes(Vec<Node>),
+    /// A node with what runs on it; none when there is no such node.
+    Node(Option<NodeServices>),
+    /// The names of datacenters, sorted.
+    Datacenters(Vec<String>),
 }
 
 /// The bytes of a value as they stand in the registry. Whether they are UTF-8 is asked when they are used.
@@ -128,6 +132,15 @@ pub struct Node {
     pub meta: BTreeMap<String, String>,
     /// Its datacenter.
     pub datacenter: String,
+}
+
+/// One node with what runs on it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeServices {
+    /// The node.
+    pub node: Node,
+    /// The instances of all services on it, whatever their states, sorted by name, id, address and port.
+    pub services: Vec<Arc<Instance>>,
 }
 
 /// The health of an instance, best first.

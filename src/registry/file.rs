@@ -30,7 +30,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{Answer, Data, Entry, Feed, Kind, Outage, Path, Query, Registry, Reply, ServiceQuery, Wanted, Watch};
+use super::{
+    Answer, Data, Entry, Feed, Kind, NodeQuery, Outage, Path, Query, Registry, Reply, ServiceQuery, Wanted, Watch,
+};
 use crate::config::{Limits, Section};
 use crate::file_watch::{FileWatch, POLL_INTERVAL};
 use content::{Content, LeftOut};
@@ -92,7 +94,9 @@ impl Registry for FileRegistry {
             Query::Service(service) if service.near.is_some() => Err("has no `near=`".into()),
             Query::Service(service) if service.datacenter.is_some() => Err("has no `datacenter=`".into()),
             Query::Service(service) if service.filter.is_some() => Err("has no `filter=`".into()),
-            Query::Nodes { datacenter: Some(_) } => Err("has no `datacenter=`".into()),
+            Query::Nodes { datacenter: Some(_) } | Query::Node(NodeQuery { datacenter: Some(_), .. }) => {
+                Err("has no `datacenter=`".into())
+            }
             _ => Ok(()),
         }
     }

@@ -66,6 +66,12 @@ pub(crate) fn sort(instances: &mut [Arc<Instance>]) {
     instances.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
 }
 
+/// Puts instances of several services that run on one node into the order that templates see: by name, id, address and
+/// port.
+pub(crate) fn sort_by_service(instances: &mut [Arc<Instance>]) {
+    instances.sort_by(|a, b| (&a.name, a.sort_key()).cmp(&(&b.name, b.sort_key())));
+}
+
 fn from_endpoint(text: &str, place: &Place<'_>) -> Result<Instance, String> {
     let (address, port) = text.rsplit_once(':').ok_or("the value is neither a map of fields nor `host:port`")?;
     if address.contains(':') && !address.starts_with('[') {

@@ -41,9 +41,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-pub use answer::{Answer, Data, Entry, Instance, Names, Node, ServiceName, Status, Text, UnknownService};
+pub use answer::{Answer, Data, Entry, Instance, Names, Node, NodeServices, ServiceName, Status, Text, UnknownService};
 pub use path::{Path, PathError};
-pub use query::{Asked, Query, ServiceQuery, StatusFilter};
+pub use query::{Asked, NodeQuery, Query, ServiceQuery, StatusFilter};
 pub use shown::{Aside, COMPUTED, Computed, FilePath};
 
 use crate::config::{Limits, Section};

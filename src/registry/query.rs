@@ -32,6 +32,10 @@ pub enum Query {
         /// Another datacenter than the registry's own.
         datacenter: Option<String>,
     },
+    /// One node with what runs on it; [`Data::Node`](super::Data::Node).
+    Node(NodeQuery),
+    /// The names of the datacenters; [`Data::Datacenters`](super::Data::Datacenters).
+    Datacenters,
     /// The text of a local file; [`Data::Key`](super::Data::Key).
     File(FilePath),
     /// The time in steps, as whole seconds since 1970; [`Data::Key`](super::Data::Key).
@@ -75,6 +79,29 @@ impl ServiceQuery {
     }
 }
 
+/// Which node is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeQuery {
+    /// The name of the node.
+    pub name: String,
+    /// Another datacenter than the registry's own.
+    pub datacenter: Option<String>,
+    /// Which of them a template computed from values.
+    pub computed: Aside<Computed>,
+}
+
+impl NodeQuery {
+    /// The node of this name in the registry's own datacenter.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), datacenter: None, computed: Aside::default() }
+    }
+
+    /// The name as it may stand in a message.
+    pub fn shown_name(&self) -> &str {
+        if self.computed.0.name { COMPUTED } else { &self.name }
+    }
+}
+
 impl ServiceQuery {
     /// The name as it may stand in a message.
     pub fn shown_name(&self) -> &str {
@@ -99,7 +126,8 @@ impl Query {
             // What is asked is not known to be written.
             Self::Services { tag } => tag.is_some(),
             Self::Nodes { datacenter } => datacenter.is_some(),
-            Self::File(_) | Self::Time { .. } => false,
+            Self::Node(query) => query.computed.0 != Computed::default(),
+            Self::Datacenters | Self::File(_) | Self::Time { .. } => false,
         }
     }
 }
@@ -136,6 +164,8 @@ impl fmt::Display for Query {
             Self::Services { tag: Some(_) } => write!(f, "services with a tag"),
             Self::Service(query) => write!(f, "service `{}`", query.shown_name()),
             Self::Nodes { .. } => write!(f, "nodes"),
+            Self::Node(query) => write!(f, "node `{}`", query.shown_name()),
+            Self::Datacenters => write!(f, "datacenters"),
             Self::File(path) => write!(f, "file `{path}`"),
             Self::Time { every } => {
                 write!(f, "time every {}", humantime::format_duration(Duration::from_secs(every.get())))
@@ -164,8 +194,9 @@ impl Asked {
                 path.as_str().to_owned()
             }
             Query::Service(service) => service.name.clone(),
+            Query::Node(node) => node.name.clone(),
             Query::File(path) => path.as_path().display().to_string(),
-            Query::Services { .. } | Query::Nodes { .. } | Query::Time { .. } => String::new(),
+            Query::Services { .. } | Query::Nodes { .. } | Query::Datacenters | Query::Time { .. } => String::new(),
         };
         name == plain(self.query.to_string()) || name == plain(self.to_string()) || (!own.is_empty() && name == own)
     }

@@ -388,6 +388,8 @@ fn holds_values(query: &Query) -> bool {
         | Query::Services { .. }
         | Query::Service(_)
         | Query::Nodes { .. }
+        | Query::Node(_)
+        | Query::Datacenters
         | Query::Time { .. } => false,
     }
 }

@@ -21,7 +21,6 @@ const FUNCTIONS: &[(&str, &str)] = &[
     ("loop", "`range(end=...)`"),
     ("lsdir", "`ls(path=..., kind=\"folders\")`"),
     ("mustEnv", "`env(name=..., required=true)`"),
-    ("node", "`nodes()`"),
     ("param", "`env(name=...)`"),
     ("safeLs", "`ls(path=...)`"),
     ("safeTree", "`tree(path=...)`"),

@@ -1,9 +1,11 @@
 //! Where a text that is refused came from, for the message: the key, or the instance with its service and node.
 
+use std::sync::Arc;
+
 use tera::Value;
 
 use super::record::Render;
-use crate::registry::{Asked, Data, Instance, Query};
+use crate::registry::{Asked, Data, Instance, Node, NodeServices, Query};
 
 /// The longest part of a name that is shown.
 const SHOWN: usize = 64;
@@ -46,14 +48,18 @@ impl Render {
                     let service = services.iter().find(|service| found("name", &service.name))?;
                     Some(format!("the name of a service with {} tags, registry `{registry}`", service.tags.len()))
                 }
-                Data::Nodes(nodes) => nodes.iter().find_map(|node| {
-                    let fields = [("name", &node.name), ("address", &node.address), ("datacenter", &node.datacenter)];
-                    let of_meta = node.meta.iter().map(|(entry, value)| (entry.as_str(), value));
-                    let mut fields = fields.into_iter().chain(of_meta);
-                    let (field, _) = fields.find(|(field, value)| found(field, value))?;
-                    let node = name(&node.name, refused).map(|node| format!(" {node}")).unwrap_or_default();
-                    Some(format!("{} of node{node}, registry `{registry}`", name(field, refused)?))
-                }),
+                Data::Nodes(nodes) => nodes.iter().find_map(|node| of_node(node, asked, refused, found)),
+                Data::Node(Some(NodeServices { node, services })) => {
+                    let of_instance = |instance: &Arc<Instance>| {
+                        let field = field(instance, port, found)?;
+                        Some(format!("{field} of {}", described(instance, asked, refused)))
+                    };
+                    of_node(node, asked, refused, found).or_else(|| services.iter().find_map(of_instance))
+                }
+                Data::Datacenters(names) => {
+                    let is_one = names.iter().any(|name| found("name", name));
+                    is_one.then(|| format!("the name of a datacenter, registry `{registry}`"))
+                }
                 _ => None,
             }
         })
@@ -78,6 +84,15 @@ fn field(instance: &Instance, port: Option<u64>, found: &dyn Fn(&str, &str) -> b
     }
     let (entry, _) = instance.meta.iter().find(|(entry, text)| found(entry, text))?;
     Some(self::name(entry, "").map_or_else(|| "`meta`".into(), |entry| format!("{entry} in `meta`")))
+}
+
+/// The field of a node that holds what is looked for, and which node it is.
+fn of_node(node: &Node, asked: &Asked, refused: &str, found: &dyn Fn(&str, &str) -> bool) -> Option<String> {
+    let fields = [("name", &node.name), ("address", &node.address), ("datacenter", &node.datacenter)];
+    let of_meta = node.meta.iter().map(|(entry, value)| (entry.as_str(), value));
+    let (field, _) = fields.into_iter().chain(of_meta).find(|(field, value)| found(field, value))?;
+    let node = name(&node.name, refused).map(|node| format!(" {node}")).unwrap_or_default();
+    Some(format!("{} of node{node}, registry `{}`", name(field, refused)?, asked.registry))
 }
 
 /// An instance, by all that its registry tells it by and that does not hold what was refused.

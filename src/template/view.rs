@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tera::{Map, Value};
 
 use super::error::{ErrorKind, Failure};
-use crate::registry::{Asked, Entry, Instance, Names, Node, ServiceName, Text};
+use crate::registry::{Asked, Entry, Instance, Names, Node, NodeServices, ServiceName, Text};
 
 /// How deep the maps of `tree()` may nest: the depth that JSON may have, too.
 const DEPTH: usize = 128;
@@ -146,15 +146,23 @@ fn instance(instance: &Instance) -> Value {
 
 /// The list that `nodes()` gives.
 pub(super) fn nodes(nodes: &[Node]) -> Value {
-    let item = |node: &Node| {
-        map([
-            ("name", Value::from(node.name.as_str())),
-            ("address", Value::from(node.address.as_str())),
-            ("meta", pairs(&node.meta)),
-            ("datacenter", Value::from(node.datacenter.as_str())),
-        ])
-    };
+    let item = |node: &Node| map(node_fields(node));
     Value::from(nodes.iter().map(item).collect::<Vec<_>>())
+}
+
+/// The map that `node()` gives.
+pub(super) fn node(found: &NodeServices) -> Value {
+    let [name, address, meta, datacenter] = node_fields(&found.node);
+    map([name, address, meta, datacenter, ("services", instances(&found.services))])
+}
+
+fn node_fields(node: &Node) -> [(&'static str, Value); 4] {
+    [
+        ("name", Value::from(node.name.as_str())),
+        ("address", Value::from(node.address.as_str())),
+        ("meta", pairs(&node.meta)),
+        ("datacenter", Value::from(node.datacenter.as_str())),
+    ]
 }
 
 /// The names of all fields that the lists above have, for "did you mean".
@@ -175,9 +183,11 @@ pub(super) const FIELDS: &[&str] = &[
     "path",
     "value",
     "datacenter",
+    "services",
 ];
 
-fn texts(texts: &[String]) -> Value {
+/// A list of texts.
+pub(super) fn texts(texts: &[String]) -> Value {
     Value::from(texts.iter().map(String::as_str).collect::<Vec<_>>())
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::record::Render;
 use super::scan::TokenKind;
 use super::source::Source;
-use crate::registry::{Answer, Data, Path};
+use crate::registry::{Answer, Data, NodeServices, Path};
 
 /// The texts that stand in the templates of a target, whole and by the segments of paths.
 #[derive(Debug, Default)]
@@ -42,7 +42,16 @@ pub(super) struct Names {
 impl Names {
     /// Notes an answer that was read; it may list names.
     pub(super) fn note(&mut self, answer: &Arc<Answer>) {
-        if matches!(answer.data, Data::Prefix(_) | Data::Listing(_) | Data::Services(_) | Data::Nodes(_)) {
+        let lists_names = matches!(
+            answer.data,
+            Data::Prefix(_)
+                | Data::Listing(_)
+                | Data::Services(_)
+                | Data::Nodes(_)
+                | Data::Node(_)
+                | Data::Datacenters(_)
+        );
+        if lists_names {
             self.unread.push(Arc::clone(answer));
         }
     }
@@ -65,6 +74,13 @@ impl Names {
                         nodes.iter().flat_map(|node| [&node.name, &node.datacenter]).map(|name| (**name).into()),
                     );
                 }
+                Data::Node(Some(NodeServices { node, services })) => {
+                    let of_instances =
+                        services.iter().flat_map(|instance| instance.tags.iter().chain([&instance.name]));
+                    let names = of_instances.chain([&node.name, &node.datacenter]);
+                    self.known.extend(names.map(|name| (**name).into()));
+                }
+                Data::Datacenters(names) => self.known.extend(names.iter().map(|name| (**name).into())),
                 _ => {}
             }
         }

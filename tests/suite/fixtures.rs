@@ -44,6 +44,8 @@ mod consul {
 {{ service(name="s07", status="any", near="_agent") | map(attribute="node") }}
 {{ service(name="s07", status="any", filter="Service.Port == 8107", datacenter="dc1") | map(attribute="id") }}
 {{ service(name="nobody") }} {{ nodes() | to_json }} {{ nodes(datacenter="dc1") | map(attribute="name") }}
+{{ datacenters() }} {{ node(name="node1") | to_json }} {{ node(name="node2", datacenter="dc1") | get(key="services") | length }}
+{{ node(name="nobody", default="no such node") }}
 {{ prefix(path="app") | to_json }} {{ tree(path="app") | to_json }} {{ ls(path="app", kind="folders") }}
 {{ key(path="app/name") }} {{ key(path="app/none", default="none") }} {{ exists(path="app/db") }} {{ exists(path="no") }}
 {{ key(path="motd") }}

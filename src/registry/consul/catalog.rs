@@ -51,6 +51,26 @@ pub(super) fn registered(body: &[u8]) -> Result<Vec<FoundService>, serde_json::E
     Ok(row.and_then(|row| row.services).unwrap_or_default().into_values().collect())
 }
 
+/// The datacenter of the node that such an answer is about; empty if there is no such node.
+pub(super) fn datacenter(body: &[u8]) -> Result<String, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Row {
+        #[serde(rename = "Node")]
+        node: Option<NodeRow>,
+    }
+    let row: Option<Row> = serde_json::from_slice(body)?;
+    Ok(row.and_then(|row| row.node?.datacenter).unwrap_or_default())
+}
+
+/// The names of the datacenters (<https://developer.hashicorp.com/consul/api-docs/catalog#list-datacenters>), sorted: Consul
+/// gives them by their distance, which is not the same at any two moments.
+pub(super) fn datacenters(body: &[u8]) -> Result<Vec<String>, serde_json::Error> {
+    let mut names: Vec<String> = serde_json::from_slice(body)?;
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
+}
+
 /// The services, sorted by name.
 pub(super) fn services(body: &[u8]) -> Result<Vec<ServiceName>, serde_json::Error> {
     let services: BTreeMap<String, Option<Vec<String>>> = serde_json::from_slice(body)?;
@@ -91,10 +111,17 @@ mod tests {
         .unwrap();
         assert_eq!((found[0].id.as_str(), found[0].service.as_str(), found[0].modify_index), ("web-1", "web", 26));
         assert!(registered(b"null").unwrap().is_empty());
+        assert_eq!(
+            datacenter(br#"{"Node": {"Node": "vm", "Datacenter": "dc1", "Meta": null}, "Services": {}}"#).unwrap(),
+            "dc1"
+        );
+        assert_eq!(datacenter(b"null").unwrap(), "");
     }
 
     #[test]
     fn services_and_nodes_are_read() {
+        assert_eq!(datacenters(br#"["dc2", "dc1", "dc2"]"#).unwrap(), ["dc1", "dc2"]);
+        assert!(datacenters(b"{}").is_err());
         let services = services(br#"{"web": ["b", "a", "b"], "consul": [], "old": null}"#).unwrap();
         let services: Vec<_> = services.iter().map(|service| (service.name.as_str(), service.tags.concat())).collect();
         assert_eq!(services, [("consul", String::new()), ("old", String::new()), ("web", "ab".to_owned())]);

@@ -15,6 +15,7 @@ use super::config::{Clocks, Config};
 use super::connect::{Connector, Spent};
 use super::failure::{Failure, judge, with_causes};
 use super::lanes::{Lanes, Turn};
+use super::request::Form;
 use crate::config::Limits;
 use crate::registry::limit;
 
@@ -234,7 +235,7 @@ impl Client {
             // A proxy may let through only what templates ask for.
             (200, [b'"', ..]) | (401 | 403 | 404, _) => Ok(()),
             (200, _) => Err(Failure::NotConsul("`status/leader` is answered otherwise than Consul does".to_owned())),
-            _ => match judge(reply.status, &reply.headers, &reply.body, false) {
+            _ => match judge(reply.status, &reply.headers, &reply.body, Form::Indexed) {
                 Err(failure) => Err(failure),
                 Ok(_) => Ok(()),
             },

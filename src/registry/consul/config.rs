@@ -68,6 +68,8 @@ pub struct Clocks {
     /// The least time from the start of one sweep to the next. One that took longer is followed by as long a pause as
     /// it took.
     pub sweep_interval: Duration,
+    /// The pause before it is looked again whether there is a node that was not there. Not configured.
+    pub absent_interval: Duration,
     /// The time after which everything is swept though nothing seems to have changed.
     pub resweep_interval: Duration,
 }
@@ -88,6 +90,7 @@ impl Default for Clocks {
             poll_interval: Duration::from_millis(100),
             denied_interval: Duration::from_secs(10),
             sweep_interval: Duration::from_millis(100),
+            absent_interval: Duration::from_secs(2),
             resweep_interval: Duration::from_secs(60),
         }
     }

@@ -8,6 +8,7 @@ use reqwest::{StatusCode, Url};
 
 use super::config::Clocks;
 use super::cursor::jittered;
+use super::request::Form;
 
 /// Why a read gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,11 +135,11 @@ pub(super) struct Good {
 
 /// What an answer says that is no success, whatever was asked.
 pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
-    judge(status, headers, body, false).err().unwrap_or_else(|| Failure::Broken(said(status, headers, body)))
+    judge(status, headers, body, Form::Indexed).err().unwrap_or_else(|| Failure::Broken(said(status, headers, body)))
 }
 
 /// Sorts an answer by its status, its headers and, if it is an error, what it says.
-pub(super) fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], is_key_value: bool) -> Result<Good, Failure> {
+pub(super) fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], form: Form) -> Result<Good, Failure> {
     let index = headers.get("x-consul-index").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let filtered = headers
         .get("x-consul-results-filtered-by-acls")
@@ -147,7 +148,11 @@ pub(super) fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], is_key
     match (status.as_u16(), index) {
         // An index must be at least 1, and 1 is always safe.
         (200, Some(index)) => Ok(Good { index: index.max(1), missing: false, filtered }),
-        (404, Some(index)) if is_key_value => Ok(Good { index: index.max(1), missing: true, filtered }),
+        (200, None) if form == Form::WithoutIndex => Ok(Good { index: 1, missing: false, filtered }),
+        (404, Some(index)) if matches!(form, Form::OrMissing | Form::OrMissingAtOnce) => {
+            Ok(Good { index: index.max(1), missing: true, filtered })
+        }
+        (404, None) if form == Form::OrMissingAtOnce => Ok(Good { index: 1, missing: true, filtered }),
         (200..=299, _) => Err(Failure::NotConsul("the answer has no `X-Consul-Index`".to_owned())),
         (300..=399, _) => Err(Failure::NotConsul(redirect(headers))),
         (400, _) if said.contains("HTTP request to an HTTPS server") => {
@@ -255,7 +260,7 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, value.parse().unwrap());
         }
-        judge(StatusCode::from_u16(status).unwrap(), &map, body.as_bytes(), true)
+        judge(StatusCode::from_u16(status).unwrap(), &map, body.as_bytes(), Form::OrMissing)
     }
 
     #[test]

@@ -8,6 +8,7 @@ use reqwest::header::HeaderValue;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 
+use super::catalog;
 use super::client::{Client, Reply};
 use super::config::Config;
 use super::failure::{Failure, Good, judge};
@@ -144,7 +145,12 @@ impl Fetch {
             *cost = reply.transfer;
             return Ok((good, Body::Same));
         }
-        let reading = parse(&self.request, good, &reply, context)?;
+        let mut reading = parse(&self.request, good, &reply, context)?;
+        if let Contents::Node(Some(found)) = &mut reading.contents
+            && found.node.datacenter.is_empty()
+        {
+            found.node.datacenter = own_datacenter(&found.node.name, context).await?;
+        }
         *cost = reply.transfer + start.elapsed();
         Ok((good, Body::New { print, reading }))
     }
@@ -154,19 +160,28 @@ impl Fetch {
 pub(super) async fn send(request: &Request, ask: Ask, context: &Context) -> Result<(Good, Reply), Failure> {
     let Context { client, config, .. } = context;
     let reply = client.get(&request.target(ask, config), Request::patience(ask, config)).await?;
-    let good = judge(reply.status, &reply.headers, &reply.body, request.is_key_value())?;
+    let good = judge(reply.status, &reply.headers, &reply.body, request.form())?;
     Ok((good, reply))
+}
+
+/// The datacenter of a node of the agent's own, which not every read says.
+async fn own_datacenter(node: &str, context: &Context) -> Result<String, Failure> {
+    let request = Request::Node { name: node.to_owned(), datacenter: None };
+    let (_, reply) = send(&request, Ask::Now, context).await?;
+    catalog::datacenter(&reply.body).map_err(|error| unreadable(&error))
+}
+
+/// What serde says may hold values.
+fn unreadable(error: &serde_json::Error) -> Failure {
+    let place = format!("line {}, column {}", error.line(), error.column());
+    Failure::Unreadable(format!("the answer is no JSON as Consul gives it, at {place}"))
 }
 
 /// What is in a good answer.
 pub(super) fn parse(request: &Request, good: Good, reply: &Reply, context: &Context) -> Result<Reading, Failure> {
     let mut left_out = Vec::new();
     let contents = request.read(&reply.body, good.missing, &context.config.prefix, &context.registry, &mut left_out);
-    // What serde says may hold values.
-    let contents = contents.map_err(|error| {
-        let place = format!("line {}, column {}", error.line(), error.column());
-        Failure::Unreadable(format!("the answer is no JSON as Consul gives it, at {place}"))
-    })?;
+    let contents = contents.map_err(|error| unreadable(&error))?;
     let count = match &contents {
         Contents::Below(keys) => keys.len(),
         Contents::Names(names) => names.len(),

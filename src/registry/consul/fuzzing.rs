@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::request::Request;
-use crate::registry::{Path, Query, ServiceQuery};
+use crate::registry::{NodeQuery, Path, Query, ServiceQuery};
 
 /// Takes bytes for the reply to every read there is, and answers queries from what came of it.
 pub(crate) fn replies(bytes: &[u8]) {
@@ -28,6 +28,11 @@ pub(crate) fn replies(bytes: &[u8]) {
         (Request::Nodes { datacenter: None }, Some(Query::Nodes { datacenter: None })),
         (Request::Node { name: "one".to_owned(), datacenter: None }, None),
         (Request::Checks { datacenter: None }, None),
+        (
+            Request::NodeServices { name: "one".to_owned(), datacenter: None },
+            Some(Query::Node(NodeQuery::named("one"))),
+        ),
+        (Request::Datacenters, Some(Query::Datacenters)),
     ];
     for (request, query) in requests {
         let mut left_out = Vec::new();

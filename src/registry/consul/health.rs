@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::catalog::NodeRow;
-use crate::registry::instance::read_address;
-use crate::registry::{Instance, Status};
+use crate::registry::instance::{read_address, sort_by_service};
+use crate::registry::{Instance, Node, NodeServices, Status};
 
 /// One element of `GET /v1/health/service/NAME`
 /// (<https://developer.hashicorp.com/consul/api-docs/health#list-service-instances-for-service>).
@@ -51,6 +51,9 @@ struct CheckRow {
     id: String,
     #[serde(rename = "Status")]
     status: String,
+    /// Empty for a check of the node.
+    #[serde(rename = "ServiceID", default)]
+    service_id: String,
 }
 
 impl CheckRow {
@@ -76,25 +79,76 @@ pub(super) fn instances(
     let rows: Vec<&RawValue> = serde_json::from_slice(body)?;
     let mut instances = Vec::with_capacity(rows.len());
     for row in rows {
-        let row: Row = serde_json::from_str(row.get())?;
-        let (service, node, id) = (row.service.service.clone(), row.node.node.clone(), row.service.id.clone());
-        match instance(row, registry) {
+        let Row { node, service, checks } = serde_json::from_str(row.get())?;
+        let (name, id) = (service.service.clone(), service.id.clone());
+        let checks = checks.unwrap_or_default();
+        match instance(&node, service, checks.iter().map(CheckRow::status), registry) {
             Ok(instance) => instances.push(Arc::new(instance)),
-            Err(reason) => left_out.push(format!(
-                "instance `{}` of service `{}` on node `{}`: {reason}",
-                id.escape_debug(),
-                service.escape_debug(),
-                node.escape_debug()
-            )),
+            Err(reason) => left_out.push(named(&name, &id, &node.node, reason)),
         }
     }
     Ok(instances)
 }
 
-fn instance(row: Row, registry: &Arc<str>) -> Result<Instance, &'static str> {
-    let Row { node, service, checks } = row;
-    // The worst of the checks of the instance and of its node; without any it passes, as Consul has it.
-    let status = checks.unwrap_or_default().iter().map(CheckRow::status).max().unwrap_or(Status::Passing);
+/// A node with its services and checks. Of 1.8.7, whose `/v1/internal/ui/node/NAME` answers "not found" where there is none.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NodeWithServices {
+    #[serde(flatten)]
+    node: NodeRow,
+    services: Option<Vec<ServiceRow>>,
+    checks: Option<Vec<CheckRow>>,
+}
+
+/// A node and what runs on it. An instance that cannot be read is left out. The answer does not say of which datacenter the
+/// node is; none is the agent's own, which is then not known.
+pub(super) fn node(
+    body: &[u8],
+    datacenter: Option<&str>,
+    registry: &Arc<str>,
+    left_out: &mut Vec<String>,
+) -> Result<Option<NodeServices>, serde_json::Error> {
+    let found: Option<NodeWithServices> = serde_json::from_slice(body)?;
+    let Some(NodeWithServices { node, services, checks }) = found else { return Ok(None) };
+    let checks = checks.unwrap_or_default();
+    let mut instances = Vec::new();
+    for service in services.unwrap_or_default() {
+        let (name, id) = (service.service.clone(), service.id.clone());
+        let own = checks.iter().filter(|check| check.service_id.is_empty() || check.service_id == id);
+        match instance(&node, service, own.map(CheckRow::status), registry) {
+            Ok(instance) => instances.push(Arc::new(instance)),
+            Err(reason) => left_out.push(named(&name, &id, &node.node, reason)),
+        }
+    }
+    sort_by_service(&mut instances);
+    let node = Node {
+        name: node.node,
+        address: node.address,
+        meta: node.meta.unwrap_or_default(),
+        datacenter: datacenter.unwrap_or_default().to_owned(),
+    };
+    Ok(Some(NodeServices { node, services: instances }))
+}
+
+/// Says which instance cannot be read.
+fn named(service: &str, id: &str, node: &str, reason: &str) -> String {
+    format!(
+        "instance `{}` of service `{}` on node `{}`: {reason}",
+        id.escape_debug(),
+        service.escape_debug(),
+        node.escape_debug()
+    )
+}
+
+/// An instance on a node, by these states of its checks and those of the node.
+fn instance(
+    node: &NodeRow,
+    service: ServiceRow,
+    checks: impl Iterator<Item = Status>,
+    registry: &Arc<str>,
+) -> Result<Instance, &'static str> {
+    // The worst of them; without any it passes, as Consul has it.
+    let status = checks.max().unwrap_or(Status::Passing);
     let written = if service.address.is_empty() { &node.address } else { &service.address };
     let address = read_address(written).ok_or("its address is no host or address")?;
     let port = u16::try_from(service.port).map_err(|_| "its port is not from 0 to 65535")?;
@@ -110,7 +164,7 @@ fn instance(row: Row, registry: &Arc<str>) -> Result<Instance, &'static str> {
     Ok(Instance {
         id: service.id,
         name: service.service,
-        node: node.node,
+        node: node.node.clone(),
         address,
         port,
         tags,
@@ -230,6 +284,40 @@ mod tests {
             let error = read(&[change]).unwrap_err();
             assert!(error.contains("`web-1`") && error.contains(reason) && !error.contains("evil"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_node_is_read_with_the_worst_of_its_own_checks_and_those_of_each_instance() {
+        // As Consul 1.8.7 answers, shortened.
+        let body = |of_node: &str| {
+            format!(
+                r#"{{"ID": "9f6e", "Node": "vm", "Address": "10.0.0.1", "Meta": {{"zone": "nz"}}, "Services": [
+                {{"ID": "web-1", "Service": "web", "Tags": ["b", "a"], "Address": "", "Meta": {{"k": "v"}}, "Port": 80,
+                 "Weights": {{"Passing": 5, "Warning": 2}}}},
+                {{"ID": "api-1", "Service": "api", "Tags": null, "Address": "10.0.0.9", "Meta": null, "Port": 81,
+                 "Weights": {{"Passing": 1, "Warning": 1}}}},
+                {{"ID": "bad", "Service": "web", "Tags": [], "Address": "evil; }}", "Port": 1}}],
+                "Checks": [
+                {{"Node": "vm", "CheckID": "serfHealth", "Status": "{of_node}", "ServiceID": "", "ServiceName": ""}},
+                {{"Node": "vm", "CheckID": "c", "Status": "warning", "ServiceID": "web-1", "ServiceName": "web"}}]}}"#
+            )
+        };
+        for (of_node, expected) in
+            [("passing", "api-1 passing 1, web-1 warning 2"), ("critical", "api-1 critical 1, web-1 critical 5")]
+        {
+            let mut left_out = Vec::new();
+            let found = node(body(of_node).as_bytes(), Some("dc2"), &"main".into(), &mut left_out).unwrap().unwrap();
+            let shown = found.services.iter().map(|i| format!("{} {} {}", i.id, i.status.as_str(), i.weight));
+            assert_eq!(shown.collect::<Vec<_>>().join(", "), expected);
+            let Node { name, address, datacenter, .. } = found.node;
+            assert_eq!([name.as_str(), &address, &datacenter], ["vm", "10.0.0.1", "dc2"]);
+            assert_eq!((found.services[0].zone.as_str(), found.services[0].node.as_str()), ("nz", "vm"));
+            assert!(
+                left_out.len() == 1 && left_out[0].contains("`bad`") && !left_out[0].contains("evil"),
+                "{left_out:?}"
+            );
+        }
+        assert_eq!(node(b"null", None, &"main".into(), &mut Vec::new()).unwrap(), None);
     }
 
     #[test]

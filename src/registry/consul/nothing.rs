@@ -14,12 +14,13 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::catalog;
 use super::client::Client;
 use super::config::Config;
 use super::failure::{Failure, judge};
 use super::fetch::{self, Context};
 use super::kv;
-use super::request::{Ask, Contents, Request, encode};
+use super::request::{Ask, Contents, Form, Request, encode};
 use super::token::Token;
 use crate::config::Limits;
 use crate::registry::{Outage, UnknownService};
@@ -46,6 +47,7 @@ pub(super) fn is_nothing(request: &Request, contents: &Contents) -> bool {
         (Request::Service { .. }, Contents::Instances(instances)) => instances.is_empty(),
         (Request::Services { .. }, Contents::Services(services)) => services.is_empty(),
         (Request::Nodes { .. }, Contents::Nodes(nodes)) => nodes.is_empty(),
+        (Request::NodeServices { .. }, Contents::Node(node)) => node.is_none(),
         _ => false,
     }
 }
@@ -105,6 +107,16 @@ pub(super) async fn may_look(request: &Request, context: &Context) -> Result<(),
         }
         Request::Services { .. } if !may(defaults(OWN)).await? => lacks("service:read"),
         Request::Nodes { .. } if !may(coordinates()).await? => lacks("node:read"),
+        Request::NodeServices { name, .. } if !may(coordinate(name)).await? => lacks("node:read"),
+        // Its answer may be that of a proxy, or of a Consul that does not know the read.
+        Request::NodeServices { name, datacenter } => {
+            let node = Request::Node { name: name.clone(), datacenter: datacenter.clone() };
+            let (_, reply) = fetch::send(&node, Ask::Now, context).await?;
+            match catalog::datacenter(&reply.body) {
+                Ok(datacenter) if datacenter.is_empty() => Ok(()),
+                _ => Err(Failure::Broken("the catalog has the node, and `/v1/internal/ui/node` has not".to_owned())),
+            }
+        }
         _ => Ok(()),
     }
 }
@@ -177,7 +189,11 @@ fn defaults(service: &str) -> String {
 }
 
 fn coordinates() -> String {
-    format!("coordinate/node/{ANY}?")
+    coordinate(ANY)
+}
+
+fn coordinate(node: &str) -> String {
+    format!("coordinate/node/{}?", encode(node))
 }
 
 async fn sees_no_node(request: &Request, context: &Context) -> Result<bool, Failure> {
@@ -204,7 +220,7 @@ async fn service_names(datacenter: Option<String>, context: &Context) -> Result<
 /// may refuse it for reasons of its own.
 async fn may(target: &str, context: &Context) -> Result<bool, Failure> {
     let reply = context.client.get(target, context.config.clocks.request_timeout).await?;
-    match judge(reply.status, &reply.headers, &reply.body, true) {
+    match judge(reply.status, &reply.headers, &reply.body, Form::OrMissing) {
         Err(Failure::Denied(said)) if said.contains("Permission denied") => Ok(false),
         Err(failure @ Failure::Denied(_)) if failure.to_string().contains("ACL not found") => Err(failure),
         Err(failure @ (Failure::Away(_) | Failure::Leaderless(_) | Failure::Busy { .. })) => Err(failure),

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::config::Config;
+use super::config::{Clocks, Config};
 use super::failure::Failure;
 use super::{catalog, health, kv, nothing};
 use crate::protection::Protection;
 use crate::registry::instance::select;
 use crate::registry::keyspace::Keyspace;
-use crate::registry::{Data, Entry, Instance, Node, Path, Query, ServiceName, Text};
+use crate::registry::{Data, Entry, Instance, Node, NodeServices, Path, Query, ServiceName, Text};
 
 /// One read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +28,10 @@ pub(super) enum Request {
     Services { datacenter: Option<String> },
     /// What is registered on a node. No query asks for it; it tells which services to look at.
     Node { name: String, datacenter: Option<String> },
+    /// A node and all that runs on it, with the checks of both.
+    NodeServices { name: String, datacenter: Option<String> },
+    /// The names of the datacenters that are known.
+    Datacenters,
     /// All instances of a service, whatever their tags and states.
     Service { name: String, near: Option<String>, datacenter: Option<String>, filter: Option<String> },
     /// All nodes.
@@ -47,6 +51,19 @@ pub(super) enum Ask {
     Above(u64),
 }
 
+/// What a good answer looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// It has an index.
+    Indexed,
+    /// The same, and "not found" is an answer.
+    OrMissing,
+    /// "Not found" is an answer, with an index or without.
+    OrMissingAtOnce,
+    /// It has no index.
+    WithoutIndex,
+}
+
 /// What was in a reply.
 #[derive(Debug)]
 pub(super) enum Contents {
@@ -58,6 +75,8 @@ pub(super) enum Contents {
     Instances(Vec<Arc<Instance>>),
     Nodes(Vec<catalog::FoundNode>),
     Registered(Vec<catalog::FoundService>),
+    Node(Option<NodeServices>),
+    Datacenters(Vec<String>),
     Checks(Vec<health::FoundCheck>),
 }
 
@@ -101,6 +120,14 @@ impl Request {
             Query::Nodes { datacenter } => {
                 Self::Nodes { datacenter: datacenter.clone().or_else(|| config.datacenter.clone()) }
             }
+            Query::Node(query) if matches!(query.name.as_str(), "" | "." | "..") => {
+                return Err(format!("has no node called `{}`", query.shown_name()));
+            }
+            Query::Node(query) => Self::NodeServices {
+                name: query.name.clone(),
+                datacenter: query.datacenter.clone().or_else(|| config.datacenter.clone()),
+            },
+            Query::Datacenters => Self::Datacenters,
             Query::File(_) => return Err("has no local files".to_owned()),
             Query::Time { .. } => return Err("has no clock".to_owned()),
         })
@@ -129,6 +156,11 @@ impl Request {
             Self::Service { name, .. } => format!("health/service/{}?", encode(name)),
             Self::Nodes { .. } => "catalog/nodes?".to_owned(),
             Self::Node { name, .. } => format!("catalog/node/{}?", encode(name)),
+            // What is documented gives either the services of a node or its checks, each with an index of its own: a
+            // service would be seen before its check, and so as passing. This is what Consul's own pages are made of, and
+            // gives both as they are at one index.
+            Self::NodeServices { name, .. } => format!("internal/ui/node/{}?", encode(name)),
+            Self::Datacenters => "catalog/datacenters?".to_owned(),
             Self::Checks { .. } => "health/state/any?".to_owned(),
         };
         if let Self::Service { near, filter, .. } = self {
@@ -156,11 +188,12 @@ impl Request {
     /// The datacenter that is asked; none is the agent's own.
     pub(super) fn datacenter(&self) -> Option<&str> {
         match self {
-            Self::Value(_) | Self::Below(_) | Self::Names(_) => None,
+            Self::Value(_) | Self::Below(_) | Self::Names(_) | Self::Datacenters => None,
             Self::Services { datacenter }
             | Self::Service { datacenter, .. }
             | Self::Nodes { datacenter }
             | Self::Node { datacenter, .. }
+            | Self::NodeServices { datacenter, .. }
             | Self::Checks { datacenter } => datacenter.as_deref(),
         }
     }
@@ -173,7 +206,8 @@ impl Request {
             Self::Services { .. } => "the list of services".to_owned(),
             Self::Service { name, .. } => format!("service `{name}`"),
             Self::Nodes { .. } => "the list of nodes".to_owned(),
-            Self::Node { name, .. } => format!("node `{name}`"),
+            Self::Node { name, .. } | Self::NodeServices { name, .. } => format!("node `{name}`"),
+            Self::Datacenters => "the list of datacenters".to_owned(),
             Self::Checks { .. } => "the list of checks".to_owned(),
         }
     }
@@ -217,6 +251,26 @@ impl Request {
         matches!(self, Self::Value(_) | Self::Below(_) | Self::Names(_))
     }
 
+    /// What a good answer to it looks like.
+    pub(super) fn form(&self) -> Form {
+        match self {
+            Self::Value(_) | Self::Below(_) | Self::Names(_) => Form::OrMissing,
+            Self::NodeServices { .. } => Form::OrMissingAtOnce,
+            Self::Datacenters => Form::WithoutIndex,
+            _ => Form::Indexed,
+        }
+    }
+
+    /// How long to wait before it is read again, where Consul does not hold the read until there is something new:
+    /// `found` says whether there was something.
+    pub(super) fn rhythm(&self, found: bool, clocks: &Clocks) -> Option<Duration> {
+        match self {
+            Self::Datacenters => Some(clocks.resweep_interval),
+            Self::NodeServices { .. } if !found => Some(clocks.absent_interval),
+            _ => None,
+        }
+    }
+
     /// Reads the body of an answer. `prefix` stands before all paths. What cannot be read is left out and named in
     /// `left_out`.
     pub(super) fn read(
@@ -227,7 +281,11 @@ impl Request {
         registry: &Arc<str>,
         left_out: &mut Vec<String>,
     ) -> Result<Contents, serde_json::Error> {
-        let body = if missing { b"[]" } else { body };
+        let body = match self {
+            Self::NodeServices { .. } if missing => b"null".as_slice(),
+            _ if missing => b"[]",
+            _ => body,
+        };
         Ok(match self {
             Self::Value(key) => Contents::Value(kv::value(body, key)?),
             Self::Below(_) => Contents::Below(kv::below(body, prefix, left_out)?),
@@ -237,6 +295,10 @@ impl Request {
             Self::Nodes { .. } => Contents::Nodes(catalog::nodes(body)?),
             Self::Node { .. } => Contents::Registered(catalog::registered(body)?),
             Self::Checks { .. } => Contents::Checks(health::checks(body)?),
+            Self::NodeServices { datacenter, .. } => {
+                Contents::Node(health::node(body, datacenter.as_deref(), registry, left_out)?)
+            }
+            Self::Datacenters => Contents::Datacenters(catalog::datacenters(body)?),
         })
     }
 
@@ -264,6 +326,8 @@ impl Request {
                 nodes.sort_by(|a, b| a.name.cmp(&b.name));
                 Data::Nodes(nodes)
             }
+            (Contents::Node(node), Query::Node(_), _) => Data::Node(node.clone()),
+            (Contents::Datacenters(names), Query::Datacenters, _) => Data::Datacenters(names.clone()),
             _ => return None,
         })
     }
@@ -289,7 +353,7 @@ fn encode_path(path: &str) -> impl std::fmt::Display {
 mod tests {
     use super::*;
     use crate::registry::consul::Address;
-    use crate::registry::{ServiceQuery, StatusFilter};
+    use crate::registry::{NodeQuery, ServiceQuery, StatusFilter};
 
     fn config(prefix: &str) -> Config {
         let mut config = Config::new(Address::parse("127.0.0.1:8500", false).unwrap());
@@ -321,6 +385,8 @@ mod tests {
             ("", Query::Exists(path("a")), "kv/a?keys&separator=/"),
             ("", Query::Services { tag: Some("x".into()) }, "catalog/services"),
             ("", Query::Nodes { datacenter: None }, "catalog/nodes"),
+            ("p", Query::Node(NodeQuery::named("n 1/")), "internal/ui/node/n%201%2F"),
+            ("p", Query::Datacenters, "catalog/datacenters"),
             (
                 "",
                 Query::Service(service),
@@ -341,7 +407,12 @@ mod tests {
             target(Query::Prefix(path("a")), Ask::Above(7)),
             "kv/a/?recurse&dc=dc1&ns=team&index=7&wait=55000ms"
         );
-        for query in [Query::Key(Path::root()), Query::File("x".into()), Query::Service(ServiceQuery::passing(".."))] {
+        for query in [
+            Query::Key(Path::root()),
+            Query::File("x".into()),
+            Query::Service(ServiceQuery::passing("..")),
+            Query::Node(NodeQuery::named("..")),
+        ] {
             Request::of(&query, &config).unwrap_err();
         }
     }

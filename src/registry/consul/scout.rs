@@ -54,7 +54,12 @@ impl Seen {
             Contents::Registered(found) => Self::Registered(
                 found.into_iter().map(|instance| (instance.id, (instance.modify_index, instance.service))).collect(),
             ),
-            Contents::Value(_) | Contents::Below(_) | Contents::Names(_) | Contents::Instances(_) => Self::Other,
+            Contents::Value(_)
+            | Contents::Below(_)
+            | Contents::Names(_)
+            | Contents::Instances(_)
+            | Contents::Node(_)
+            | Contents::Datacenters(_) => Self::Other,
         }
     }
 

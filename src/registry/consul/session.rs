@@ -201,7 +201,8 @@ impl<'a> Session<'a> {
 
     fn poll(&mut self, request: &Request, pause: Duration, until: Until) {
         if let Some(cursor) = self.watch.cursors.get(request) {
-            let ask = cursor.poll();
+            let rhythm = request.rhythm(cursor.found, &self.watch.config.clocks);
+            let ask = if rhythm.is_some() { cursor.read() } else { cursor.poll() };
             self.spawn(request.clone(), ask, pause, until);
         }
     }

@@ -26,9 +26,12 @@ impl Group {
         match request {
             Request::Value(_) | Request::Below(_) | Request::Names(_) => Self::Keys,
             Request::Node { .. } => Self::Nodes(datacenter),
-            Request::Services { .. } | Request::Service { .. } | Request::Nodes { .. } | Request::Checks { .. } => {
-                Self::Services(datacenter)
-            }
+            Request::Services { .. }
+            | Request::Service { .. }
+            | Request::Nodes { .. }
+            | Request::NodeServices { .. }
+            | Request::Datacenters
+            | Request::Checks { .. } => Self::Services(datacenter),
         }
     }
 }

@@ -69,14 +69,17 @@ impl Answers {
                 Ok(path) => vec![self.layout.folder(&path)],
                 Err(_) => Vec::new(),
             },
-            Query::Nodes { .. } | Query::File(_) | Query::Time { .. } => Vec::new(),
+            Query::Nodes { .. } | Query::Node(_) | Query::Datacenters | Query::File(_) | Query::Time { .. } => {
+                Vec::new()
+            }
         }
     }
 
     /// What this kind cannot do, as a fragment after "registry `NAME` (etcd) ".
     pub(super) fn supports(&self, query: &Query) -> Result<(), String> {
         match query {
-            Query::Nodes { .. } => Err("has no nodes".to_owned()),
+            Query::Nodes { .. } | Query::Node(_) => Err("has no nodes".to_owned()),
+            Query::Datacenters => Err("has no datacenters".to_owned()),
             Query::File(_) => Err("has no files".to_owned()),
             Query::Time { .. } => Err("has no clock".to_owned()),
             Query::Service(ServiceQuery { near: Some(_), .. }) => Err("has no `near=`".to_owned()),
@@ -233,6 +236,7 @@ impl Answers {
 mod tests {
     use super::super::messages::KeyValue;
     use super::*;
+    use crate::registry::NodeQuery;
 
     fn answers(format: Format, strict: bool) -> Answers {
         let folder = Path::parse("services").unwrap();
@@ -273,6 +277,8 @@ mod tests {
         let query = ServiceQuery::passing("web");
         for (query, expected) in [
             (Query::Nodes { datacenter: None }, "nodes"),
+            (Query::Node(NodeQuery::named("n1")), "nodes"),
+            (Query::Datacenters, "datacenters"),
             (Query::File("x".into()), "files"),
             (Query::Service(ServiceQuery { near: Some("n".into()), ..query.clone() }), "`near=`"),
             (Query::Service(ServiceQuery { datacenter: Some("n".into()), ..query.clone() }), "`datacenter=`"),

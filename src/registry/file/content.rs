@@ -11,7 +11,7 @@ use crate::registry::document::{Content as Tree, Member, Mistake, Node as TreeNo
 use crate::registry::instance::{self, Fields};
 use crate::registry::keyspace::Keyspace;
 use crate::registry::limit;
-use crate::registry::{Data, Entry, Instance, Node, Path, Query, ServiceName, Text, UnknownService};
+use crate::registry::{Data, Entry, Instance, Node, NodeServices, Path, Query, ServiceName, Text, UnknownService};
 use crate::template::did_you_mean;
 
 /// All that the files say.
@@ -45,9 +45,26 @@ impl Content {
                 Data::Service(instance::select(self.services.get(&query.name).into_iter().flatten(), query))
             }
             Query::Nodes { .. } => Data::Nodes(self.nodes.clone()),
+            Query::Node(query) => Data::Node(self.node(&query.name)),
+            Query::Datacenters => Data::Datacenters(self.datacenters()),
             // `supports` refuses it, so that nobody asks.
             Query::File(_) | Query::Time { .. } => Data::Key(None),
         }
+    }
+
+    /// A node with the instances of all services on it.
+    fn node(&self, name: &str) -> Option<NodeServices> {
+        let node = self.nodes.iter().find(|node| node.name == name)?.clone();
+        let on_it = |instance: &&Arc<Instance>| instance.node == name;
+        let mut services: Vec<_> = self.services.values().flatten().filter(on_it).cloned().collect();
+        instance::sort_by_service(&mut services);
+        Some(NodeServices { node, services })
+    }
+
+    /// The datacenters of the nodes.
+    fn datacenters(&self) -> Vec<String> {
+        let names = self.nodes.iter().map(|node| &node.datacenter).filter(|name| !name.is_empty());
+        names.collect::<BTreeSet<_>>().into_iter().cloned().collect()
     }
 
     /// Whether there is a key of this name.
@@ -303,7 +320,7 @@ fn read_node(name: String, node: TreeNode) -> Result<Node, Mistake> {
 mod tests {
     use super::*;
     use crate::registry::file::format;
-    use crate::registry::{ServiceQuery, StatusFilter};
+    use crate::registry::{NodeQuery, ServiceQuery, StatusFilter};
 
     fn read_with(registry: &FileRegistry, files: &[(&str, &str)]) -> Result<(Content, LeftOut), String> {
         let documents = files.iter().map(|(path, text)| {
@@ -377,6 +394,26 @@ mod tests {
         assert_eq!(names(None), ["list x,y,z", "map "]);
         assert_eq!(names(Some("y")), ["list x,y,z"]);
         assert_eq!(keys(&content), [""; 0]);
+    }
+
+    #[test]
+    fn a_node_holds_what_runs_on_it() {
+        let content = content(
+            "nodes: {n1: {address: 10.0.0.1, datacenter: dc2}, n2: {address: 10.0.0.2, datacenter: dc1}, n3: 10.0.0.3}\n\
+             services:\n  web: [{id: b, node: n1, address: a, status: critical}, {id: a, node: n1, address: a}]\n  \
+             api: [{id: c, node: n1, address: a}, {id: d, node: n2, address: a}, {id: e, address: a}]\n",
+        );
+        let node = |name: &str| -> Option<String> {
+            let Data::Node(found) = content.answer(&Query::Node(NodeQuery::named(name)), &[]) else { panic!("a node") };
+            let NodeServices { node, services } = found?;
+            let services: Vec<_> = services.iter().map(|it| format!("{}/{}", it.name, it.id)).collect();
+            Some(format!("{} {} {}", node.address, node.datacenter, services.join(" ")))
+        };
+        assert_eq!(node("n1").as_deref(), Some("10.0.0.1 dc2 api/c web/a web/b"));
+        assert_eq!(node("n3").as_deref(), Some("10.0.0.3  "));
+        assert_eq!(node("none"), None);
+        let datacenters = content.answer(&Query::Datacenters, &[]);
+        assert_eq!(datacenters, Data::Datacenters(vec!["dc1".to_owned(), "dc2".to_owned()]));
     }
 
     #[test]

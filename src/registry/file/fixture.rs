@@ -27,7 +27,8 @@ use super::{FileRegistry, format};
 use crate::config::Limits;
 use crate::registry::document::{Content as Tree, Member, Node as TreeNode};
 use crate::registry::{
-    Answer, Data, Feed, Outage, Query, QueryError, Registry, Reply, ServiceQuery, StatusFilter, Wanted, Watch,
+    Answer, Data, Feed, NodeQuery, Outage, Query, QueryError, Registry, Reply, ServiceQuery, StatusFilter, Wanted,
+    Watch,
 };
 use crate::template::did_you_mean;
 
@@ -171,7 +172,10 @@ impl Known {
         }
         match query {
             Query::Service(service) if !is_plain(service) => return false,
-            Query::File(_) | Query::Time { .. } | Query::Nodes { datacenter: Some(_) } => return false,
+            Query::File(_)
+            | Query::Time { .. }
+            | Query::Nodes { datacenter: Some(_) }
+            | Query::Node(NodeQuery { datacenter: Some(_), .. }) => return false,
             _ => {}
         }
         let asked = &self.asked;
@@ -193,7 +197,12 @@ impl Known {
                     let is_new = of_this.peek().is_none() && self.content.services.contains_key(&service.name);
                     is_new || of_this.any(|asked| covers(asked, service))
                 }
-                Query::Services { .. } | Query::Nodes { .. } | Query::File(_) | Query::Time { .. } => false,
+                Query::Services { .. }
+                | Query::Nodes { .. }
+                | Query::Node(_)
+                | Query::Datacenters
+                | Query::File(_)
+                | Query::Time { .. } => false,
             }
     }
 }
@@ -256,7 +265,9 @@ fn described(query: &Query) -> String {
         .filter(|(_, is_given)| *is_given)
         .map(|(name, _)| format!("`{name}=`"))
         .collect(),
-        Query::Nodes { datacenter: Some(_) } => vec!["`datacenter=`".to_owned()],
+        Query::Nodes { datacenter: Some(_) } | Query::Node(NodeQuery { datacenter: Some(_), .. }) => {
+            vec!["`datacenter=`".to_owned()]
+        }
         _ => Vec::new(),
     };
     if with.is_empty() { query.to_string() } else { format!("{query} with {}", with.join(" and ")) }

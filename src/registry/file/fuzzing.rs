@@ -8,7 +8,7 @@ use super::content::read;
 use super::format::parse;
 use super::source::Document;
 use crate::config::Limits;
-use crate::registry::{Path, Query, ServiceQuery};
+use crate::registry::{NodeQuery, Path, Query, ServiceQuery};
 
 /// Takes a text for a file of each format, and answers every kind of query from it.
 pub(crate) fn documents(bytes: &[u8]) {
@@ -38,6 +38,8 @@ pub(crate) fn documents(bytes: &[u8]) {
                 Query::Services { tag: None },
                 Query::Service(ServiceQuery::passing("web")),
                 Query::Nodes { datacenter: None },
+                Query::Node(NodeQuery::named("one")),
+                Query::Datacenters,
             ] {
                 content.answer(&query, &[]);
             }

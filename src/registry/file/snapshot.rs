@@ -97,7 +97,13 @@ impl Snapshot {
         let values = |data: &Data| match data {
             Data::Key(value) => value.as_ref().map_or(0, |text| text.0.len()),
             Data::Prefix(entries) => entries.iter().map(|entry| entry.path.len() + entry.value.0.len()).sum(),
-            Data::Exists(_) | Data::Listing(_) | Data::Services(_) | Data::Service(_) | Data::Nodes(_) => 0,
+            Data::Exists(_)
+            | Data::Listing(_)
+            | Data::Services(_)
+            | Data::Service(_)
+            | Data::Nodes(_)
+            | Data::Node(_)
+            | Data::Datacenters(_) => 0,
         };
         self.answers.values().map(|saved| values(&saved.answer.data) as u64).sum()
     }

@@ -293,7 +293,7 @@ async fn a_rename_save_is_answered_at_once() {
 #[test]
 fn what_only_consul_has_is_refused() {
     let registry = FileRegistry::new("registry.yaml");
-    let service = ServiceQuery::passing("web");
+    let (service, node) = (ServiceQuery::passing("web"), NodeQuery::named("n1"));
     for (query, refused) in [
         (Query::Service(service.clone()), None),
         (Query::Service(ServiceQuery { near: Some("n".into()), ..service.clone() }), Some("has no `near=`")),
@@ -304,6 +304,9 @@ fn what_only_consul_has_is_refused() {
         (Query::Service(ServiceQuery { filter: Some("f".into()), ..service }), Some("has no `filter=`")),
         (Query::Nodes { datacenter: None }, None),
         (Query::Nodes { datacenter: Some("d".into()) }, Some("has no `datacenter=`")),
+        (Query::Node(node.clone()), None),
+        (Query::Node(NodeQuery { datacenter: Some("d".into()), ..node }), Some("has no `datacenter=`")),
+        (Query::Datacenters, None),
     ] {
         assert_eq!(registry.supports(&query).err().as_deref(), refused, "{query}");
     }

@@ -1,4 +1,4 @@
-//! Services and nodes: `services`, `service`, `nodes`.
+//! Services and nodes: `services`, `service`, `nodes`, `node`, `datacenters`.
 
 use std::collections::BTreeSet;
 
@@ -6,10 +6,11 @@ use tera::Value;
 
 use super::super::arguments::Arguments;
 use super::super::entry::{Entry, Group, optional, or, required};
-use super::super::record::{Render, Stop};
+use super::super::record::{Absent, Render, Stop};
 use super::super::view;
+use super::key::absent;
 use super::{Function, Placeholder, Written, asked, at_least, mismatch};
-use crate::registry::{Aside, Computed, Data, Query, ServiceQuery, Status, StatusFilter};
+use crate::registry::{Aside, Computed, Data, NodeQuery, Query, ServiceQuery, Status, StatusFilter};
 
 /// Services and nodes.
 pub(super) const SERVICES: Group<Function> = Group {
@@ -64,6 +65,36 @@ pub(super) const SERVICES: Group<Function> = Group {
             question: Some(|written| Some(Query::Nodes { datacenter: written("datacenter") })),
             placeholder: Placeholder::List,
             call: Some(nodes),
+        },
+        Function {
+            entry: Entry {
+                name: "node",
+                arguments: &[required("name"), optional("datacenter"), optional("default"), or("required", "false")],
+                takes: "",
+                gives: "a node as `nodes` lists it, with its `services`: the instances on it in whatever state, sorted by `name`, `id`, `address`, `port`; of Consul, and of file registries without `datacenter`",
+                empty: "`default`, else undefined; with `required=true` the render fails",
+                example: r#"{% set n = node(name="n1") %}{{ n.address }}{% for i in n.services %} {{ i.name }}:{{ i.port }}{% endfor %}"#,
+                output: "10.0.0.1 web:80",
+            },
+            question: Some(|written| {
+                Some(Query::Node(NodeQuery { datacenter: written("datacenter"), ..NodeQuery::named(written("name")?) }))
+            }),
+            placeholder: Placeholder::Map,
+            call: Some(node),
+        },
+        Function {
+            entry: Entry {
+                name: "datacenters",
+                arguments: &[],
+                takes: "",
+                gives: "list of the names of the datacenters, sorted; Consul is asked once a minute; of a file registry those of its nodes",
+                empty: "`[]`",
+                example: r#"{% for dc in datacenters() %}{{ dc }} {% endfor %}"#,
+                output: "dc1 ",
+            },
+            question: Some(|_| Some(Query::Datacenters)),
+            placeholder: Placeholder::List,
+            call: Some(datacenters),
         },
     ],
 };
@@ -126,4 +157,36 @@ pub(super) fn nodes(render: &mut Render, arguments: &Arguments<'_>) -> Result<Va
     let answer = render.ask(&asked, arguments.flag("optional")?)?;
     let Data::Nodes(nodes) = &answer.data else { return Err(mismatch(&asked, &answer)) };
     Ok(answer.view.get_or_init(|| view::nodes(nodes)).clone())
+}
+
+/// `node(name=, datacenter=, default=, required=false)`: a node with what runs on it.
+pub(super) fn node(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {
+    let name = arguments.required_text("name", render)?;
+    if name.is_empty() {
+        return Err(arguments.refused("name", "it is empty"));
+    }
+    let datacenter = arguments.text("datacenter", render)?.map(str::to_owned);
+    let computed = Computed {
+        name: !render.may_show(name),
+        other: datacenter.as_ref().is_some_and(|datacenter| !render.may_show(datacenter)),
+    };
+    let query = NodeQuery { name: name.to_owned(), datacenter, computed: Aside(computed) };
+    let asked = asked(render, arguments, Query::Node(query))?;
+    let answer = match render.ask(&asked, arguments.flag("optional")?) {
+        Err(Stop::Denied) => return absent(render, arguments, Absent::Query(asked)),
+        answer => answer?,
+    };
+    match &answer.data {
+        Data::Node(Some(found)) => Ok(answer.view.get_or_init(|| view::node(found)).clone()),
+        Data::Node(None) => absent(render, arguments, Absent::Query(asked)),
+        _ => Err(mismatch(&asked, &answer)),
+    }
+}
+
+/// `datacenters()`: the names of the datacenters.
+pub(super) fn datacenters(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {
+    let asked = asked(render, arguments, Query::Datacenters)?;
+    let answer = render.ask(&asked, arguments.flag("optional")?)?;
+    let Data::Datacenters(names) = &answer.data else { return Err(mismatch(&asked, &answer)) };
+    Ok(answer.view.get_or_init(|| view::texts(names)).clone())
 }

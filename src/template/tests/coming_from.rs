@@ -274,7 +274,6 @@ const OTHERWISE: &[&str] = &[
     "containsAny",
     "containsNone",
     "containsNotAll",
-    "datacenters",
     "dict",
     "div",
     "divide",

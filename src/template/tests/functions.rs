@@ -193,6 +193,72 @@ fn services_and_nodes() {
 }
 
 #[test]
+fn a_node_is_a_map_with_its_services() {
+    let node = Node {
+        name: "n1".into(),
+        address: "10.0.0.1".into(),
+        meta: BTreeMap::from([("rack".into(), "r1".into())]),
+        datacenter: "dc1".into(),
+    };
+    let services = vec![Arc::new(instance("w1", "10.0.0.1", 80))];
+    let elsewhere = NodeQuery { datacenter: Some("dc2".into()), ..NodeQuery::named("n1") };
+    let bench = || {
+        Bench::new()
+            .answer(
+                Query::Node(NodeQuery::named("n1")),
+                Data::Node(Some(NodeServices { node: node.clone(), services: services.clone() })),
+            )
+            .answer(
+                Query::Node(elsewhere.clone()),
+                Data::Node(Some(NodeServices { node: node.clone(), services: Vec::new() })),
+            )
+            .answer(Query::Node(NodeQuery::named("gone")), Data::Node(None))
+            .answer(Query::Datacenters, Data::Datacenters(vec!["dc1".into(), "dc2".into()]))
+            .key("bad", "n1\n")
+    };
+    for (source, expected) in [
+        (
+            "{{ node(name=\"n1\") }}",
+            "{\"name\": \"n1\", \"address\": \"10.0.0.1\", \"meta\": {\"rack\": \"r1\"}, \"datacenter\": \"dc1\", \
+             \"services\": [{\"id\": \"w1\", \"name\": \"web\", \"node\": \"n1\", \"address\": \"10.0.0.1\", \"port\": 80, \
+             \"endpoint\": \"10.0.0.1:80\", \"tags\": [\"a\", \"b\"], \"meta\": {\"canary\": \"yes\"}, \"weight\": 1, \
+             \"status\": \"passing\", \"zone\": \"z\", \"registry\": \"main\"}]}",
+        ),
+        ("{% set n = node(name=\"n1\", datacenter=\"dc2\") %}{{ n.services | length }}", "0"),
+        ("{{ node(name=\"gone\", default=\"none\") }}", "none"),
+        ("{% if node(name=\"gone\") %}a{% else %}b{% endif %}", "b"),
+        ("{{ datacenters() | join(sep=\",\") }}", "dc1,dc2"),
+        (
+            "{% for dc in datacenters() %}{% set n = node(name=\"n1\", datacenter=\"dc2\") %}{{ n.name }}{% endfor %}",
+            "n1n1",
+        ),
+    ] {
+        assert_eq!(bench().output(source), expected, "{source}");
+    }
+    for (source, expected) in [
+        ("{% set n = node(name=\"gone\") %}{{ n.address }}", "node `gone` from registry `main`"),
+        ("{% if node(name=\"gone\", required=true) %}{% endif %}", "is not there, and it is required"),
+        ("{{ node(name=\"\") }}", "`name` of `node` is refused: it is empty"),
+        ("{{ node(name=1) }}", "`name` of `node` must be text, not a number"),
+        ("{{ node(name=\"n1\", datacenter=[]) }}", "`datacenter` of `node` must be text, not a list"),
+    ] {
+        let error = bench().error(source);
+        assert!(error.to_string().contains(expected), "{source}: {error}");
+    }
+    assert!(bench().refused("{{ node() }}")[0].message.contains("needs `name=`"));
+    assert!(bench().refused("{{ datacenters(near=\"x\") }}")[0].message.contains("has no argument `near`"));
+    // What is not answered yet does not fail on the way.
+    let rendering =
+        Bench::new().render("{% set n = node(name=\"n1\") %}{% for i in n.services %}{% endfor %}{{ datacenters() }}");
+    let missing: Vec<String> = rendering.missing.iter().map(|asked| asked.query.to_string()).collect();
+    assert!(missing.contains(&"node `n1`".to_owned()), "{missing:?}");
+    // A name that was computed is not told.
+    let error = bench().answer(Query::Node(NodeQuery::named("n1\n")), Data::Node(None));
+    let error = error.error("{{ node(name=key(path=\"bad\")) }}");
+    assert!(error.to_string().contains("node `[computed]`") && !error.to_string().contains("n1"), "{error}");
+}
+
+#[test]
 fn env_and_file() {
     let bench = || {
         let mut bench = Bench::new()

@@ -24,8 +24,8 @@ use std::time::Duration;
 use super::{CLOCK, Environment, ErrorKind, LOCAL_FILES, Rendering, TemplateError, Templates};
 use crate::config::{Drift, Gather, Guard, Owner, Reload, Target, Template, TemplateSource, Wait, Writes};
 use crate::registry::{
-    Answer, Asked, Data, Entry, Instance, Names, Node, Path, Query, Registry, ServiceName, ServiceQuery, Status,
-    StatusFilter, Text, Watch,
+    Answer, Asked, Data, Entry, Instance, Names, Node, NodeQuery, NodeServices, Path, Query, Registry, ServiceName,
+    ServiceQuery, Status, StatusFilter, Text, Watch,
 };
 use crate::store::View;
 

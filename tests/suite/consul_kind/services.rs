@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use liveconf::registry::{Data, Query, ServiceQuery};
+use liveconf::registry::{Data, NodeQuery, Query, ServiceQuery};
 use serde_json::{Value, json};
 
 use super::follow;
@@ -92,6 +92,46 @@ fn services_are_followed() {
     let check = json!({"TTL": "1s", "Status": "passing"});
     client.register(&json!({"ID": "web-3", "Name": "web", "Port": 83, "Check": check}));
     follower.expect(&any("web"), "web/web-2@127.0.0.1:81;web/web-3@127.0.0.1:83 critical;");
+    follower.assert_no_outage();
+}
+
+#[test]
+fn a_node_is_followed_with_what_runs_on_it() {
+    let consul = Consul::start();
+    let client = consul.client();
+    client.register(&web("web-1", &json!({"Weights": {"Passing": 5, "Warning": 2}})));
+    let node = |name: &str| Query::Node(NodeQuery::named(name));
+    let elsewhere = Query::Node(NodeQuery { datacenter: Some("dc9".to_owned()), ..NodeQuery::named("n1") });
+    let asked = [node("n1"), node("later"), elsewhere.clone(), Query::Datacenters];
+    let follower = follow(&consul, asked);
+    follower.expect(&Query::Datacenters, "dc1");
+    let own = follower.answer(&node("n1"));
+    let Data::Node(Some(found)) = &own else { panic!("{own:?}") };
+    assert_eq!((found.node.name.as_str(), found.node.datacenter.as_str()), ("n1", "dc1"));
+    let server = found.services.iter().find(|instance| instance.name == "consul").unwrap().endpoint();
+    let with = |rest: &str| format!("n1@127.0.0.1 in dc1: consul/consul@{server};{rest}");
+    follower.expect(&node("n1"), &with("web/web-1@10.1.0.1:80*5;"));
+    follower.expect(&node("later"), "absent");
+    assert!(follower.failure(&elsewhere).reason.contains("dc9"), "{:?}", follower.failure(&elsewhere));
+
+    client.set_check("check-web-1", Health::Warning);
+    follower.expect(&node("n1"), &with("web/web-1@10.1.0.1:80*2 warning;"));
+    client.register(&json!({"ID": "api-1", "Name": "api", "Port": 81}));
+    follower.expect(
+        &node("n1"),
+        &format!("n1@127.0.0.1 in dc1: api/api-1@127.0.0.1:81;consul/consul@{server};web/web-1@10.1.0.1:80*2 warning;"),
+    );
+    client.deregister("api-1");
+    client.set_check("check-web-1", Health::Passing);
+    follower.expect(&node("n1"), &with("web/web-1@10.1.0.1:80*5;"));
+
+    // One that comes, and goes again.
+    let registration =
+        json!({"Node": "later", "Address": "10.2.0.1", "Service": {"ID": "db", "Service": "db", "Port": 1}});
+    client.call("PUT", "/v1/catalog/register", &registration.to_string());
+    follower.expect(&node("later"), "later@10.2.0.1 in dc1: db/db@10.2.0.1:1;");
+    client.call("PUT", "/v1/catalog/deregister", &json!({"Node": "later"}).to_string());
+    follower.expect(&node("later"), "absent");
     follower.assert_no_outage();
 }
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use liveconf::config::Limits;
 use liveconf::config::Section;
 use liveconf::registry::{
-    Answer, Data, Entry, Feed, Instance, KINDS, Node, Path, Publication, Query, QueryError, Registry, ServiceName,
-    ServiceQuery, Sink, Status, StatusFilter, Wanted, Watch,
+    Answer, Data, Entry, Feed, Instance, KINDS, Node, NodeServices, Path, Publication, Query, QueryError, Registry,
+    ServiceName, ServiceQuery, Sink, Status, StatusFilter, Wanted, Watch,
 };
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -325,6 +325,12 @@ pub fn show(data: &Data) -> String {
             let show = |node: &Node| format!("{}@{};", node.name, node.address);
             nodes.iter().map(show).collect()
         }
+        Data::Node(None) => "absent".to_owned(),
+        Data::Node(Some(NodeServices { node, services })) => {
+            let services: String = services.iter().map(|instance| show_instance(instance)).collect();
+            format!("{}@{} in {}: {services}", node.name, node.address, node.datacenter)
+        }
+        Data::Datacenters(names) => names.join(","),
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::{Joined, Session};
-use crate::registry::consul::cursor::{Cursor, Step};
+use crate::registry::consul::cursor::{Cursor, Step, jittered};
 use crate::registry::consul::failure::{Circumstances, Consequence, Failure};
 use crate::registry::consul::fetch::{Body, Fetched, Reading, Until};
 use crate::registry::consul::nothing;
@@ -104,7 +104,9 @@ impl Session<'_> {
         }
         self.sweep.done(request, Instant::now(), None);
         if !self.sweep.holds(request) {
-            self.poll(request, pause, Until::Over);
+            let found = self.watch.cursors.get(request).is_some_and(|cursor| cursor.found);
+            let rhythm = request.rhythm(found, &config.clocks).map(jittered).unwrap_or_default();
+            self.poll(request, pause.max(rhythm), Until::Over);
         }
         Ok(())
     }

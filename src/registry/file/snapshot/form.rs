@@ -8,7 +8,8 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::registry::{
-    Aside, Data, Entry, Instance, Names, Node, Path, Query, ServiceName, ServiceQuery, Status, StatusFilter, Text,
+    Aside, Data, Entry, Instance, Names, Node, NodeQuery, NodeServices, Path, Query, ServiceName, ServiceQuery, Status,
+    StatusFilter, Text,
 };
 
 /// What is read first of the section of a file that is a snapshot.
@@ -80,6 +81,12 @@ pub(super) enum Question {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         datacenter: Option<String>,
     },
+    Node {
+        name: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        datacenter: Option<String>,
+    },
+    Datacenters {},
 }
 
 /// [`Data`] as they are written.
@@ -93,6 +100,8 @@ pub(super) enum Reply {
     Services(Vec<ServiceForm>),
     Instances(Vec<InstanceForm>),
     Nodes(Vec<NodeForm>),
+    Node(Option<NodeServicesForm>),
+    Datacenters(Vec<String>),
 }
 
 /// The value of a key: text, or else base64.
@@ -149,6 +158,14 @@ pub(super) struct NodeForm {
     datacenter: String,
 }
 
+/// A node with the instances on it, each of which says whose it is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct NodeServicesForm {
+    #[serde(flatten)]
+    node: NodeForm,
+    services: Vec<InstanceForm>,
+}
+
 fn one() -> i64 {
     1
 }
@@ -184,6 +201,8 @@ impl Question {
                 filter: query.filter.clone(),
             },
             Query::Nodes { datacenter } => Self::Nodes { datacenter: datacenter.clone() },
+            Query::Node(query) => Self::Node { name: query.name.clone(), datacenter: query.datacenter.clone() },
+            Query::Datacenters => Self::Datacenters {},
             Query::File(_) | Query::Time { .. } => return None,
         })
     }
@@ -210,6 +229,8 @@ impl Question {
                 })
             }
             Self::Nodes { datacenter } => Query::Nodes { datacenter },
+            Self::Node { name, datacenter } => Query::Node(NodeQuery { name, datacenter, computed: Aside::default() }),
+            Self::Datacenters {} => Query::Datacenters,
         })
     }
 }
@@ -259,6 +280,11 @@ impl Reply {
                 Self::Instances(instances.iter().map(|instance| InstanceForm::of(instance, service)).collect())
             }
             Data::Nodes(nodes) => Self::Nodes(nodes.iter().map(NodeForm::of).collect()),
+            Data::Node(node) => Self::Node(node.as_ref().map(|NodeServices { node, services }| NodeServicesForm {
+                node: NodeForm::of(node),
+                services: services.iter().map(|instance| InstanceForm::of(instance, "")).collect(),
+            })),
+            Data::Datacenters(names) => Self::Datacenters(names.clone()),
         }
     }
 
@@ -286,6 +312,15 @@ impl Reply {
             (Query::Nodes { .. }, Self::Nodes(nodes)) => {
                 Data::Nodes(nodes.into_iter().map(NodeForm::into_node).collect())
             }
+            (Query::Node(_), Self::Node(found)) => Data::Node(match found {
+                None => None,
+                Some(NodeServicesForm { node, services }) => {
+                    let instance = |form: InstanceForm| Some(Arc::new(form.into_instance("", registry)?));
+                    let services = services.into_iter().map(instance).collect::<Option<_>>()?;
+                    Some(NodeServices { node: node.into_node(), services })
+                }
+            }),
+            (Query::Datacenters, Self::Datacenters(names)) => Data::Datacenters(names),
             _ => return None,
         })
     }

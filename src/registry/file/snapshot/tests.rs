@@ -8,7 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::registry::{Aside, Entry, Names, ServiceName, Status, Text};
+use crate::registry::{Aside, Entry, Names, NodeQuery, NodeServices, ServiceName, Status, Text};
 
 fn registry() -> Arc<str> {
     "main".into()
@@ -248,6 +248,14 @@ fn any_node() -> impl Strategy<Value = Node> {
     })
 }
 
+fn any_node_with_services() -> impl Strategy<Value = (Query, Data)> {
+    let query = (text(), option::of(text()))
+        .prop_map(|(name, datacenter)| Query::Node(NodeQuery { datacenter, ..NodeQuery::named(name) }));
+    let services = vec(text().prop_flat_map(any_instance).boxed(), 0..3);
+    let found = (any_node(), services).prop_map(|(node, services)| NodeServices { node, services });
+    (query, option::of(found.boxed()).prop_map(Data::Node))
+}
+
 /// A query with an answer that may be its own; that it belongs to the same moment as others is not said.
 fn any_answer() -> impl Strategy<Value = (Query, Data)> {
     let entry =
@@ -265,6 +273,8 @@ fn any_answer() -> impl Strategy<Value = (Query, Data)> {
             option::of(text()).prop_map(|datacenter| Query::Nodes { datacenter }),
             vec(any_node(), 0..3).prop_map(Data::Nodes)
         ),
+        1 => any_node_with_services().boxed(),
+        1 => (Just(Query::Datacenters), vec(text(), 0..3).prop_map(Data::Datacenters)).boxed(),
         4 => any_service(),
     ]
 }
