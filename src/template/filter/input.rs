@@ -50,7 +50,7 @@ pub(super) fn items<'v>(
     let item = |(index, whole): (usize, &'v Value)| {
         let key = path.map_or(Some(whole), |path| attribute(whole, path)).ok_or_else(|| lacks(index, filter))?;
         if key.is_undefined() {
-            return Err(undefined(format!("item {index} of the list for `{filter}` is undefined")).into());
+            return Err(undefined(format!("item {} of the list for `{filter}` is undefined", index + 1)).into());
         }
         if key.as_str().is_some_and(|text| render.is_placeholder(text)) {
             return Err(Stop::Missing);
@@ -69,7 +69,7 @@ impl Item<'_> {
         read: impl FnOnce(&Value) -> Result<T, Why>,
     ) -> Result<T, Stop> {
         read(self.key).map_err(|why| {
-            let why = format!("item {} of the list: {why}", self.index);
+            let why = format!("item {} of the list: {why}", self.index + 1);
             place::refused(filter, &why, self.key, render)
         })
     }

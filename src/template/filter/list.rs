@@ -257,7 +257,7 @@ pub(super) fn join(value: &Value, arguments: &Arguments<'_>, render: &Render) ->
         match item.as_str() {
             Some(text) => joined.push_str(text),
             None if item.is_undefined() => {
-                return Err(undefined(format!("item {index} of the list for `join` is undefined")).into());
+                return Err(undefined(format!("item {} of the list for `join` is undefined", index + 1)).into());
             }
             // Writing to a string does not fail.
             None => drop(write!(joined, "{item}")),
@@ -405,5 +405,5 @@ fn each_once(items: &[Value], keeps: impl Fn(&Value) -> bool, render: &Render) -
 
 /// The failure of a list in which an item lacks the attribute.
 pub(super) fn lacks(index: usize, filter: &str) -> Stop {
-    Failure::new(format!("item {index} of the list for `{filter}` does not have the attribute")).into()
+    Failure::new(format!("item {} of the list for `{filter}` does not have the attribute", index + 1)).into()
 }

@@ -197,7 +197,7 @@ fn chosen(
 pub(super) fn from_pairs(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
     let mut map = Map::new();
     for (index, item) in list_of(value, "from_pairs")?.iter().enumerate() {
-        let wrong = || refused("from_pairs", &format!("item {index} is no pair of a name and a value"));
+        let wrong = || refused("from_pairs", &format!("item {} is no pair of a name and a value", index + 1));
         let Some([name, value]) = item.as_array() else { return Err(wrong()) };
         let name: Key<'static> = match name.as_str() {
             Some(name) => name.to_owned().into(),

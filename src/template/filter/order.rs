@@ -230,7 +230,7 @@ fn text_in<'v>(item: &'v Value, path: Option<&str>, index: usize, filter: &str) 
         Some(path) => attribute(item, path).ok_or_else(|| lacks(index, filter))?,
         None => item,
     };
-    found.as_str().ok_or_else(|| refused(filter, &format!("item {index} is no text, and has no text there")))
+    found.as_str().ok_or_else(|| refused(filter, &format!("item {} is no text, and has no text there", index + 1)))
 }
 
 /// Values that are looked for.

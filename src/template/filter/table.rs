@@ -63,12 +63,12 @@ pub(super) fn to_csv(value: &Value, arguments: &Arguments<'_>, render: &Render) 
         render.check_deadline()?;
         let fields: Result<Vec<String>, Stop> = match (row.as_map(), row.as_array(), &columns) {
             (Some(map), _, Some(columns)) => {
-                let lacks = || refused("to_csv", &format!("item {index} lacks one of the columns"));
+                let lacks = || refused("to_csv", &format!("item {} lacks one of the columns", index + 1));
                 let fields = columns.iter().map(|name| map.get(&Key::Str(name)).ok_or_else(lacks).and_then(field));
                 fields.collect()
             }
             (_, Some(items), _) => items.iter().map(field).collect(),
-            _ => Err(refused("to_csv", &format!("item {index} is neither a map nor a list"))),
+            _ => Err(refused("to_csv", &format!("item {} is neither a map nor a list", index + 1))),
         };
         writer.write_record(fields?).map_err(unwritten)?;
     }

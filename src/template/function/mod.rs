@@ -152,7 +152,9 @@ fn asked(render: &Render, arguments: &Arguments<'_>, query: Query) -> Result<Ask
 fn at_least(arguments: &Arguments<'_>, asked: &Asked, count: usize) -> Result<(), Stop> {
     match arguments.count("min")? {
         Some(min) if (count as u64) < min => {
-            Err(Failure::new(format!("{asked} has {count} entries, and `min={min}` are wanted")).into())
+            let entries = if count == 1 { "entry" } else { "entries" };
+            let are = if min == 1 { "is" } else { "are" };
+            Err(Failure::new(format!("{asked} has {count} {entries}, and `min={min}` {are} wanted")).into())
         }
         _ => Ok(()),
     }

@@ -231,8 +231,8 @@ fn formats() {
         ("\"a,a\\n1,2\" | from_csv", "comes twice"),
         ("\"a\" | from_csv(sep=\"ä\")", "`sep` of `from_csv` is refused"),
         ("\"a\" | from_csv(sep=\"\\\"\")", "no quote"),
-        ("[1] | to_csv", "item 0 is neither a map nor a list"),
-        ("[{\"a\": 1}, {\"b\": 1}] | to_csv", "item 1 lacks one of the columns"),
+        ("[1] | to_csv", "item 1 is neither a map nor a list"),
+        ("[{\"a\": 1}, {\"b\": 1}] | to_csv", "item 2 lacks one of the columns"),
         ("[[{}]] | to_csv", "a list or a map"),
         ("[[nothing]] | to_csv", "undefined"),
         ("\"a=1,a=2\" | split_map", "comes twice"),
@@ -296,7 +296,7 @@ fn lists() {
         ("[1] | append(value=nothing)", "undefined"),
         ("[1] | chunk(size=0)", "at least 1"),
         ("[1] | slice(start=\"1\")", "a whole number"),
-        ("[1] | sort_by_length", "item 0 is no text"),
+        ("[1] | sort_by_length", "item 1 is no text"),
         ("[{}] | sort_by_length(attribute=\"a\")", "does not have the attribute"),
         ("{} | flatten", "takes a list"),
     ]);
@@ -329,8 +329,8 @@ fn maps() {
         ("{} | merge(with=[])", "`with` of `merge` must be a map"),
         ("[] | merge(with={})", "takes a map, not a list"),
         ("{} | insert(key=1, value=2)", "must be text"),
-        ("[[1]] | from_pairs", "item 0 is no pair"),
-        ("\"[[[1], 2]]\" | from_json | from_pairs", "item 0 is no pair"),
+        ("[[1]] | from_pairs", "item 1 is no pair"),
+        ("\"[[[1], 2]]\" | from_json | from_pairs", "item 1 is no pair"),
         ("{} | nest(sep=\"\")", "it is empty"),
         ("{\"a\": 1} | only(keys=1)", "must be text"),
     ]);
@@ -371,7 +371,7 @@ fn a_choice_changes_as_little_as_can_be() {
     ]);
     refuse(&[
         ("[1] | pick(n=1, seed=\"a\")", "does not have the attribute"),
-        ("[{\"id\": 1}] | pick(n=1, seed=\"a\")", "item 0 is no text"),
+        ("[{\"id\": 1}] | pick(n=1, seed=\"a\")", "item 1 is no text"),
         ("[{\"id\": \"a\"}] | pick(n=1, seed=1)", "`seed` of `pick` must be text"),
     ]);
 }

@@ -69,14 +69,14 @@ fn sums_extremes_and_rounding() {
         ("range(start=3, end=0, step_by=-1)", "[3, 2, 1]"),
     ]);
     refuses(&[
-        ("[1, \"x\"] | sum", "item 1 of the list: it is no number"),
-        ("[\"inf\"] | sum", "item 0 of the list: it is no number"),
-        ("[true] | sum", "item 0 of the list: it is no number"),
-        ("[\"\"] | max", "item 0 of the list: it is no number"),
+        ("[1, \"x\"] | sum", "item 2 of the list: it is no number"),
+        ("[\"inf\"] | sum", "item 1 of the list: it is no number"),
+        ("[true] | sum", "item 1 of the list: it is no number"),
+        ("[\"\"] | max", "item 1 of the list: it is no number"),
         ("[\"1e308\", \"1e308\"] | sum", "the sum is too large"),
         ("[\"170141183460469231731687303715884105727\", 1] | sum", "the sum is too large"),
         ("1 | sum", "`sum` takes a list, not a number"),
-        ("[{}] | max(attribute=\"w\")", "item 0 of the list for `max` does not have the attribute"),
+        ("[{}] | max(attribute=\"w\")", "item 1 of the list for `max` does not have the attribute"),
         ("[nothing] | sum", "undefined"),
         ("[] | max", "undefined"),
         ("\"x\" | clamp(min=1)", "it is no number"),
@@ -272,8 +272,8 @@ fn addresses_and_networks() {
         (r#""255.255.255.255" | ip_add(n=1)"#, "there is no address so far from it"),
         (r#""::" | ip_add(n=-1)"#, "there is no address so far from it"),
         (r#""10.0.0.1" | ip_add(n="1")"#, "`n` of `ip_add` is refused: it is no whole number"),
-        (r#"["10.0.0.1", "web"] | ip_sort"#, "item 1 of the list: it is no IP address or network"),
-        ("[1] | ip_sort", "item 0 of the list: it is no text"),
+        (r#"["10.0.0.1", "web"] | ip_sort"#, "item 2 of the list: it is no IP address or network"),
+        ("[1] | ip_sort", "item 1 of the list: it is no text"),
         (
             r#""10.0.0.1" | in_network(network="privat")"#,
             "`network` of `in_network` is refused: it is no IP address or network",
@@ -344,8 +344,8 @@ fn versions() {
         (r#""1" | semver_matches(requirement="")"#, "an operator is missing"),
         (r#""1" | semver_matches(requirement=">=1 <2")"#, "it is no requirement such as"),
         (r#""1" | semver_matches(requirement="1.2.3-x")"#, "an operator is missing"),
-        (r#"["1", "x"] | semver_sort"#, "item 1 of the list: its major number"),
-        ("[1] | semver_sort", "item 0 of the list: it is no text"),
+        (r#"["1", "x"] | semver_sort"#, "item 2 of the list: its major number"),
+        ("[1] | semver_sort", "item 1 of the list: it is no text"),
     ]);
 }
 
