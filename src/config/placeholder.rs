@@ -11,6 +11,8 @@ pub(super) struct Scope<'a> {
     pub(super) names: &'a [Option<String>],
     /// The template that `{staged}` and `{dest}` without a name stand for.
     pub(super) own: Option<usize>,
+    /// Whether every template of the target writes many files.
+    pub(super) many: bool,
     /// Whether the staged files are there when the command runs.
     pub(super) staged: bool,
     /// Whether there is a wrapper.
@@ -100,6 +102,14 @@ impl Scope<'_> {
             }),
             None => self.own.ok_or_else(|| {
                 let choices: Vec<String> = known.map(|name| format!("`{{{word}:{name}}}`")).collect();
+                if self.many {
+                    let complaint = Complaint::new(format!("`{text}` stands for no file here: every template writes many"));
+                    return complaint.hint(if self.staged {
+                        "give the template with `for_each` a `check` of its own, in which it stands for each of its files"
+                    } else {
+                        "write the folder that the files are in"
+                    });
+                }
                 Complaint::new(format!("`{text}` may stand for any template of the target"))
                     .hint(format!("write one of {}", choices.join(", ")))
             }),

@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     fn scope(names: &[Option<String>], own: Option<usize>) -> Scope<'_> {
-        Scope { names, own, staged: true, wrapper: true }
+        Scope { names, own, many: false, staged: true, wrapper: true }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One target: a process and its files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,7 +68,8 @@ pub(super) fn read<'a>(
     refuse_equal_names(&drafts);
 
     let own = (names.len() == 1 && !drafts.iter().any(writes_many)).then_some(0);
-    let scope = Scope { names: &names, own, staged: true, wrapper: false };
+    let many = drafts.iter().all(writes_many);
+    let scope = Scope { names: &names, own, many, staged: true, wrapper: false };
     let destinations = drafts
         .iter()
         .flatten()
@@ -172,7 +173,17 @@ fn refuse_equal_names(drafts: &[Option<Draft<'_>>]) {
         let (Some(name), Some(field)) = (draft.name.as_deref(), draft.name_field) else { continue };
         if let Some((_, first)) = seen.iter().find(|(other, _)| *other == name) {
             let message = format!("a template of this target is called `{name}` already, at {}", first.place());
-            field.note(Complaint::new(message).hint("give it a `name` of its own"));
+            let hint = if field.key == "name" {
+                "give it another `name`".to_owned()
+            } else {
+                let folder = field.node.text().and_then(|dest| Path::new(dest).parent()?.file_name()?.to_str());
+                let is_word = |folder: &&str| folder.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+                let other = folder.filter(is_word).unwrap_or("other");
+                format!(
+                    "it is called after its file: write a `name` of its own beside its `dest`, such as `name: {other}`"
+                )
+            };
+            field.note(Complaint::new(message).hint(hint));
         } else {
             seen.push((name, field));
         }

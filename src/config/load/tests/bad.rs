@@ -26,8 +26,8 @@ grase: 8s
     let expected = [
         "liveconf.yaml:2:10: `ectd` is no kind of registry (did you mean `etcd`?)",
         "liveconf.yaml:8:15: `mode` takes octal digits such as `644` or `0600`, found `rw-r--r--`",
-        "liveconf.yaml:10:15: a template of this target is called `a.conf` already, at liveconf.yaml:7:15 (give it a \
-         `name` of its own)",
+        "liveconf.yaml:10:15: a template of this target is called `a.conf` already, at liveconf.yaml:7:15 (it is called \
+         after its file: write a `name` of its own beside its `dest`, such as `name: other`)",
         "liveconf.yaml:11:17: `secret` takes `true` or `false`, found `yes`",
         "liveconf.yaml:12:39: `{staged:c.conf}` names no template of the target (did you mean `a.conf`?)",
         "liveconf.yaml:13:5: unknown key `relod` (did you mean `reload`?)",
