@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::places::Places;
 use super::problem::{self, Complaint, Problem};
 use crate::registry::Kind;
 use crate::yaml::{self, Node, Value};
@@ -66,7 +67,7 @@ impl Document {
 
     /// The line that the first line of a text stands on. The parser gives block text the place of its first line
     /// that is not empty, or that of its head (`|2`) when the head says how far it is indented.
-    pub(super) fn first_line(&self, node: &Node) -> usize {
+    fn first_line(&self, node: &Node) -> usize {
         let Origin::File(source) = &self.origin else { return node.line };
         let Some(Value::Scalar(scalar)) = Some(&node.value).filter(|_| node.line > 0) else { return node.line };
         let line = source.lines().nth(node.line - 1).unwrap_or_default();
@@ -79,6 +80,15 @@ impl Document {
                 node.line + 1
             }
             _ => node.line - scalar.text.chars().take_while(|c| *c == '\n').count().min(node.line - 1),
+        }
+    }
+
+    /// Where the parts of the text of a node stand.
+    pub(super) fn places(&self, node: &Node) -> Places {
+        let first = self.first_line(node);
+        match &self.origin {
+            Origin::File(text) if node.line > 0 => Places::of_scalar(text, node, first),
+            Origin::File(_) | Origin::Flags(_) => Places::from_line(first),
         }
     }
 

@@ -12,26 +12,45 @@ pub(super) fn expand<'a>(text: &'a str, environment: &BTreeMap<String, String>) 
     if !text.contains('$') {
         return Ok(Cow::Borrowed(text));
     }
-    let mut expanded = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(dollar) = rest.find('$') {
-        expanded.push_str(&rest[..dollar]);
-        rest = &rest[dollar + 1..];
-        if let Some(after) = rest.strip_prefix('$') {
-            expanded.push('$');
-            rest = after;
-        } else if let Some(inner) = rest.strip_prefix('{') {
+    Ok(Cow::Owned(pieces(text, environment)?.iter().map(|piece| piece.text).collect()))
+}
+
+/// A piece of a text.
+pub(super) struct Piece<'a> {
+    /// What stands there in the end.
+    pub(super) text: &'a str,
+    /// Where what it is made of begins.
+    pub(super) origin: usize,
+    /// Whether it is what is written there.
+    pub(super) is_written: bool,
+}
+
+/// The pieces of `text`, with those of variables replaced.
+pub(super) fn pieces<'a>(
+    text: &'a str,
+    environment: &'a BTreeMap<String, String>,
+) -> Result<Vec<Piece<'a>>, Complaint> {
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    while let Some(dollar) = text[at..].find('$').map(|before| at + before) {
+        let behind = &text[dollar + 1..];
+        pieces.push(Piece { text: &text[at..dollar], origin: at, is_written: true });
+        if behind.starts_with('$') {
+            pieces.push(Piece { text: "$", origin: dollar, is_written: false });
+            at = dollar + 2;
+        } else if let Some(inner) = behind.strip_prefix('{') {
             let Some((reference, after)) = inner.split_once('}') else {
                 return Err(Complaint::new("a `${` has no `}`").hint("write `$${` for the text itself"));
             };
-            expanded.push_str(value(reference, environment)?);
-            rest = after;
+            pieces.push(Piece { text: value(reference, environment)?, origin: dollar, is_written: false });
+            at = text.len() - after.len();
         } else {
-            expanded.push('$');
+            pieces.push(Piece { text: "$", origin: dollar, is_written: true });
+            at = dollar + 1;
         }
     }
-    expanded.push_str(rest);
-    Ok(Cow::Owned(expanded))
+    pieces.push(Piece { text: &text[at..], origin: at, is_written: true });
+    Ok(pieces)
 }
 
 /// What a reference, the text between the braces, stands for.

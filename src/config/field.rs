@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::document::{Document, Reading};
-use super::expand::expand;
+use super::expand::{expand, pieces};
+use super::places::Places;
 use super::problem::Complaint;
 use super::section::Section;
 use super::units::{self, Misfit};
@@ -31,6 +32,20 @@ impl<'a> Field<'a> {
     /// Text, with `${VAR}` expanded.
     pub(super) fn text(self) -> Option<String> {
         self.expanded("text").map(Cow::into_owned)
+    }
+
+    /// Text, with `${VAR}` expanded, and where its parts stand in the file.
+    pub(super) fn placed_text(self) -> Option<(String, Places)> {
+        let text = self.text()?;
+        let written = self.node.text().unwrap_or_default();
+        let places = self.document.places(self.node);
+        if text == written || !self.document.expands() {
+            return Some((text, places));
+        }
+        // The same text as above, or it would not have come back.
+        let pieces = pieces(written, self.reading.environment).ok()?;
+        let pieces: Vec<_> = pieces.iter().map(|piece| (piece.text.len(), piece.origin, piece.is_written)).collect();
+        Some((text, places.replaced(written, &pieces)))
     }
 
     /// A list of texts; a single text is a list of one.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::field::Field;
 use super::model::{ForEach, Gone, Template, TemplateSource, Writes};
+use super::places::Places;
 use super::problem::Complaint;
 
 /// What begins a tag of Tera.
@@ -43,17 +44,19 @@ pub(super) fn items(field: Field<'_>) -> Option<Items> {
 }
 
 fn expression(field: Field<'_>) -> Option<TemplateSource> {
-    let text = field.text()?;
+    let (text, places) = field.placed_text()?;
     if text.trim().is_empty() || TAGS.iter().any(|tag| text.contains(tag)) {
         let hint = "write it without braces, such as `services(tag=\"public\")`".into();
         return field.misfit("an expression that gives a list", Some(hint));
     }
-    Some(inline(field, format!("{{{{ {} }}}}", text.trim())))
+    let indented = text.len() - text.trim_start().len();
+    let places = places.behind(&text, indented).before("{{ ".len());
+    Some(inline(field, format!("{{{{ {} }}}}", text.trim()), places))
 }
 
 /// Reads the `dest` of a template with `for_each`: a folder, and a file name that is made of the item.
 pub(super) fn destination(field: Field<'_>) -> Option<Destination> {
-    let text = field.text()?;
+    let (text, places) = field.placed_text()?;
     let Some(tag) = first_tag(&text) else {
         return field.complain(
             Complaint::new("all items would be written to one file")
@@ -71,7 +74,10 @@ pub(super) fn destination(field: Field<'_>) -> Option<Destination> {
         ));
     }
     let path: PathBuf = field.document.base.join(folder).components().collect();
-    Some(Destination { path: path.join(pattern), name: inline(field, name.to_owned()) })
+    Some(Destination {
+        path: path.join(pattern),
+        name: inline(field, name.to_owned(), places.behind(&text, folder.len())),
+    })
 }
 
 impl Template {
@@ -127,6 +133,6 @@ pub(crate) fn may_meet(one: &Path, other: &Path) -> bool {
         && (after.ends_with(&other_after) || other_after.ends_with(&after))
 }
 
-fn inline(field: Field<'_>, content: String) -> TemplateSource {
-    TemplateSource::Inline { content, file: field.document.name.clone(), line: field.document.first_line(field.node) }
+fn inline(field: Field<'_>, content: String, places: Places) -> TemplateSource {
+    TemplateSource::Inline { content, file: field.document.name.clone(), places }
 }

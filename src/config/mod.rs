@@ -37,6 +37,7 @@ mod template;
 mod expand;
 mod field;
 mod for_each;
+mod places;
 mod problem;
 mod section;
 mod units;
@@ -58,6 +59,7 @@ pub use model::{
     TemplateSource, Unit, Wait, When, Writes,
 };
 pub use options::LoadOptions;
+pub use places::Places;
 pub use problem::{Problem, describe, describe_as};
 pub use process::{Process, Restart};
 pub use section::Section;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::confirm::Confirm;
 use super::http::HttpReload;
 use super::lock::Lock;
+use super::places::Places;
 use super::problem::Problem;
 use super::process::Process;
 use crate::registry::{Path, Registry};
@@ -173,14 +174,14 @@ pub enum Gone {
 pub enum TemplateSource {
     /// A file, absolute.
     File(PathBuf),
-    /// Text in the configuration, with the place where it begins (file and line) for error messages.
+    /// Text in the configuration, with its places for error messages.
     Inline {
         /// The text.
         content: String,
         /// The file that it is written in.
         file: String,
-        /// The line of its first line in that file, from 1.
-        line: usize,
+        /// Where it stands in that file.
+        places: Places,
     },
 }
 

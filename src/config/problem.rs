@@ -99,17 +99,22 @@ pub fn describe_as(severity: &str, problems: &[Problem]) -> String {
 /// problems go to logs.
 pub(super) fn excerpt(text: &str, line: usize) -> Option<String> {
     const LENGTH: usize = 160;
-    // What a line is called that holds a secret, also where its key is misspelt.
-    const SECRET: &[&str] = &["pas", "psw", "pwd", "secr", "tok", "cred", "auth", "priv"];
     let line = text.lines().nth(line.checked_sub(1)?)?;
-    let lower = line.to_lowercase();
-    let credentials_in_url = lower.contains("://") && lower.contains('@');
-    if credentials_in_url || SECRET.iter().any(|word| lower.contains(word)) {
+    if may_hold_secret(line) {
         return None;
     }
     let cut: String =
         line.trim_end().chars().take(LENGTH).map(|c| if c.is_control() && c != '\t' { '?' } else { c }).collect();
     (!cut.trim().is_empty()).then_some(cut)
+}
+
+/// Whether a line of a configuration may hold a secret.
+pub(super) fn may_hold_secret(line: &str) -> bool {
+    // What a line is called that holds a secret, also where its key is misspelt.
+    const SECRET: &[&str] = &["pas", "psw", "pwd", "secr", "tok", "cred", "auth", "priv"];
+    let lower = line.to_lowercase();
+    let credentials_in_url = lower.contains("://") && lower.contains('@');
+    credentials_in_url || SECRET.iter().any(|word| lower.contains(word))
 }
 
 /// "did you mean `x`?" if one of `known` differs in a letter or few, else all of them.

@@ -87,11 +87,10 @@ fn source(section: &mut Section<'_>) -> Option<TemplateSource> {
     match (section.field("src"), section.field("content")) {
         (Some(_), Some(content)) => content.complain(Complaint::new("`src` and `content` exclude each other")),
         (Some(src), None) => src.path().map(TemplateSource::File),
-        (None, Some(content)) => Some(TemplateSource::Inline {
-            content: content.text()?,
-            file: content.document.name.clone(),
-            line: content.document.first_line(content.node),
-        }),
+        (None, Some(field)) => {
+            let (content, places) = field.placed_text()?;
+            Some(TemplateSource::Inline { content, file: field.document.name.clone(), places })
+        }
         (None, None) => {
             section.problem("src", "`src` is missing", Some("a template is a file, `src`, or text, `content`".into()));
             None

@@ -111,11 +111,6 @@ impl Place {
     }
 }
 
-/// The line with this number, from 1, without its end.
-pub(super) fn line(text: &str, number: usize) -> &str {
-    text.split('\n').nth(number.saturating_sub(1)).unwrap_or_default().trim_end_matches('\r')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +133,5 @@ mod tests {
             assert_eq!((place.line, place.column), (line, column), "{offset}");
             assert_eq!(place.offset(text), offset);
         }
-        assert_eq!(line("a\r\nb", 1), "a");
     }
 }

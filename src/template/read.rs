@@ -13,7 +13,7 @@ use super::load::Dialect;
 use super::scan::{Piece, PieceKind, scan};
 use super::source::Source;
 use super::{Environment, check, component, rewrite, trim};
-use crate::config::TemplateSource;
+use crate::config::{Places, TemplateSource};
 
 /// The sources of one target in one dialect.
 pub(super) struct Reading<'e> {
@@ -65,10 +65,10 @@ impl<'e> Reading<'e> {
                     None
                 }
             },
-            TemplateSource::Inline { content, file, line } => {
+            TemplateSource::Inline { content, file, places } => {
                 let name = self.next_name();
                 let folder = self.environment.base.clone();
-                Some(self.add(name, file.clone(), line.saturating_sub(1), folder, content.clone()))
+                Some(self.add(name, file.clone(), places.clone(), folder, content.clone()))
             }
         }
     }
@@ -147,7 +147,7 @@ impl<'e> Reading<'e> {
         let name = self.next_name();
         // Noted before its includes are read, so that a file that includes itself is found and not read again.
         self.files.insert(real, (path.to_owned(), Some(self.sources.len())));
-        Ok(Some(self.add(name, shown, 0, folder, text)))
+        Ok(Some(self.add(name, shown, Places::default(), folder, text)))
     }
 
     fn next_name(&self) -> String {
@@ -155,7 +155,7 @@ impl<'e> Reading<'e> {
     }
 
     /// Takes a source in, and all that it includes.
-    fn add(&mut self, name: String, file: String, lines_before: usize, folder: PathBuf, text: String) -> usize {
+    fn add(&mut self, name: String, file: String, places: Places, folder: PathBuf, text: String) -> usize {
         let number = self.sources.len();
         let pieces = scan(&text, &self.dialect.delimiters);
         let inclusions: Vec<(Range<usize>, String)> = pieces
@@ -164,7 +164,7 @@ impl<'e> Reading<'e> {
             .filter_map(|piece| rewrite::inclusion(&text, piece))
             .map(|(token, name)| (token.range.clone(), name.to_owned()))
             .collect();
-        self.sources.push(Source { name, file, lines_before, folder, text, pieces, edited: Edited::default() });
+        self.sources.push(Source { name, file, places, folder, text, pieces, edited: Edited::default() });
         self.includes.push(Vec::new());
         for (range, wanted) in inclusions {
             if let Some(included) = self.include(number, &range, &wanted) {
@@ -180,7 +180,13 @@ impl<'e> Reading<'e> {
             return number;
         }
         let text = with_delimiters(builtin.source, &self.dialect.delimiters);
-        self.add(builtin.name.to_owned(), format!("{} (built in)", builtin.name), 0, PathBuf::new(), text)
+        self.add(
+            builtin.name.to_owned(),
+            format!("{} (built in)", builtin.name),
+            Places::default(),
+            PathBuf::new(),
+            text,
+        )
     }
 
     /// Takes in the built-in templates whose components are called.

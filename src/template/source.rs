@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::builtin::FOLDER;
-use super::edit::{Edited, Place, line};
+use super::edit::{Edited, Place};
 use super::error::{ErrorKind, Note, Snippet, TemplateError};
 use super::scan::Piece;
+use crate::config::Places;
 
 /// One template: its source, and what Tera gets of it.
 #[derive(Debug, Clone)]
@@ -15,8 +16,8 @@ pub(super) struct Source {
     pub(super) name: String,
     /// What people know it by: the path of its file.
     pub(super) file: String,
-    /// The lines of the file before its first, for one that is written in the configuration.
-    pub(super) lines_before: usize,
+    /// Where it stands in that file, for one that is written in the configuration.
+    pub(super) places: Places,
     /// The folder in which its includes are looked for first.
     pub(super) folder: PathBuf,
     /// The source.
@@ -30,15 +31,25 @@ pub(super) struct Source {
 impl Source {
     /// An error at a range of the source.
     pub(super) fn error(&self, range: Range<usize>, kind: ErrorKind, message: impl Into<String>) -> TemplateError {
-        let place = Place::of(&self.text, range.start);
-        let shown = line(&self.text, place.line);
-        let meant = self.text.get(range).unwrap_or_default().lines().next().unwrap_or_default();
+        let (line, column) = self.place(range.start);
+        let meant = self.text.get(range.clone()).unwrap_or_default().lines().next().unwrap_or_default();
+        // An escape of the configuration takes more room there than here.
+        let width = match self.place(range.end) {
+            (last, end) if last == line && end > column => end - column,
+            _ => meant.chars().count().max(1),
+        };
+        let shown = self.places.line(&self.text, line);
         TemplateError {
-            line: place.line + self.lines_before,
-            column: place.column,
-            snippet: Some(Snippet { line: shown.to_owned(), width: meant.chars().count().max(1) }),
+            line,
+            column,
+            snippet: shown.map(|shown| Snippet { line: shown.to_owned(), width }),
             ..TemplateError::whole(&self.file, message, kind)
         }
+    }
+
+    /// The line and the column of a byte, as they are shown.
+    pub(super) fn place(&self, offset: usize) -> (usize, usize) {
+        self.places.of(&self.text, offset)
     }
 
     /// An error at the whole of the source.
@@ -60,8 +71,8 @@ impl Source {
 
     /// The place of something that led to an error.
     pub(super) fn note(&self, line: usize, column: usize) -> Note {
-        let place = Place::of(&self.text, self.range((line, column), (line, column)).start);
-        Note { file: self.file.clone(), line: place.line + self.lines_before, column: place.column }
+        let (line, column) = self.place(self.range((line, column), (line, column)).start);
+        Note { file: self.file.clone(), line, column }
     }
 
     /// Whether it comes with liveconf.

@@ -219,7 +219,11 @@ fn a_full_configuration_is_read() {
     let second = &nginx.templates[1];
     assert_eq!(second.name, "cert");
     let content = "\n# {{ x }}\n".to_owned();
-    assert_eq!(second.source, TemplateSource::Inline { content, file: "liveconf.yaml".into(), line: 24 });
+    let TemplateSource::Inline { content: given, file, places } = &second.source else { panic!() };
+    assert_eq!(
+        (given, file.as_str(), places.of(given, 0), places.of(given, 3).0),
+        (&content, "liveconf.yaml", (24, 1), 25)
+    );
     assert_eq!(second.dest, setup.path("out/secret"));
     assert_eq!(second.mode, Some(0o600));
     assert_eq!((second.owner.user.as_deref(), second.owner.group.as_deref()), (Some("www"), Some("www")));

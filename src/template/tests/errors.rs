@@ -29,7 +29,11 @@ fn the_display_shows_the_line() {
 
 #[test]
 fn inline_templates_count_the_lines_of_their_file() {
-    let source = TemplateSource::Inline { content: "a\n{{ x }}".into(), file: "liveconf.yaml".into(), line: 10 };
+    let source = TemplateSource::Inline {
+        content: "a\n{{ x }}".into(),
+        file: "liveconf.yaml".into(),
+        places: Places::from_line(10),
+    };
     let templates = Bench::new().load(&[source]).unwrap_or_else(|errors| panic!("{}", errors[0]));
     let error = templates.render(0, &View::default()).output.unwrap_err();
     assert_eq!((error.file.as_str(), error.line, error.column), ("liveconf.yaml", 11, 4));

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CLOCK, Environment, ErrorKind, LOCAL_FILES, Rendering, TemplateError, Templates};
-use crate::config::{Drift, Gather, Guard, Owner, Reload, Target, Template, TemplateSource, Wait, Writes};
+use crate::config::{Drift, Gather, Guard, Owner, Places, Reload, Target, Template, TemplateSource, Wait, Writes};
 use crate::registry::{
     Answer, Asked, Data, Entry, Instance, Names, Node, NodeQuery, NodeServices, Path, Query, Registry, ServiceName,
     ServiceQuery, Status, StatusFilter, Text, Watch,
@@ -136,7 +136,7 @@ fn load(target: Target, environment: &Environment) -> Result<Templates, Vec<Temp
 }
 
 fn inline(content: &str) -> TemplateSource {
-    TemplateSource::Inline { content: content.into(), file: "test.conf".into(), line: 1 }
+    TemplateSource::Inline { content: content.into(), file: "test.conf".into(), places: Places::default() }
 }
 
 fn template(source: TemplateSource) -> Template {
