@@ -85,7 +85,8 @@ impl Templates {
             warnings: BTreeSet::new(),
             output: Ok(()),
         };
-        let Some(Entry { content: (content, number), each: Some((each, items, name)) }) = self.entries.get(index)
+        let Some(Entry { content: (content, number), each: Some((each, items, name)), secret }) =
+            self.entries.get(index)
         else {
             let message = format!("the template {index} of the target has no `for_each`");
             all.fail(TemplateError::whole("templates", message, ErrorKind::Function));
@@ -97,25 +98,57 @@ impl Templates {
         let listed = one(each, *items, &Context::new());
         all.take(listed.rendering);
         let mut files: BTreeMap<String, (usize, Vec<u8>)> = BTreeMap::new();
+        let count = listed.items.len();
         for (number_of_item, item) in (1..).zip(listed.items) {
             let mut variables = Context::new();
             variables.insert_value(ITEM, item);
-            let named = all.take(one(each, *name, &variables).rendering);
-            let content = all.take(one(content, *number, &variables).rendering);
+            let this = format!("item {number_of_item} of {count}");
+            let named = one(each, *name, &variables).rendering.of(&this).hinting(in_a_name);
+            let named = all.take(named).map(file_name);
+            let this = match &named {
+                Some(Ok(file)) if !secret => format!("{this}, whose file is `{file}`"),
+                _ => this,
+            };
+            let content = all.take(one(content, *number, &variables).rendering.of(&this));
             // What waits for an answer asks on, so that all is asked at once.
             let (Some(named), Some(content), true) = (named, content, all.missing.is_empty()) else { continue };
-            let why = match file_name(named) {
+            let why = match named {
                 Ok(file) => match files.insert(file, (number_of_item, content)) {
                     None => continue,
                     Some((first, _)) => format!("has the name of that of item {first}"),
                 },
                 Err(why) => why,
             };
-            all.fail(each.source(*name).whole(format!("the file of item {number_of_item} {why}")));
+            let error = each.source(*name).whole(format!("the file of item {number_of_item} of {count} {why}"));
+            all.fail(error.hint(WAY_OUT.to_owned()));
             break;
         }
         let files = files.into_iter().map(|(name, (_, bytes))| (name, bytes));
         all.map(|()| files.collect())
+    }
+}
+
+/// What to do about an item that no file can be named after.
+const WAY_OUT: &str = "leave such items out, as in `[item for item in services() if item.name | regex_match(pat=\"^[a-z]+$\")]`, or \
+                       make another name of them";
+
+/// In the name of a file nothing helps that lets a control character through.
+fn in_a_name(error: TemplateError) -> TemplateError {
+    let is_of_control = error.hint.as_deref().is_some_and(|hint| hint.contains("`| safe`"));
+    if is_of_control { error.hint(WAY_OUT.to_owned()) } else { error }
+}
+
+impl<T> Rendering<T> {
+    /// The same of an item of a `for_each`.
+    fn of(mut self, item: &str) -> Self {
+        self.output = self.output.map_err(|error| TemplateError { item: Some(item.to_owned()), ..error });
+        self
+    }
+
+    /// The same with other hints.
+    fn hinting(mut self, hinting: impl FnOnce(TemplateError) -> TemplateError) -> Self {
+        self.output = self.output.map_err(hinting);
+        self
     }
 }
 

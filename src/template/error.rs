@@ -22,6 +22,8 @@ pub struct TemplateError {
     pub snippet: Option<Snippet>,
     /// From where the place was reached, innermost first.
     pub notes: Vec<Note>,
+    /// The item of a `for_each` that was rendered, such as "item 3 of 7, whose file is `blog.conf`".
+    pub item: Option<String>,
     /// What to do, if that can be said.
     pub hint: Option<String>,
     /// What sort of error it is, for whoever decides what follows from it.
@@ -81,6 +83,7 @@ impl TemplateError {
             message: message.into(),
             snippet: None,
             notes: Vec::new(),
+            item: None,
             hint: None,
             kind,
         }
@@ -117,6 +120,9 @@ impl fmt::Display for TemplateError {
         }
         for Note { file, line, column } in &self.notes {
             write!(f, "\n{gutter} = called from {file}:{line}:{column}")?;
+        }
+        if let Some(item) = &self.item {
+            write!(f, "\n{gutter} = for {item}")?;
         }
         if let Some(hint) = &self.hint {
             write!(f, "\n{gutter} = hint: {hint}")?;
@@ -191,13 +197,14 @@ mod tests {
             message: "unknown function `kye`".into(),
             snippet: Some(Snippet { line: "\t {{ kye() }}".into(), width: 5 }),
             notes: vec![Note { file: "main.conf".into(), line: 1, column: 4 }],
+            item: Some("item 3 of 7".into()),
             hint: did_you_mean("kye", ["service", "key"]),
             kind: ErrorKind::Syntax,
         };
         assert_eq!(
             error.to_string(),
             "web.conf:12:3: unknown function `kye`\n   |\n12 | \t {{ kye() }}\n   | \t ^^^^^\n   \
-             = called from main.conf:1:4\n   = hint: did you mean `key`?"
+             = called from main.conf:1:4\n   = for item 3 of 7\n   = hint: did you mean `key`?"
         );
         assert_eq!(did_you_mean("upper", ["service"]), None);
         assert_eq!(TemplateError::whole("a", "b", ErrorKind::Io).to_string(), "a: b");

@@ -34,13 +34,15 @@ pub(super) struct Entry<P> {
     pub(super) content: (P, usize),
     /// With `for_each`: the sources of its items and of the names of its files, and their numbers there.
     pub(super) each: Option<(P, usize, usize)>,
+    /// Whether nothing of what it writes may be shown, the names of its files either.
+    pub(super) secret: bool,
 }
 
 impl<P> Entry<P> {
     fn map<Q>(self, mut map: impl FnMut(P) -> Q) -> Entry<Q> {
-        let Self { content: (parsed, number), each } = self;
+        let Self { content: (parsed, number), each, secret } = self;
         let each = each.map(|(parsed, items, name)| (map(parsed), items, name));
-        Entry { content: (map(parsed), number), each }
+        Entry { content: (map(parsed), number), each, secret }
     }
 }
 
@@ -146,7 +148,7 @@ impl Sources<'_> {
                         Writes::Each(for_each) => self.each(first, for_each),
                         Writes::One | Writes::Item | Writes::Gone => None,
                     };
-                    entries.extend(content.map(|content| Entry { content, each }));
+                    entries.extend(content.map(|content| Entry { content, each, secret: template.secret }));
                 }
                 Err(error) => self.errors.push(refused_delimiters(template, &error)),
             }

@@ -67,14 +67,14 @@ fn everything_that_is_missing_is_asked_at_once() {
 fn names_that_lead_elsewhere_are_refused_and_not_shown() {
     let long = "x".repeat(300);
     for (name, expected) in [
-        ("../x", "the file of item 2 has a `/` in its name, which would lead into another folder"),
-        ("a/b", "the file of item 2 has a `/` in its name, which would lead into another folder"),
-        ("", "the file of item 2 has an empty name"),
-        (".", "the file of item 2 has the name of a folder"),
-        ("..", "the file of item 2 has the name of a folder"),
-        (&long, "the file of item 2 has a name of 300 bytes, and 255 are allowed"),
-        ("a", "the file of item 2 has the name of that of item 1"),
-        (".x.liveconf-0", "the file of item 2 has `.liveconf-` in its name, as our temporary files have"),
+        ("../x", "the file of item 2 of 2 has a `/` in its name, which would lead into another folder"),
+        ("a/b", "the file of item 2 of 2 has a `/` in its name, which would lead into another folder"),
+        ("", "the file of item 2 of 2 has an empty name"),
+        (".", "the file of item 2 of 2 has the name of a folder"),
+        ("..", "the file of item 2 of 2 has the name of a folder"),
+        (&long, "the file of item 2 of 2 has a name of 300 bytes, and 255 are allowed"),
+        ("a", "the file of item 2 of 2 has the name of that of item 1"),
+        (".x.liveconf-0", "the file of item 2 of 2 has `.liveconf-` in its name, as our temporary files have"),
     ] {
         let bench = Bench::new().prefix("sites", &[("1", "a"), ("2", name)]);
         let error = error(bench, "prefix(path=\"sites\")", "{{ item.value }}");
