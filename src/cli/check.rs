@@ -29,6 +29,9 @@ pub(super) async fn run(common: &Common, options: &Check) -> Exit {
     for missing in surroundings::missing(&plan) {
         say::warning(format_args!("{missing}"));
     }
+    for doubt in plan.targets.iter().flat_map(|(_, templates)| templates.doubts()) {
+        say::warning(format_args!("{doubt}"));
+    }
     let (targets, registries) = (plan.targets.len(), plan.config.registries.len());
     if options.connect && !connect(&plan, options.timeout).await {
         return Exit::NotReady;

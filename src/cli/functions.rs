@@ -10,7 +10,7 @@ use super::say;
 use crate::exit::Exit;
 use crate::template::catalog::{SAMPLE, Section, Sort, sections};
 use crate::template::entry::{Argument, Default, Entry};
-use crate::template::{did_you_mean, foreign_name};
+use crate::template::{did_you_mean, foreign_name, plain};
 
 /// How wide the calls of the list are; a longer one pushes away what it gives.
 const CALL: usize = 40;
@@ -83,18 +83,6 @@ fn whole(section: &Section) -> String {
         text
     };
     section.entries.iter().map(one).collect::<Vec<_>>().join("\n")
-}
-
-/// Markdown as plain text: links without their addresses.
-fn plain(text: &str) -> String {
-    let mut plain = String::new();
-    let mut rest = text;
-    while let Some((before, link)) = rest.split_once("](") {
-        let (before, linked) = before.rsplit_once('[').unwrap_or((before, ""));
-        plain.extend([before, linked]);
-        rest = link.split_once(')').map_or("", |(_, after)| after);
-    }
-    plain + rest
 }
 
 fn indented(text: &str) -> String {

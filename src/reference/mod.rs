@@ -24,6 +24,8 @@ pub mod operation {}
 #[doc = include_str!("coming_from.md")]
 pub mod coming_from {}
 
+pub(crate) mod table;
+
 #[cfg(test)]
 #[cfg_attr(
     not(all(feature = "consul", feature = "etcd")),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Environment;
+use super::catalog::Sort;
 use super::component;
 use super::entry::{Default, Entry};
 use super::error::{ErrorKind, TemplateError, did_you_mean};
@@ -84,7 +85,7 @@ impl<'c> Checker<'c> {
         let known: Vec<&Entry> = functions().map(|function| &function.entry).collect();
         let question = functions().find(|function| function.entry.name == call.name).and_then(|ours| ours.question);
         let extra: &[&str] = if question.is_some() { &["registry", "optional"] } else { &[] };
-        if self.known("function", call, &known, extra)
+        if self.known(Sort::Function, call, &known, extra)
             && let Some(question) = question
         {
             if let Some((name, registry)) = self.registry(call)
@@ -100,15 +101,15 @@ impl<'c> Checker<'c> {
 
     fn filter(&mut self, call: &Call<'c>) {
         let known: Vec<&Entry> = filters().map(|filter| &filter.entry).collect();
-        self.known("filter", call, &known, &[]);
+        self.known(Sort::Filter, call, &known, &[]);
     }
 
     fn test(&mut self, call: &Call<'c>) {
-        self.known("test", call, &TESTS.entries.iter().collect::<Vec<_>>(), &[]);
+        self.known(Sort::Test, call, &TESTS.entries.iter().collect::<Vec<_>>(), &[]);
     }
 
     /// Checks the name and the arguments of a call; whether the name is known.
-    fn known(&mut self, sort: &str, call: &Call<'c>, known: &[&Entry], extra: &[&'static str]) -> bool {
+    fn known(&mut self, sort: Sort, call: &Call<'c>, known: &[&Entry], extra: &[&'static str]) -> bool {
         let Some(found) = known.iter().find(|known| known.name == call.name) else {
             let names = || known.iter().map(|known| known.name);
             let list = || {
@@ -117,7 +118,7 @@ impl<'c> Checker<'c> {
                 (all.len() <= 20).then(|| format!("there is {}", all.join(", ")))
             };
             let hint = translated(sort, call.name).or_else(|| did_you_mean(call.name, names())).or_else(list);
-            self.problem(call.token, format!("unknown {sort} `{}`", call.name), hint);
+            self.problem(call.token, format!("unknown {} `{}`", sort.as_str(), call.name), hint);
             return false;
         };
         let names = || found.arguments.iter().map(|argument| argument.name).chain(extra.iter().copied());
@@ -127,7 +128,11 @@ impl<'c> Checker<'c> {
                 let list = names().map(|name| format!("`{name}=`")).collect::<Vec<_>>().join(", ");
                 let takes = if list.is_empty() { "it takes no arguments".into() } else { format!("it takes {list}") };
                 let hint = did_you_mean(written, names()).unwrap_or(takes);
-                self.problem(argument, format!("{sort} `{}` has no argument `{written}`", call.name), Some(hint));
+                self.problem(
+                    argument,
+                    format!("{} `{}` has no argument `{written}`", sort.as_str(), call.name),
+                    Some(hint),
+                );
             }
         }
         let unsure = call.malformed
@@ -135,7 +140,7 @@ impl<'c> Checker<'c> {
         let required = found.arguments.iter().filter(|argument| argument.default == Default::Required);
         for required in required.map(|argument| argument.name) {
             if self.argument(call, required).is_none() && !unsure {
-                self.problem(call.token, format!("{sort} `{}` needs `{required}=`", call.name), None);
+                self.problem(call.token, format!("{} `{}` needs `{required}=`", sort.as_str(), call.name), None);
             }
         }
         true

@@ -14,7 +14,7 @@ use super::read::Reading;
 use super::scan::{default_delimiters, scan};
 use super::source::Source;
 use super::words::Words;
-use super::{Environment, component, filter, function, message, print};
+use super::{Environment, component, filter, foreign, function, message, print};
 use crate::config::{Delimiters, ForEach, Target, Template, TemplateSource, Writes};
 
 /// All templates of one target, parsed.
@@ -87,6 +87,16 @@ impl Templates {
             files: draft.files,
         });
         Ok(templates.collect())
+    }
+
+    /// What is read well and most likely not meant: a source without any tag of ours that has those of another language.
+    pub fn doubts(&self) -> Vec<TemplateError> {
+        let parsed = self.entries.iter().map(|entry| &entry.content.0);
+        let sources = parsed.flat_map(|parsed| parsed.sources_in_pieces());
+        let mut doubts: Vec<TemplateError> = sources.filter_map(|source| foreign::of_ruby(&source)).collect();
+        doubts.sort_by_key(|doubt| (doubt.file.clone(), doubt.line));
+        doubts.dedup();
+        doubts
     }
 
     /// Every file that was read, included ones too.
@@ -264,12 +274,12 @@ fn problems(reading: &mut Reading<'_>, tera: Option<&Arc<Tera>>) -> Vec<Template
         }
         return errors;
     }
-    let syntax_error = |source: &Source| {
-        let error = reading.dialect.tera.clone().add_raw_templates([for_tera(source)]).err()?;
-        let is_syntax = matches!(error.kind(), tera::ErrorKind::SyntaxError(_));
-        is_syntax.then(|| message::loading(&error, &reading.sources))
-    };
-    errors.extend(reading.sources.iter().filter_map(syntax_error));
+    for source in &reading.sources {
+        let Err(error) = reading.dialect.tera.clone().add_raw_templates([for_tera(source)]) else { continue };
+        if matches!(error.kind(), tera::ErrorKind::SyntaxError(_)) {
+            message::syntax(&error, source, &reading.dialect.delimiters, &mut errors);
+        }
+    }
     if errors.is_empty()
         && let Err(error) = parse_together(&reading.dialect, [&*reading])
     {

@@ -7,10 +7,12 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use super::error::{ErrorKind, Failure, Note, TemplateError, UNSHOWN, did_you_mean, undefined};
+use super::foreign;
 use super::record::{Absent, Render};
 use super::scan::{Token, TokenKind};
 use super::source::Source;
 use super::view::FIELDS;
+use crate::config::Delimiters;
 use crate::registry::{Asked, Data, Query};
 
 /// The beginnings of Tera's messages in which everything comes from the template.
@@ -68,13 +70,47 @@ const REWRITTEN: &[(&str, &str)] = &[
     ("Unknown argument(s) ", "the component was given an argument that it does not have"),
 ];
 
+/// What is said first of a tag of another language.
+const OLD_SYNTAX: &str = "this is the syntax of Go templates, as of confd and consul-template";
+
+/// Where the rest is told.
+const OLD_PAGE: &str = "the page \"coming from confd, consul-template or remco\" of the reference has the rest";
+
+/// Notes why Tera does not read a source: where that is because of tags of a Go template, all of them, each with what it
+/// is here, instead of what was said of them before.
+pub(super) fn syntax(error: &tera::Error, source: &Source, delimiters: &Delimiters, errors: &mut Vec<TemplateError>) {
+    let old = foreign::old_tags(&source.text, delimiters);
+    let within = |error: &TemplateError| {
+        let is_before = |offset: usize| source.place(offset) <= (error.line, error.column);
+        error.file == source.file && old.iter().any(|tag| is_before(tag.range.start) && !is_before(tag.range.end))
+    };
+    errors.retain(|error| !within(error));
+    let own = loading(error, std::slice::from_ref(source));
+    if old.is_empty() {
+        let range = match error.kind() {
+            tera::ErrorKind::SyntaxError(report) => span(source, report),
+            _ => 0..0,
+        };
+        let advice = advice(&own.message, source, delimiters, &range);
+        if let Some(told) = advice.as_ref().and_then(|advice| advice.says_all_of.clone()) {
+            errors.retain(|error| error.file != source.file || (error.line, error.column) != source.place(told.start));
+        }
+        errors.push(own.hint(advice.map(|advice| advice.hint)));
+    } else if !within(&own) && !own.message.starts_with("unexpected end of input") {
+        // What is not closed is closed by a tag of the other language.
+        errors.push(own);
+    }
+    for (number, tag) in old.into_iter().enumerate() {
+        let error = source.error(tag.range, ErrorKind::Syntax, OLD_SYNTAX);
+        errors.push(error.hint(if number == 0 { format!("{}; {OLD_PAGE}", tag.hint) } else { tag.hint }));
+    }
+}
+
 /// An error of reading a template: all of its message comes from the template.
 pub(super) fn loading(error: &tera::Error, sources: &[Source]) -> TemplateError {
     match error.kind() {
         tera::ErrorKind::SyntaxError(report) | tera::ErrorKind::RenderingError(report) => {
-            let message = fragment(report.message());
-            let hint = advice(&message, report, sources);
-            located(report, sources, ErrorKind::Syntax, message).hint(hint)
+            located(report, sources, ErrorKind::Syntax, fragment(report.message()))
         }
         _ => {
             // References that do not lead anywhere come as one text of reports; the checks find them before.
@@ -96,44 +132,19 @@ pub(super) fn loading(error: &tera::Error, sources: &[Source]) -> TemplateError 
     }
 }
 
-/// The tags that there are.
-const TAGS: &[&str] = &[
-    "block",
-    "break",
-    "component",
-    "continue",
-    "elif",
-    "else",
-    "endblock",
-    "endcomponent",
-    "endfilter",
-    "endfor",
-    "endif",
-    "endset",
-    "extends",
-    "filter",
-    "for",
-    "if",
-    "include",
-    "raw",
-    "set",
-    "set_global",
-];
-
 /// What to do about a syntax error, for those that newcomers make.
-fn advice(message: &str, report: &tera::ReportError, sources: &[Source]) -> Option<String> {
-    let source = sources.iter().find(|source| source.name == report.filename())?;
-    let range = span(source, report);
-    match message {
-        "unknown tag" => did_you_mean(source.text.get(range)?, TAGS.iter().copied()),
-        _ if message.contains("expected identifier") => {
-            Some("functions and filters take their arguments by name, such as `key(path=\"app/db\")`".into())
+fn advice(message: &str, source: &Source, delimiters: &Delimiters, range: &Range<usize>) -> Option<foreign::Advice> {
+    let general = || match message {
+        _ if message.contains("expected identifier") || message.ends_with("expected =") => {
+            Some("functions and filters take their arguments by name, such as `key(path=\"app/db\")`")
         }
         _ if message.starts_with("found `.`") || message.starts_with("found `[`") => {
-            Some("give the result a name first: `{% set name = ... %}`, and then `name.field`".into())
+            Some("give the result a name first: `{% set name = ... %}`, and then `name.field`")
         }
         _ => None,
-    }
+    };
+    foreign::advice(&source.text, delimiters, message, range)
+        .or_else(|| Some(foreign::Advice { hint: general()?.to_owned(), says_all_of: None }))
 }
 
 /// An error of a render; `render` knows what was asked and what our own functions refused.

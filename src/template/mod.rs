@@ -59,7 +59,7 @@ use std::sync::Arc;
 
 pub(crate) use error::did_you_mean;
 pub use error::{ErrorKind, Note, Snippet, TemplateError};
-pub(crate) use foreign::translated_name as foreign_name;
+pub(crate) use foreign::{plain, translated_name as foreign_name};
 pub use load::Templates;
 
 use crate::config::Limits;

@@ -44,6 +44,7 @@ mod last_known_good;
 mod life;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod limits;
+mod load_errors;
 mod reload;
 mod reload_http;
 mod restore;

@@ -1,115 +1,125 @@
 //! Names that people bring along from other template languages, and what they are called here.
 
-/// What confd, consul-template, Jinja and Tera 1 call functions.
-const FUNCTIONS: &[(&str, &str)] = &[
-    ("byKey", "`tree(path=...)`"),
-    ("connect", "`service(name=...)`"),
-    ("datetime", "`now(every=...)`"),
-    ("envOrDefault", "`env(name=..., default=...)`"),
-    ("explode", "`tree(path=...)`"),
-    ("fileExists", "`file(path=...)`"),
-    ("get", "`key(path=...)`"),
-    ("get_env", "`env(name=..., default=...)`"),
-    ("getenv", "`env(name=..., default=...)`"),
-    ("gets", "`prefix(path=...)`"),
-    ("getv", "`key(path=..., default=...)`"),
-    ("getvs", "`prefix(path=...)`"),
-    ("hostname", "`env(name=...)`"),
-    ("keyExists", "`exists(path=...)`"),
-    ("keyOrDefault", "`key(path=..., default=...)`"),
-    ("kv", "`key(path=...)`"),
-    ("loop", "`range(end=...)`"),
-    ("lsdir", "`ls(path=..., kind=\"folders\")`"),
-    ("mustEnv", "`env(name=..., required=true)`"),
-    ("param", "`env(name=...)`"),
-    ("safeLs", "`ls(path=...)`"),
-    ("safeTree", "`tree(path=...)`"),
-    ("seq", "`range(start=..., end=...)`"),
-    ("timestamp", "`now(every=...)`"),
-];
+mod call;
+mod go;
+mod habit;
+mod old;
+mod ruby;
+mod tag;
 
-/// What they call filters, also where these are functions there.
-const FILTERS: &[(&str, &str)] = &[
-    ("atoi", "`to_int`"),
-    ("base", "`basename`"),
-    ("base64Decode", "`base64_decode`"),
-    ("base64Encode", "`base64_encode`"),
-    ("base64URLDecode", "`base64_decode(url=true)`"),
-    ("base64URLEncode", "`base64_encode(url=true)`"),
-    ("byMeta", "`group_by(attribute=...)`"),
-    ("byPort", "`group_by(attribute=...)`"),
-    ("byTag", "`group_by(attribute=\"tags\")`"),
-    ("camelcase", "`pascal_case`"),
+use super::catalog::{Sort, sections};
+use super::entry::Entry;
+use crate::reference::table::{COMING_FROM, Row, rows};
+
+pub(super) use habit::{Advice, advice};
+pub(super) use old::old_tags;
+pub(super) use ruby::of_ruby;
+
+/// What Jinja, Liquid and Tera 1 call functions and filters. Those of tools have rows on the page.
+const OTHERS: &[(&str, &str)] = &[
     ("count", "`length`"),
     ("d", "`default(value=...)`"),
-    ("dir", "`dirname`"),
     ("downcase", "`lower`"),
-    ("explodeMap", "`nest`"),
-    ("fromJson", "`from_json`"),
-    ("hmacSHA256Hex", "`hmac(key=...)`"),
-    ("json", "`from_json`"),
-    ("jsonArray", "`from_json`"),
+    ("get_env", "`env(name=..., default=...)`"),
     ("json_encode", "`to_json`"),
-    ("kebabcase", "`kebab_case`"),
-    ("maximum", "`max`"),
-    ("md5sum", "`md5`"),
-    ("mergeMap", "`merge(with=...)`"),
-    ("mergeMapWithOverride", "`merge(with=...)`"),
-    ("minimum", "`min`"),
-    ("nindent", "`indent(first=true)`"),
-    ("parseFloat", "`to_float`"),
-    ("parseInt", "`to_int`"),
-    ("parseJSON", "`from_json`"),
-    ("parseUint", "`to_int`"),
-    ("parseYAML", "`from_yaml`"),
-    ("pluck", "`map(attribute=...)`"),
-    ("regexFind", "`regex_find(pat=...)`"),
-    ("regexMatch", "`regex_match(pat=...)`"),
-    ("regexReplaceAll", "`regex_replace(pat=..., to=...)`"),
-    ("replaceAll", "`replace(from=..., to=...)`"),
+    ("namespace", "`{% set_global name = value %}`, which keeps what a loop sets,"),
     ("select", "`where(attribute=...)`"),
     ("selectattr", "`where(attribute=...)`"),
-    ("sha256Hex", "`sha256`"),
-    ("sha256sum", "`sha256`"),
     ("size", "`length`"),
-    ("snakecase", "`snake_case`"),
-    ("sortByLength", "`sort_by_length`"),
-    ("sortKVByLength", "`sort_by_length(attribute=\"key\")`"),
-    ("splitToMap", "`split_map`"),
-    ("squote", "`shell_quote`"),
     ("string", "`str`"),
     ("strip", "`trim`"),
-    ("toJSON", "`to_json`"),
-    ("toJSONPretty", "`to_json(pretty=true)`"),
-    ("toJson", "`to_json`"),
-    ("toLower", "`lower`"),
-    ("toPrettyJson", "`to_json(pretty=true)`"),
-    ("toTOML", "`to_toml`"),
-    ("toTitle", "`title`"),
-    ("toUnescapedJSON", "`to_json`"),
-    ("toUnescapedJSONPretty", "`to_json(pretty=true)`"),
-    ("toUpper", "`upper`"),
-    ("toYAML", "`to_yaml`"),
-    ("trimPrefix", "`trim_prefix(pat=...)`"),
-    ("trimSpace", "`trim`"),
-    ("trimSuffix", "`trim_suffix(pat=...)`"),
     ("upcase", "`upper`"),
 ];
 
-/// What stands here for a function or filter of another language.
-pub(super) fn translated(sort: &str, name: &str) -> Option<String> {
-    let find = |names: &[(&str, &'static str)]| names.iter().find(|(foreign, _)| *foreign == name).map(|(_, own)| *own);
-    let as_filter = || Some(format!("it is a filter here: `... |` {}", find(FILTERS)?));
-    match sort {
-        "function" => find(FUNCTIONS).map(|own| format!("it is {own} here")).or_else(as_filter),
-        "filter" => find(FILTERS).map(|own| format!("it is {own} here")),
-        _ => None,
-    }
+/// What stands here for the name of a function, filter or test that is unknown as such: something of another sort, or what
+/// another language calls so.
+pub(super) fn translated(sort: Sort, name: &str) -> Option<String> {
+    of_another_sort(sort, name).or_else(|| translated_name(name))
 }
 
 /// The same for a name of which the sort is not known.
 pub(crate) fn translated_name(name: &str) -> Option<String> {
-    translated("function", name)
+    let other = || OTHERS.iter().find(|(foreign, _)| *foreign == name);
+    hint_of(name).or_else(|| other().map(|(_, own)| format!("it is {own} here")))
+}
+
+/// `split` is a filter: `...`, for what is no function.
+fn of_another_sort(sort: Sort, name: &str) -> Option<String> {
+    let found = |sort: Sort| sections().into_iter().filter(move |section| section.sort == sort);
+    let entry = |sort: Sort| found(sort).flat_map(|section| section.entries).find(|entry| entry.name == name);
+    let sorts = [Sort::Function, Sort::Filter, Sort::Test].into_iter().filter(|other| *other != sort);
+    let (other, Entry { example, .. }) =
+        sorts.map(|other| (other, entry(other))).find_map(|(other, entry)| Some((other, entry?)))?;
+    Some(format!("`{name}` is a {}: `{example}`", other.as_str()))
+}
+
+/// Whether one of the tools has a function of this name.
+fn is_foreign(name: &str) -> bool {
+    rows(COMING_FROM).iter().any(|row| is_about(row, name))
+}
+
+/// What the page for those who come from other tools says of a name.
+fn hint_of(name: &str) -> Option<String> {
+    let mut told: Vec<(Vec<&str>, String, String)> = Vec::new();
+    for row in rows(COMING_FROM).into_iter().filter(|row| is_about(row, name)) {
+        let [_, here, note @ ..] = &row.cells[..] else { continue };
+        let note = note.first().map(String::as_str).unwrap_or_default();
+        // A tool may only refer to another.
+        if note == "as for confd" {
+            continue;
+        }
+        let tool = if row.table == "there" { "Go templates" } else { row.heading };
+        // Examples of one call may differ in what they are given.
+        let call = |here: &str| here.split(['"', '\'']).next().unwrap_or_default().to_owned();
+        match told.iter_mut().find(|(_, before, _)| call(before) == call(here)) {
+            Some((tools, _, _)) => tools.push(tool),
+            None => told.push((vec![tool], here.clone(), plain(note))),
+        }
+    }
+    let sentence = |(tools, here, note): &(Vec<&str>, String, String)| {
+        let note = if note.is_empty() { String::new() } else { format!("; {note}") };
+        let name = format!("`{name}` of {}", listed(tools));
+        match here.as_str() {
+            "**not supported**" => format!("{name} is not supported{}", note.replacen("; ", ": ", 1)),
+            "waits for its registry" => format!("{name} is not here yet{}", note.replacen("; ", ": ", 1)),
+            here => format!("{name} is {} here{note}", plain(here)),
+        }
+    };
+    let sentences: Vec<String> = told.iter().map(sentence).collect();
+    (!sentences.is_empty()).then(|| sentences.join("; "))
+}
+
+/// Whether a row tells of a function by its name, or by a call such as `printf "/app/%s"`.
+fn is_about(row: &Row<'_>, name: &str) -> bool {
+    row.codes(0).into_iter().any(|code| code == name || code.split(' ').next() == Some(name))
+}
+
+/// The filters that a function is here, where the page shows it as one: `base64_decode(url=true)`.
+fn chain_of(name: &str) -> Option<String> {
+    let rows = rows(COMING_FROM);
+    let row = rows.iter().find(|row| row.codes(0).contains(&name))?;
+    let shown = row.codes(1).first()?.strip_prefix("{{ ")?.strip_suffix(" }}")?;
+    Some(shown.split_once(" | ")?.1.to_owned())
+}
+
+/// Names with "and" before the last.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [before @ .., last] if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        _ => names.concat(),
+    }
+}
+
+/// Markdown as plain text: links without their addresses.
+pub(crate) fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, link)) = rest.split_once("](") {
+        let (before, linked) = before.rsplit_once('[').unwrap_or((before, ""));
+        plain.extend([before, linked]);
+        rest = link.split_once(')').map_or("", |(_, after)| after);
+    }
+    plain + rest
 }
 
 #[cfg(test)]
@@ -120,14 +130,18 @@ mod tests {
 
     #[test]
     fn what_is_advised_is_there_and_what_is_translated_is_not() {
-        let functions: Vec<_> = functions().map(|function| function.entry.name).collect();
-        let filters: Vec<_> = filters().map(|filter| filter.entry.name).collect();
-        for (table, known) in [(FUNCTIONS, &functions), (FILTERS, &filters)] {
-            assert!(table.is_sorted_by_key(|(foreign, _)| *foreign));
-            for (foreign, own) in table {
-                let name = own.trim_matches('`').split('(').next().unwrap();
-                assert!(known.contains(&name) && !known.contains(foreign), "{foreign}: {own}");
-            }
+        let known: Vec<_> =
+            functions().map(|function| function.entry.name).chain(filters().map(|filter| filter.entry.name)).collect();
+        assert!(OTHERS.is_sorted_by_key(|(foreign, _)| *foreign));
+        for (foreign, own) in OTHERS {
+            let name = own.trim_matches('`').split('(').next().unwrap();
+            assert!(known.contains(&name) || own.contains("{%"), "{foreign}: {own}");
+            assert!(!known.contains(foreign) && !is_foreign(foreign), "{foreign}");
         }
+    }
+
+    #[test]
+    fn markdown_becomes_text() {
+        assert_eq!(plain("a [b c](#d), `[e]` ([f](g))"), "a b c, `[e]` (f)");
     }
 }

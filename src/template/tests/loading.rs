@@ -49,12 +49,7 @@ fn misspelt_names_are_found_before_a_render() {
         ),
         ("{% if %}", 7, "", ""),
         ("{{ \"a }}", 4, "", ""),
-        (
-            "{{ key(\"a\") }}",
-            8,
-            "",
-            "functions and filters take their arguments by name, such as `key(path=\"app/db\")`",
-        ),
+        ("{{ key(\"a\") }}", 8, "", "here it is `key(path=\"a\")`"),
         (
             "{{ <nginx.upstream nme=\"x\" name=\"y\" servers={[]} /> }}",
             20,
@@ -136,10 +131,40 @@ fn what_a_registry_cannot_be_asked_is_told_before_a_render() {
 #[test]
 fn names_of_other_languages_are_translated() {
     for (source, hint) in [
-        ("{{ getv(path=\"a\") }}", "it is `key(path=..., default=...)` here"),
-        ("{{ toUpper(path=\"a\") }}", "it is a filter here: `... |` `upper`"),
+        ("{{ getenv(name=\"A\") }}", "`getenv` of confd is `{{ env(name=\"REGION\", default=\"eu\") }}` here"),
+        ("{{ toUpper(path=\"a\") }}", "`toUpper` of confd and consul-template is `{{ \"a\" | upper }}` here"),
         ("{{ \"a\" | upcase }}", "it is `upper` here"),
         ("{{ \"a\" | uper }}", "did you mean `upper`?"),
+        (
+            "{{ contains(a=1) }}",
+            "`contains` of confd and consul-template is `{% if \"b\" in \"abc\" %}yes{% endif %}` here",
+        ),
+        ("{{ printf(a=1) }}", "`printf` of Go templates is `\"app/\" ~ name` here"),
+        (
+            "{{ secret(path=\"a\") }}",
+            "`secret` of consul-template and consul-templaterb is not here yet: it is of Vault, and comes with its registry",
+        ),
+        (
+            "{{ plugin(name=\"a\") }}",
+            "`plugin` of consul-template is not supported: a program that a render starts has no bound and other answers \
+             each time; let it write a file, which `file` follows",
+        ),
+        (
+            "{{ safeLs(path=\"a\") }}",
+            "`safeLs` of consul-template is `{{ prefix(path=\"app/db\", min=1) | length }}` here; an empty folder fails the \
+             render, and the old file stays; or `not_yet`",
+        ),
+        (
+            "{{ connect(name=\"a\") }}",
+            "`connect` of consul-template is `{{ service(name=\"web-sidecar-proxy\") | length }}` here; the proxies are \
+             services under their own name",
+        ),
+        ("{{ split(value=\"a\", pat=\",\") }}", "`split` is a filter: `{{ \"a,b\" | split(pat=\",\") }}`"),
+        ("{{ defined(value=1) }}", "`defined` is a test: `{% if nothing is defined %}yes{% else %}no{% endif %}`"),
+        (
+            "{{ \"a\" | key }}",
+            "`key` is a function: `{{ key(path=\"app/host\") }}:{{ key(path=\"app/port\", default=\"80\") }}`",
+        ),
     ] {
         let errors = Bench::new().refused(source);
         assert_eq!(errors[0].hint.as_deref(), Some(hint), "{source}");

@@ -11,6 +11,7 @@ mod functions;
 mod inputs;
 mod lines;
 mod loading;
+mod old;
 mod numbers;
 mod print;
 mod reference;
