@@ -1,5 +1,7 @@
 //! `liveconf test`: cases of fixture, templates and what they give.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use crate::support::liveconf::Job;
 
 const CONFIG: &str = "registries: {main: {consul: {address: 'http://127.0.0.1:1'}}}
@@ -136,4 +138,40 @@ targets:
     let output = job.run(&["test", "tests"]);
     output.assert_code(1);
     assert!(output.stdout.contains("`tests/one/expected/b.conf` is expected, and no template gives it"));
+}
+
+#[test]
+fn files_of_one_name_in_several_folders_are_told_apart() {
+    let config = "registries: {main: {file: {path: x}}}
+targets:
+  t:
+    templates:
+      - {name: one, content: \"{{ item.value }} one\\n\", for_each: prefix(path=\"sites\"), dest: \"out/one/{{ item.key }}.conf\"}
+      - {name: two, content: \"{{ item.value }} two\\n\", for_each: prefix(path=\"sites\"), dest: \"/etc/two/{{ item.key }}.conf\"}
+      - {name: map, content: \"{{ item.value }} map\\n\", for_each: prefix(path=\"sites\"), dest: \"/etc/two/{{ item.key }}.map\"}
+";
+    let job = Job::new(config).with("tests/one/fixture.yaml", "sites: {a: 1}\n");
+    job.run(&["test", "tests", "--update"]).assert_code(0);
+    for (name, text) in [("out/one/a.conf", "1 one\n"), ("etc/two/a.conf", "1 two\n"), ("a.map", "1 map\n")] {
+        assert_eq!(job.read(&format!("tests/one/expected/{name}")).as_deref(), Some(text), "{name}");
+    }
+    job.run(&["test", "tests"]).assert_code(0);
+    job.write("tests/one/expected/etc/two/a.conf", "other\n");
+    let output = job.run(&["test", "tests"]);
+    output.assert_code(1);
+    assert!(output.stdout.contains("--- tests/one/expected/etc/two/a.conf"), "{}", output.stdout);
+}
+
+#[test]
+fn what_is_expected_of_a_secret_template_is_for_its_owner_alone() {
+    let job = job();
+    let mode = |name: &str| {
+        let path = job.folder().path(format!("tests/one/expected/{name}"));
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    };
+    job.write("tests/one/expected/private", "");
+    job.run(&["test", "tests", "--update"]).assert_code(0);
+    assert_eq!(job.read("tests/one/expected/private").as_deref(), Some("hunter2\n"));
+    assert_eq!((mode("private"), mode("web.conf") & 0o600), (0o600, 0o600));
+    assert_ne!(mode("web.conf"), 0o600);
 }

@@ -13,7 +13,7 @@ use super::super::ready::Patience;
 use super::super::replace::replace;
 use super::find::{CASE, FIXTURES, fixture};
 use super::{Difference, Outcome, Verdict};
-use crate::config::{Case, ExpectedError, Job, read_case};
+use crate::config::{Case, ExpectedError, Job, Target, Template, Writes, may_meet, read_case};
 use crate::plan::Plan;
 use crate::registries::Registries;
 use crate::store::{Reader, Store};
@@ -101,7 +101,11 @@ async fn rendered(common: &Common, folder: &Path, case: &Case) -> Result<Vec<Ren
     for (target, templates) in &plan.targets {
         let renderer = Renderer::new(target.clone(), templates.clone(), plan.turns.clone());
         match complete(renderer, &store.reader(), &patience).await {
-            Ok(complete) => files.extend(named(folder, several, &complete)),
+            Ok(complete) => {
+                let place = folder.join(EXPECTED);
+                let place = if several { place.join(&*target.name) } else { place };
+                files.extend(named(&place, &plan.config.base, target, &complete));
+            }
             Err(reason) => failures.push(reason),
         }
     }
@@ -171,13 +175,31 @@ fn missing(waiting: &Waiting, reader: &Reader) -> String {
     format!("it waits for {}", all.chain(waiting.not_yet.clone()).collect::<Vec<_>>().join(", "))
 }
 
-fn named(folder: &Path, several: bool, complete: &Complete) -> Vec<Rendered> {
-    let mut place = folder.join(EXPECTED);
-    if several {
-        place.push(&*complete.target.name);
-    }
+/// The files of a target, each with the place below `place` of what is expected of it: by the name of its template, and for
+/// `for_each` by the name of the file. Where another template may give the same name it is that of its folder, too.
+fn named(place: &Path, base: &Path, target: &Target, complete: &Complete) -> Vec<Rendered> {
+    let name = |template: &Template| match (&template.writes, template.dest.file_name()) {
+        (Writes::Each(_), Some(pattern)) => PathBuf::from(pattern),
+        _ => PathBuf::from(&template.name),
+    };
+    let is_alone = |own: &Template| {
+        let mut others = target.templates.iter().filter(|other| other.dest != own.dest);
+        !others.any(|other| may_meet(&name(own), &name(other)))
+    };
+    let shared: Vec<&Template> = target
+        .templates
+        .iter()
+        .filter(|template| matches!(template.writes, Writes::Each(_)) && !is_alone(template))
+        .collect();
+    let expected = |template: &Template| match template.dest.parent() {
+        Some(folder) if shared.iter().any(|each| each.writes_to(&template.dest)) => {
+            let folder = folder.strip_prefix(base).or_else(|_| folder.strip_prefix("/")).unwrap_or(folder);
+            place.join(folder).join(&template.name)
+        }
+        _ => place.join(&template.name),
+    };
     let rendered = complete.by_template().map(|(template, bytes)| Rendered {
-        expected: place.join(&template.name),
+        expected: expected(template),
         bytes: bytes.to_vec(),
         secret: template.secret,
     });
@@ -204,7 +226,7 @@ fn compare(folder: &Path, files: &[Rendered], update: bool, outcome: &mut Outcom
         };
         if update {
             let folder = file.expected.parent().unwrap_or(folder);
-            let written = fs::create_dir_all(folder).and_then(|()| replace(&file.expected, &file.bytes, false));
+            let written = fs::create_dir_all(folder).and_then(|()| replace(&file.expected, &file.bytes, file.secret));
             match written {
                 Ok(()) if outcome.result == Verdict::Ok => outcome.result = Verdict::Updated,
                 Ok(()) => {}
