@@ -1,5 +1,6 @@
 //! Where a file goes: the folder and the name behind a configured path, and what is there now (FAULTS F-6, F-7).
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -56,21 +57,41 @@ pub(super) struct Destination {
 pub(super) struct Existing {
     /// Its state when it was looked at.
     pub(super) stat: Stat,
-    /// The file, opened for reading; none when we may not read it.
+    /// The file, opened for reading; none when we may not read it, or when it stays as it is: thousands may.
     pub(super) file: Option<File>,
 }
 
+/// The folders of one transaction, each opened once however many files are in it.
+#[derive(Debug, Default)]
+pub(super) struct Folders(HashMap<PathBuf, Arc<Folder>>);
+
+impl Folders {
+    fn open(&mut self, template: &Template, path: &Path) -> Result<Arc<Folder>, ApplyError> {
+        if let Some(folder) = self.0.get(path) {
+            return Ok(Arc::clone(folder));
+        }
+        let folder = Arc::new(Folder::open(template, path)?);
+        self.0.insert(path.to_owned(), Arc::clone(&folder));
+        Ok(folder)
+    }
+}
+
 impl Destination {
-    /// Follows the symlinks of the destination of `template` once, refuses what must not be written, and opens the
-    /// folder.
+    /// The same as [`Destination::resolve_in`] for a file alone.
     pub(super) fn resolve(template: &Template) -> Result<Self, ApplyError> {
+        Self::resolve_in(template, &mut Folders::default())
+    }
+
+    /// Follows the symlinks of the destination of `template` once, refuses what must not be written, and opens the
+    /// folder, unless it is one of those that are open already.
+    pub(super) fn resolve_in(template: &Template, folders: &mut Folders) -> Result<Self, ApplyError> {
         let path = follow(template)?;
-        if matches!(template.writes, Writes::Item | Writes::Gone) && path != template.dest {
+        if matches!(template.writes, Writes::Item | Writes::Gone | Writes::Kept) && path != template.dest {
             let why = "it is a symlink, and files of `for_each` stay in their folder";
             return Err(ApplyError::unfit(template, why, "remove the symlink"));
         }
         let (parent, name) = split(template, &path)?;
-        let folder = Arc::new(Folder::open(template, parent)?);
+        let folder = folders.open(template, parent)?;
         let failed = |error: Errno| ApplyError::write(template, "look at the file", error);
         let stat = match rustix::fs::statat(&folder.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Some(stat),
@@ -80,9 +101,12 @@ impl Destination {
         let name = name.to_owned();
         let Some(stat) = stat else { return Ok(Self { folder, name, existing: None, is_mount_point: false }) };
         refuse_kind(template, FileType::from_raw_mode(stat.st_mode))?;
-        refuse_stranger(template, &folder, stat.st_uid)?;
+        let is_written = template.writes != Writes::Kept;
+        if is_written {
+            refuse_stranger(template, &folder, stat.st_uid)?;
+        }
         let is_mount_point = is_mount_point(&folder, &name);
-        if is_mount_point && !template.in_place {
+        if is_mount_point && is_written && !template.in_place {
             return Err(mount_point(template));
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
@@ -101,6 +125,13 @@ impl Destination {
                 same(file, bytes)
             }
             _ => Ok(false),
+        }
+    }
+
+    /// The file stays as it is, and is not needed any more.
+    pub(super) fn close(&mut self) {
+        if let Some(existing) = &mut self.existing {
+            existing.file = None;
         }
     }
 

@@ -15,7 +15,7 @@ use super::error::ApplyError;
 use super::metadata::Metadata;
 use super::record::hash;
 use super::{Hashes, Places};
-use crate::config::{Target, Template};
+use crate::config::{Target, Template, Writes};
 
 /// Looks at the destinations of a target again and again.
 #[derive(Debug, Default)]
@@ -79,8 +79,8 @@ impl Inspection {
     pub fn look(&mut self, target: &Target, put: &Hashes) -> Vec<Drifted> {
         let mut drifted = Vec::new();
         for template in &target.templates {
-            // One that was removed on the way back is whoever's it is now.
-            let Some(hash) = put.get(&template.dest) else { continue };
+            // One that was removed on the way back is whoever's it is now, and so is one whose item is gone.
+            let Some(hash) = put.get(&template.dest).filter(|_| template.writes != Writes::Kept) else { continue };
             match self.inspect(template, hash) {
                 Ok(None) => {}
                 Ok(Some(wrong)) => drifted.push(Drifted { file: template.dest.clone(), wrong }),

@@ -175,6 +175,12 @@ fn hint(error: &io::Error, destination: &Path) -> Option<String> {
         ),
         Errno::NAMETOOLONG => "a file name has at most 255 bytes".to_owned(),
         Errno::LOOP => "a symlink in the path leads in a circle or was exchanged meanwhile".to_owned(),
+        Errno::MFILE => {
+            "raise the limit on open files (`LimitNOFILE` of the systemd unit, `ulimit -Hn`): all files of a target are \
+             open at once while they are replaced"
+                .to_owned()
+        }
+        Errno::NOTDIR => format!("`{folder}` is no folder, or one above it is none: give the path of a folder in `dest`"),
         Errno::FBIG => "raise the limit on file sizes (`ulimit -f`)".to_owned(),
         _ => return None,
     })

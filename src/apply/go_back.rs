@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::destination::{Destination, Existing};
+use super::destination::{Destination, Existing, Folders};
 use super::error::ApplyError;
 use super::metadata::{Metadata, SECRET_MODE};
 use super::record::{Before, Live, Records, Saved, hash};
 use super::transaction::{File, New, Staged};
 use super::write::Temporary;
-use crate::config::{Target, Template};
+use crate::config::{Target, Template, Writes};
+use crate::process::make_room;
 
 /// Why the earlier files are not in place.
 #[derive(Debug, thiserror::Error)]
@@ -36,9 +37,11 @@ impl Earlier {
     /// file that was not there is removed by the commit where the process is known to have run without it; else it stays,
     /// since a command line or an `include` may name it by now. Blocks on the disk.
     pub fn stage(target: &Target, records: &Records) -> Result<Self, GoBackError> {
+        make_room(target.templates.len());
         let (mut files, mut staying) = (Vec::with_capacity(target.templates.len()), Vec::new());
+        let mut folders = Folders::default();
         for template in &target.templates {
-            let file = earlier(&target.name, template, records)?;
+            let file = earlier(&target.name, template, records, &mut folders)?;
             if matches!(records.before(&target.name, &template.dest), Before::Nothing) && file.hash.is_some() {
                 staying.push(template.dest.clone());
             }
@@ -51,20 +54,19 @@ impl Earlier {
     }
 }
 
-/// Every destination of `target` as it is now, handed to `use_it`; the content of a file that `is_private`, by the index of
-/// its template, is written nowhere else. Blocks on the disk.
-pub fn live<T>(
+/// Every destination of `target` as it is now, one after the other handed to `look`; the content of a file that
+/// `is_private`, by the index of its template, is written nowhere else. Blocks on the disk.
+pub fn each_live(
     target: &Target,
     is_private: impl Fn(usize) -> bool,
-    use_it: impl FnOnce(&[Live<'_>]) -> T,
-) -> Result<T, ApplyError> {
-    let all: Result<Vec<_>, ApplyError> =
-        target.templates.iter().map(|template| Ok((template, Destination::resolve(template)?))).collect();
-    let all = all?;
-    let live = all.iter().enumerate();
-    let live = live.map(|(index, (template, found))| Live::of(template, found.existing.as_ref(), is_private(index)));
-    let live: Vec<Live<'_>> = live.collect();
-    Ok(use_it(&live))
+    mut look: impl FnMut(&Live<'_>),
+) -> Result<(), ApplyError> {
+    let mut folders = Folders::default();
+    for (index, template) in target.templates.iter().enumerate() {
+        let found = Destination::resolve_in(template, &mut folders)?;
+        look(&Live::of(template, found.existing.as_ref(), is_private(index)));
+    }
+    Ok(())
 }
 
 impl<'a> Live<'a> {
@@ -78,16 +80,19 @@ impl<'a> Live<'a> {
     }
 }
 
-fn earlier(target: &str, template: &Template, records: &Records) -> Result<File, GoBackError> {
-    let destination = Destination::resolve(template)?;
+fn earlier(target: &str, template: &Template, records: &Records, folders: &mut Folders) -> Result<File, GoBackError> {
+    let destination = Destination::resolve_in(template, folders)?;
+    if template.writes == Writes::Kept {
+        return Ok(File::as_it_is(template, destination)?);
+    }
     let existing = destination.existing.as_ref();
     let read = |error: std::io::Error| ApplyError::write(template, "read the file", error);
     let now = existing.and_then(|existing| existing.file.as_ref());
     let before = records.before(target, &template.dest);
     let saved = match before {
-        Before::AsNow => return as_now(template, destination),
+        Before::AsNow => return Ok(File::as_it_is(template, destination)?),
         Before::Nothing if existing.is_some() && !records.ran_earlier(target) => {
-            return as_now(template, destination);
+            return Ok(File::as_it_is(template, destination)?);
         }
         Before::Nothing => {
             let metadata = Metadata::of(template, None)?;
@@ -104,22 +109,12 @@ fn earlier(target: &str, template: &Template, records: &Records) -> Result<File,
         && records.is_same(&saved, now).map_err(read)?
     {
         metadata.put_right(template.into(), now, &existing.stat)?;
-        return as_now(template, destination);
+        return Ok(File::as_it_is(template, destination)?);
     }
     let content = records.content(target, &template.dest, &saved).map_err(|error| lost(template, &saved, &error))?;
     let hash = hash(&content).map_err(read)?;
     let new = Temporary::with(template, &destination, metadata, |new| new.copy_of(&content))?;
     Ok(File::new(template, destination, metadata, Some(hash), New::File(new)))
-}
-
-/// A file that stays as it is.
-fn as_now(template: &Template, destination: Destination) -> Result<File, GoBackError> {
-    let existing = destination.existing.as_ref();
-    let metadata = Metadata::of(template, existing.map(|existing| &existing.stat))?;
-    let now = existing.and_then(|existing| existing.file.as_ref());
-    let hash = now.map(hash).transpose();
-    let hash = hash.map_err(|error| ApplyError::write(template, "read the file", error))?;
-    Ok(File::new(template, destination, metadata, hash, New::Same))
 }
 
 fn lost(template: &Template, saved: &Saved, error: &std::io::Error) -> GoBackError {

@@ -11,7 +11,7 @@ mod items;
 mod lock;
 mod work;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,7 @@ use crate::protection::Protection;
 pub(super) use contents::hash;
 pub(super) use file::Saved;
 use file::{Earlier, Record};
+pub use items::{Listed, Look};
 pub use lock::{Held, Lock};
 use work::Work;
 
@@ -88,6 +89,18 @@ pub struct Live<'a> {
     pub(super) file: Option<(Stat, Option<&'a File>)>,
     /// Its content is not to be written anywhere else.
     pub(super) is_private: bool,
+}
+
+/// Files that a process confirmed, on their way into the record.
+#[derive(Debug)]
+#[must_use = "they are the version to go back to once they are confirmed"]
+pub struct Settling<'r> {
+    records: &'r Records,
+    target: &'r str,
+    hashes: Keyed,
+    earlier: Earlier,
+    /// There may be contents that nothing needs any more.
+    is_to_prune: bool,
 }
 
 /// What there was at a destination in the version to go back to.
@@ -198,39 +211,10 @@ impl Records {
         self.change(target, |known| known.standing.get_or_insert_default().take_back(before));
     }
 
-    /// Notes that the process of `target` runs the files of these hashes, which are in place, and keeps them as the
-    /// version to go back to.
-    pub fn settle(&self, target: &str, hashes: &Hashes, live: &[Live<'_>]) {
-        let under_way = self.work.begin();
-        let hashes = self.keyed(hashes);
-        let mut earlier = Earlier::new();
-        let mut is_new = false;
-        for live in live {
-            let destination = text(live.destination);
-            let (Some(hash), Some((stat, file))) = (hashes.get(&destination), &live.file) else { continue };
-            let folder = self.contents(target);
-            let mut kept = !live.is_private && contents::holds(&folder, hash);
-            if let Some(file) = file.filter(|_| !live.is_private && !kept) {
-                // Somebody may have edited it since; then there is nothing to keep under this hash.
-                kept = self.used(contents::keep(&folder, hash, file, |hash| self.keyed_hash(hash))).unwrap_or(false);
-                is_new |= kept;
-            }
-            earlier.insert(destination, Some(Saved::of(stat, hash.clone(), kept)));
-        }
-        drop(under_way);
-        self.change(target, |known| {
-            known.standing.get_or_insert_default().confirm(hashes);
-            known.earlier.clone_from(&earlier);
-            known.held.clear();
-        });
-        let _under_way = self.work.begin();
-        // What has become private was perhaps kept before.
-        if is_new || live.iter().any(|live| live.is_private) {
-            let is_needed = |name: &str| earlier.values().flatten().any(|saved| saved.kept && saved.hash == name);
-            if let Err(error) = contents::prune(&self.contents(target), is_needed) {
-                tracing::debug!(target, %error, "cannot remove earlier versions from the state folder");
-            }
-        }
+    /// The process of `target` runs the files of these hashes, which are in place: they are to become the version to go
+    /// back to.
+    pub fn settling<'r>(&'r self, target: &'r str, hashes: &Hashes) -> Settling<'r> {
+        Settling { records: self, target, hashes: self.keyed(hashes), earlier: Earlier::new(), is_to_prune: false }
     }
 
     /// Notes that the process of `target` refuses these files under these terms, as `refused` says; `took` and `before` as
@@ -396,7 +380,7 @@ impl Records {
     }
 
     fn keyed_hash(&self, hash: &str) -> String {
-        format!("{:x}", Sha256::new().chain_update(self.key).chain_update(hash).finalize())
+        keyed_hash(self.key, hash)
     }
 
     fn keyed(&self, hashes: &Hashes) -> Keyed {
@@ -441,6 +425,46 @@ impl Records {
     }
 }
 
+impl Settling<'_> {
+    /// Keeps what is at one of the destinations, as far as it may and can be kept.
+    pub fn keep(&mut self, live: &Live<'_>) {
+        let (records, destination) = (self.records, text(live.destination));
+        let _under_way = records.work.begin();
+        // What has become private was perhaps kept before.
+        self.is_to_prune |= live.is_private;
+        let (Some(hash), Some((stat, file))) = (self.hashes.get(&destination), &live.file) else { return };
+        let folder = records.contents(self.target);
+        let mut kept = !live.is_private && contents::holds(&folder, hash);
+        if let Some(file) = file.filter(|_| !live.is_private && !kept) {
+            // Somebody may have edited it since; then there is nothing to keep under this hash.
+            kept = records.used(contents::keep(&folder, hash, file, |hash| records.keyed_hash(hash))).unwrap_or(false);
+            self.is_to_prune |= kept;
+        }
+        self.earlier.insert(destination, Some(Saved::of(stat, hash.clone(), kept)));
+    }
+
+    /// There is nothing to go back to.
+    pub fn keep_nothing(&mut self) {
+        (self.earlier, self.is_to_prune) = (Earlier::new(), false);
+    }
+
+    /// Notes that the process runs them.
+    pub fn confirm(self) {
+        let Self { records, target, hashes, earlier, is_to_prune } = self;
+        let needed: HashSet<String> =
+            earlier.values().flatten().filter(|saved| saved.kept).map(|saved| saved.hash.clone()).collect();
+        records.change(target, |known| {
+            known.standing.get_or_insert_default().confirm(hashes);
+            known.earlier = earlier;
+            known.held.clear();
+        });
+        let _under_way = records.work.begin();
+        if is_to_prune && let Err(error) = contents::prune(&records.contents(target), |name| needed.contains(name)) {
+            tracing::debug!(target, %error, "cannot remove earlier versions from the state folder");
+        }
+    }
+}
+
 impl Saved {
     /// Whether its content is in the state folder.
     pub(super) fn is_kept(&self) -> bool {
@@ -450,6 +474,11 @@ impl Saved {
     fn of(stat: &Stat, hash: String, kept: bool) -> Self {
         Self { hash, mode: stat.st_mode & 0o7777, user: stat.st_uid, group: stat.st_gid, kept }
     }
+}
+
+/// A hash as it is written, so that it tells nothing to whoever has no key.
+fn keyed_hash(key: [u8; 32], hash: &str) -> String {
+    format!("{:x}", Sha256::new().chain_update(key).chain_update(hash).finalize())
 }
 
 /// A path as it is written in a record.

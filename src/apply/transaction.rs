@@ -1,5 +1,6 @@
 //! The files of a target as one transaction: staged, checked, committed, all or none (FAULTS F-11).
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::check::{Checking, is_due};
-use super::destination::{Destination, mount_point};
+use super::destination::{Destination, Folders, mount_point};
 use super::drift::{Drifted, Wrong};
 use super::error::{ApplyError, Subject};
 use super::metadata::Metadata;
@@ -16,7 +17,7 @@ use super::record::{Live, hash};
 use super::write::{Placed, Temporary, overwrite, remove, scratch, truncate};
 use super::{Hashes, Places};
 use crate::config::{Target, Template, Writes};
-use crate::process::Context;
+use crate::process::{Context, make_room};
 use crate::protection::Protection;
 
 /// Every file of a target, found unchanged or written beside its destination: complete, on the disk, with its final
@@ -63,7 +64,7 @@ pub(super) enum New {
 
 impl Staged {
     /// Writes what differs beside its destination. `rendered` holds the bytes of each template of `target`, in order; what
-    /// stands there for a file that is to be gone does not count.
+    /// stands there for a file whose item is gone does not count.
     ///
     /// A file that holds its bytes already is not written; its owner and mode are put right on the spot where they
     /// differ from what is configured. Blocks on the disk.
@@ -73,19 +74,22 @@ impl Staged {
     /// When there are not as many renders as templates.
     pub fn stage(target: &Target, rendered: &[Bytes]) -> Result<Self, ApplyError> {
         assert_eq!(target.templates.len(), rendered.len(), "one render for each template");
+        make_room(rendered.len());
+        let mut folders = Folders::default();
         let mut files: Vec<File> = Vec::with_capacity(rendered.len());
+        let mut by_path: HashMap<PathBuf, usize> = HashMap::with_capacity(rendered.len());
         for (template, bytes) in target.templates.iter().zip(rendered) {
-            let file = File::stage(template, bytes)?;
-            if let Some(twin) = files.iter().find(|other| other.destination.path() == file.destination.path()) {
-                let why = format!("it is the same file as `{}`, by a symlink", twin.configured.display());
+            let file = File::stage(template, bytes, &mut folders)?;
+            if let Some(twin) = by_path.insert(file.destination.path(), files.len()) {
+                let why = format!("it is the same file as `{}`, by a symlink", files[twin].configured.display());
                 return Err(ApplyError::unfit(template, why, "give each template a file of its own"));
             }
             files.push(file);
         }
         for file in files.iter().filter(|file| file.backup) {
             let backup = file.destination.folder.path.join(file.destination.backup_name());
-            if let Some(other) = files.iter().find(|other| other.destination.path() == backup) {
-                let why = format!("its backup would replace `{}`", other.configured.display());
+            if let Some(other) = by_path.get(&backup) {
+                let why = format!("its backup would replace `{}`", files[*other].configured.display());
                 return Err(ApplyError::unfit(file.subject(), why, "leave out `backup`, or give them other names"));
             }
         }
@@ -171,7 +175,8 @@ impl Staged {
 }
 
 impl Checked {
-    /// Every destination that the commit changes, as it is now; `is_private` as for [`live`](super::live).
+    /// Every destination that the commit changes, as it is now; `is_private` as for
+    /// [`each_live`](super::each_live).
     pub fn replaced<'a>(&'a self, target: &'a Target, is_private: impl Fn(usize) -> bool) -> Vec<Live<'a>> {
         let files = self.0.files.iter().zip(&target.templates).enumerate().filter(|(_, (file, _))| file.is_changed());
         let live = |(index, (file, template)): (usize, (&'a File, &'a Template))| {
@@ -211,8 +216,11 @@ impl Checked {
 }
 
 impl File {
-    fn stage(template: &Template, bytes: &[u8]) -> Result<Self, ApplyError> {
-        let destination = Destination::resolve(template)?;
+    fn stage(template: &Template, bytes: &[u8], folders: &mut Folders) -> Result<Self, ApplyError> {
+        let destination = Destination::resolve_in(template, folders)?;
+        if template.writes == Writes::Kept {
+            return Self::as_it_is(template, destination);
+        }
         let existing = destination.existing.as_ref();
         let metadata = Metadata::of(template, existing.map(|existing| &existing.stat))?;
         if template.writes == Writes::Gone {
@@ -242,14 +250,27 @@ impl File {
         Ok(Self::new(template, destination, metadata, hash, new))
     }
 
+    /// A file that stays as it is.
+    pub(super) fn as_it_is(template: &Template, destination: Destination) -> Result<Self, ApplyError> {
+        let existing = destination.existing.as_ref();
+        let metadata = Metadata::of(template, existing.map(|existing| &existing.stat))?;
+        let now = existing.and_then(|existing| existing.file.as_ref());
+        let hash = now.map(hash).transpose();
+        let hash = hash.map_err(|error| ApplyError::write(template, "read the file", error))?;
+        Ok(Self::new(template, destination, metadata, hash, New::Same))
+    }
+
     /// A file of which `new` is to be made; `hash` is that of what is then there.
     pub(super) fn new(
         template: &Template,
-        destination: Destination,
+        mut destination: Destination,
         metadata: Metadata,
         hash: Option<String>,
         new: New,
     ) -> Self {
+        if matches!(new, New::Same) {
+            destination.close();
+        }
         Self {
             template: template.name.clone(),
             configured: template.dest.clone(),

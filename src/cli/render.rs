@@ -16,19 +16,19 @@ use crate::target::{Complete, Render, Renderer};
 
 pub(super) async fn run(common: &Common, options: &Ready) -> Exit {
     match rendered(common, options).await {
-        Ok(rendered) => print(&rendered),
+        Ok((_, rendered)) => print(&rendered),
         Err(exit) => exit,
     }
 }
 
-/// Every file of the targets of the command line, once all answers are there.
-pub(super) async fn rendered(common: &Common, options: &Ready) -> Result<Vec<Complete>, Exit> {
+/// Every file of the targets of the command line, once all answers are there, with their plan.
+pub(super) async fn rendered(common: &Common, options: &Ready) -> Result<(Plan, Vec<Complete>), Exit> {
     let plan = plan(common, options)?;
     let store = Store::new();
     let _registries = Registries::start_briefly(&plan.config.registries, &store).await;
     let patience = Patience::new(options.timeout);
     let done = complete_all(&plan, &store, &patience, options.wait_for_keys).await?;
-    Ok(done.into_iter().map(|done| done.complete).collect())
+    Ok((plan, done.into_iter().map(|done| done.complete).collect()))
 }
 
 /// The plan of the command line with the targets that it names.

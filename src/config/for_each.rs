@@ -91,11 +91,11 @@ impl Template {
         matches!(&self.writes, Writes::Each(for_each) if for_each.gone == Gone::Remove)
     }
 
-    /// The template of a file whose item is gone.
+    /// The template of a file whose item is gone, so that it is [gone](Writes::Gone) or [kept](Writes::Kept) as well.
     #[must_use]
-    pub fn gone(&self, file: PathBuf) -> Self {
+    pub fn left_over(&self, file: PathBuf, writes: Writes) -> Self {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Self { name, dest: file, writes: Writes::Gone, check: None, ..self.clone() }
+        Self { name, dest: file, writes, check: None, ..self.clone() }
     }
 }
 

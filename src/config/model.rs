@@ -147,6 +147,8 @@ pub enum Writes {
     Item,
     /// Nothing: its item is gone, and so is to be its file.
     Gone,
+    /// Nothing: its item is gone, and the file stays as it is.
+    Kept,
 }
 
 /// `for_each`: a file for each item of a list.

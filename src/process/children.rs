@@ -17,6 +17,8 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, warn};
 
+use super::open_files;
+
 /// How often it is looked for ended children besides when the kernel tells of one: one signal may stand for several.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -54,6 +56,7 @@ pub(super) fn spawn(command: &mut Command) -> io::Result<(Child, i32, Ours)> {
     let pid = child.id().and_then(|id| i32::try_from(id).ok());
     let pid = pid.ok_or_else(|| io::Error::other("the system gave no process id"))?;
     ours().insert(pid);
+    open_files::as_given(pid);
     Ok((child, pid, Ours(pid)))
 }
 

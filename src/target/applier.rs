@@ -34,6 +34,7 @@ use crate::apply::{Drifted, Hashes, Inspection, Records, Version};
 use crate::config::Target;
 use crate::guard::Guard;
 use crate::heartbeat::Pulse;
+use crate::log::listed;
 use crate::process::supervise::{Handle, Phase};
 use crate::process::{BootTime, Context};
 use crate::remembered::Recollection;
@@ -418,5 +419,5 @@ impl Applier {
 
 /// Paths for a log line.
 fn paths<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> String {
-    paths.into_iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    listed(&paths.into_iter().map(|path| path.display().to_string()).collect::<Vec<_>>())
 }

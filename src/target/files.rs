@@ -1,8 +1,6 @@
 //! The work on the files of a target and on its record. It blocks, so it goes to threads.
 
-use std::collections::HashMap;
-use std::fs;
-use std::io::ErrorKind;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::applier::Failure;
+use super::left::Left;
 use crate::apply::{
     self, Checked, Committed, Earlier, GoBackError, Hashes, Judgement, Live, Owed, Places, Process, Provisional,
     Records, Refused, Staged, Version,
@@ -26,8 +25,8 @@ pub(super) struct Files {
     pub(super) target: Arc<Target>,
     /// The target as it is configured.
     configured: Arc<Target>,
-    /// The files of items that are gone stay this time, and are ours for another.
-    all_stay: bool,
+    /// Files of items that are gone of which nothing is known now: they stay listed.
+    unknown: Arc<BTreeSet<PathBuf>>,
     pub(super) records: Arc<Records>,
     /// Commit without `check` and `verify`.
     pub(super) no_check: bool,
@@ -79,7 +78,7 @@ impl Files {
     /// The work on the files of `target`.
     pub(super) fn new(target: Arc<Target>, records: Arc<Records>, no_check: bool) -> Self {
         let unremembered = target.templates.iter().map(|_| AtomicBool::new(false)).collect();
-        Self { configured: target.clone(), all_stay: false, target, records, no_check, unremembered }
+        Self { configured: target.clone(), unknown: Arc::default(), target, records, no_check, unremembered }
     }
 
     /// Whether a template has `for_each`.
@@ -87,14 +86,14 @@ impl Files {
         self.configured.templates.iter().any(|template| matches!(template.writes, Writes::Each(_)))
     }
 
-    /// The work on the files of `target`, which has a template for each of them. Those of items that are gone come to it,
-    /// unless all that are there are to stay.
+    /// The work on the files of `target`, which has a template for each of them. Those of items that are gone come to it;
+    /// all of them stay where that is said.
     pub(super) fn of_items(&self, target: &Arc<Target>, all_stay: bool) -> Self {
-        let gone = if all_stay { Vec::new() } else { self.gone(target) };
-        let target = if gone.is_empty() {
+        let (left, unknown) = self.left(target, all_stay);
+        let target = if left.is_empty() {
             target.clone()
         } else {
-            let templates = target.templates.iter().cloned().chain(gone).collect();
+            let templates = target.templates.iter().cloned().chain(left).collect();
             Arc::new(Target { templates, ..Target::clone(target) })
         };
         let was = self.target.templates.iter().zip(self.unremembered.iter());
@@ -102,60 +101,57 @@ impl Files {
             was.map(|(template, noted)| (template.dest.as_path(), noted.load(Ordering::Relaxed))).collect();
         let is_unremembered = |template: &Template| {
             // Nobody knows any more what an earlier life has put into it.
-            let unknown = template.writes == Writes::Gone;
-            AtomicBool::new(was.get(template.dest.as_path()).copied().unwrap_or(unknown))
+            let is_unknown = matches!(template.writes, Writes::Gone | Writes::Kept);
+            AtomicBool::new(was.get(template.dest.as_path()).copied().unwrap_or(is_unknown))
         };
         let unremembered = target.templates.iter().map(is_unremembered).collect();
-        Self { target, all_stay, unremembered, ..self.clone() }
+        Self { target, unknown: unknown.into(), unremembered, ..self.clone() }
     }
 
-    /// The files of items that are gone, which we wrote. Those that are away by now may have to come back.
-    fn gone(&self, target: &Target) -> Vec<Template> {
-        let (name, mut gone) = (&*self.target.name, Vec::new());
-        for file in self.records.items(name) {
-            if target.templates.iter().any(|template| template.dest == file) {
-                continue;
-            }
-            let mut of = self.configured.templates.iter().filter(|template| template.writes_to(&file));
-            let Some(template) = of.find(|template| template.removes_what_is_gone()) else { continue };
-            let is_ours = match fs::symlink_metadata(&file) {
-                Ok(found) => {
-                    Ok(found.is_file()).and_then(|is_file| Ok(is_file && self.records.is_our_item(name, &file)?))
+    /// What stands behind the files that were rendered of `target`: those of items that are gone, which stay or go, those
+    /// that go last. With what stays listed and is none of them.
+    fn left(&self, target: &Target, all_stay: bool) -> (Vec<Template>, BTreeSet<PathBuf>) {
+        let name = &*self.configured.name;
+        let (mut goes, mut stays) = (Vec::new(), Vec::new());
+        let (mut unknown, mut others) = (BTreeSet::new(), BTreeSet::new());
+        for left in Left::of(&self.configured, target, &self.records.listed(name), all_stay) {
+            match left {
+                Left::Goes(template) => goes.push(template),
+                Left::Stays(template) => stays.push(template),
+                Left::Others { file, was_to_go } => {
+                    if was_to_go {
+                        let file = file.display();
+                        warn!(target = name, %file, "its item is gone, and it stays: it is not what was put there");
+                    }
+                    others.insert(file);
                 }
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(file.parent().is_some_and(Path::is_dir)),
-                Err(error) => Err(error),
-            };
-            match is_ours {
-                Ok(true) => gone.push(template.gone(file)),
-                Ok(false) => {
-                    let file_shown = file.display();
-                    warn!(target = name, file = %file_shown, "its item is gone, and it stays: it is not what was put there");
-                    self.records.forget_item(name, &file);
-                }
-                // The next render finds out.
-                Err(error) => {
-                    warn!(target = name, file = %file.display(), %error, "its item is gone, and it cannot be read");
+                Left::Unknown(file, error) => {
+                    if let Some(error) = error {
+                        let file = file.display();
+                        warn!(target = name, %file, %error, "its item is gone, and it cannot be looked at");
+                    }
+                    unknown.insert(file);
                 }
             }
         }
-        gone
+        self.records.forget_items(name, &others);
+        stays.append(&mut goes);
+        (stays, unknown)
     }
 
     /// Notes which files of items are there for good.
     fn keep_items(&self, hashes: &Hashes) {
         if self.has_items() {
-            let is_of_target = |path: &Path| self.target.templates.iter().any(|template| template.dest == path);
-            self.records.keep_items(&self.target.name, hashes, |path| self.all_stay && !is_of_target(path));
+            self.records.keep_items(&self.target.name, hashes, |path| self.unknown.contains(path));
         }
     }
 
     /// Notes that files of items are about to be written.
     fn add_items(&self, mut written: Hashes) {
         if self.has_items() {
-            let is_item = |path: &Path| {
-                self.target.templates.iter().any(|template| template.writes == Writes::Item && template.dest == path)
-            };
-            written.retain(|path, _| is_item(path));
+            let items = self.target.templates.iter().filter(|template| template.writes == Writes::Item);
+            let items: HashSet<&Path> = items.map(|template| template.dest.as_path()).collect();
+            written.retain(|path, _| items.contains(path.as_path()));
             self.records.add_items(&self.target.name, written);
         }
     }
@@ -191,9 +187,9 @@ impl Files {
     /// Whether there is nothing at one of the destinations. Of items nothing is known before the first render but what an
     /// earlier life has written.
     pub(super) fn lacks_a_file(&self) -> bool {
-        let is_missing = |file: &PathBuf| matches!(file.try_exists(), Ok(false));
+        let is_missing = |file: &Path| matches!(file.try_exists(), Ok(false));
         let is_first = self.has_items() && Arc::ptr_eq(&self.target, &self.configured);
-        apply::lacks_a_file(&self.target) || is_first && self.records.items(&self.target.name).iter().any(is_missing)
+        apply::lacks_a_file(&self.target) || is_first && self.records.listed(&self.target.name).files().any(is_missing)
     }
 
     /// Whether the content of the file at this index is not to be kept on the disk.
@@ -290,6 +286,13 @@ impl Files {
         is_settled.then(|| InForce { hashes, bytes: files.into_iter().map(|(_, bytes)| bytes).collect() })
     }
 
+    /// The first file that is to be there and is not.
+    pub(super) fn first_missing(&self) -> Option<PathBuf> {
+        let is_missing = |template: &&Template| matches!(template.dest.try_exists(), Ok(false));
+        let wanted = |template: &&Template| matches!(template.writes, Writes::One | Writes::Item);
+        self.target.templates.iter().filter(wanted).find(is_missing).map(|template| template.dest.clone())
+    }
+
     /// What a commit replaces.
     fn replaced<'a>(&'a self, checked: &'a Checked) -> Vec<Live<'a>> {
         checked.replaced(&self.target, |index| self.is_unremembered(index))
@@ -334,14 +337,13 @@ impl Files {
     pub(super) fn settle(&self, hashes: &Hashes) {
         let name = &self.target.name;
         self.keep_items(hashes);
-        if let Err(error) = apply::live(
-            &self.target,
-            |index| self.is_unremembered(index),
-            |live| self.records.settle(name, hashes, live),
-        ) {
+        let mut settling = self.records.settling(name, hashes);
+        let kept = apply::each_live(&self.target, |index| self.is_unremembered(index), |live| settling.keep(live));
+        if let Err(error) = kept {
             tracing::warn!(target = &**name, "the files that are confirmed cannot be kept: {error}");
-            self.records.settle(name, hashes, &[]);
+            settling.keep_nothing();
         }
+        settling.confirm();
     }
 
     /// The earlier files are to be put back once more. Where their content `is_other` by now, the process may have read that.

@@ -5,6 +5,7 @@ mod desk;
 mod drift;
 mod files;
 mod gate;
+mod left;
 mod lock;
 #[cfg(test)]
 mod random;
@@ -18,6 +19,7 @@ mod turn;
 
 pub use applier::{Applied, Applier, Attempt, Failure, Legacy, Options, Recalled, Retry, Way};
 pub use desk::{Desk, Done, Order, OrderTask};
+pub use left::Left;
 pub use lock::Lock;
 pub use render::{Complete, Render, RenderFailure, Renderer, Waiting};
 pub use schedule::Schedule;

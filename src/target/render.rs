@@ -19,7 +19,7 @@ use crate::heartbeat::Pulse;
 use crate::log::{Line, Repeats};
 use crate::registry::{Asked, Query};
 use crate::store::{Earlier, Reader, View};
-use crate::template::{ErrorKind, Rendering, TemplateError, Templates};
+use crate::template::{Each, ErrorKind, Rendering, TemplateError, Templates};
 
 /// A render that calls functions notices by itself that its time is over, and can say where; it is given this long to.
 const NOTICED_WITHIN: Duration = Duration::from_millis(100);
@@ -136,6 +136,8 @@ pub struct Renderer {
 struct Kept {
     publication: u64,
     reads: BTreeSet<Asked>,
+    /// See [`Each::named_by`].
+    named_by: BTreeSet<Asked>,
     no_weights: usize,
     warnings: BTreeSet<String>,
     files: Written,
@@ -225,6 +227,11 @@ impl Renderer {
     /// What the last good render of each template has asked, in their order.
     pub fn reads(&self) -> impl Iterator<Item = &BTreeSet<Asked>> {
         self.kept.iter().flatten().map(|kept| &kept.reads)
+    }
+
+    /// For each template, in their order, what only its items and the names of its files were made of.
+    pub fn named_by(&self) -> impl Iterator<Item = &BTreeSet<Asked>> {
+        self.kept.iter().flatten().map(|kept| &kept.named_by)
     }
 
     /// Renders from the newest view, and tells the store what was read.
@@ -407,10 +414,12 @@ fn pass(target: &Target, templates: &Templates, mut kept: Vec<Option<Kept>>, vie
         }
         let is_many = target.templates.get(index).is_some_and(|template| matches!(template.writes, Writes::Each(_)));
         let rendering = if is_many {
-            let each = |files: BTreeMap<String, Vec<u8>>| files.into_iter().map(|(name, bytes)| (name, bytes.into()));
-            templates.render_each(index, view).map(|files| Written::Each(each(files).collect()))
+            templates.render_each(index, view).map(|Each { files, named_by }| {
+                let files = files.into_iter().map(|(name, bytes)| (name, bytes.into()));
+                (Written::Each(files.collect()), named_by)
+            })
         } else {
-            templates.render(index, view).map(|bytes| Written::One(bytes.into()))
+            templates.render(index, view).map(|bytes| (Written::One(bytes.into()), BTreeSet::new()))
         };
         reads.extend(rendering.reads.iter().chain(&rendering.missing).cloned());
         if !rendering.missing.is_empty() {
@@ -418,9 +427,9 @@ fn pass(target: &Target, templates: &Templates, mut kept: Vec<Option<Kept>>, vie
             continue;
         }
         match rendering.output {
-            Ok(files) => {
+            Ok((files, named_by)) => {
                 let Rendering { reads, no_weights, warnings, .. } = rendering;
-                *kept = Some(Kept { publication: view.publication(), reads, no_weights, warnings, files });
+                *kept = Some(Kept { publication: view.publication(), reads, named_by, no_weights, warnings, files });
             }
             Err(failed) if failed.kind == ErrorKind::NotYet => {
                 let TemplateError { message, file, line, .. } = &failed;

@@ -1,6 +1,7 @@
 //! `for_each`: the items of a template, and the names of the files that are made of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +12,9 @@ use super::error::{ErrorKind, Failure, TemplateError, undefined};
 use super::function::fail;
 use super::load::{Entry, Parsed};
 use super::record::{self, Render};
+use super::words::Listed;
 use super::{Rendering, Templates};
+use crate::registry::Asked;
 use crate::store::View;
 
 /// The function that the expression of a `for_each` is handed to.
@@ -20,12 +23,39 @@ pub(super) const ITEMS: &str = "__items";
 /// What a template calls the item that a file is made of.
 const ITEM: &str = "item";
 
-/// How many files one template may write: a transaction holds up to three file descriptors for each, and 1,024 is what a
-/// service manager gives.
-const MOST: usize = 250;
+/// How many files one template may write: a transaction opens up to three files for each, all at once, and has to fit
+/// `render_timeout`.
+const MOST: usize = 5_000;
 
 /// The longest name of a file, in bytes: `NAME_MAX` of limits.h on Linux.
 const LONGEST: usize = 255;
+
+/// Characters that are not seen, or that change the order of others: those that Unicode calls default ignorable
+/// (`DerivedCoreProperties.txt`, among them all that turn the writing direction), separators of lines and paragraphs, anchors
+/// of annotations, the blank of Braille, and the planes for private use.
+const UNSEEN: [RangeInclusive<char>; 21] = [
+    '\u{ad}'..='\u{ad}',
+    '\u{34f}'..='\u{34f}',
+    '\u{61c}'..='\u{61c}',
+    '\u{115f}'..='\u{1160}',
+    '\u{17b4}'..='\u{17b5}',
+    '\u{180b}'..='\u{180f}',
+    '\u{200b}'..='\u{200f}',
+    '\u{2028}'..='\u{2029}',
+    '\u{202a}'..='\u{202e}',
+    '\u{2060}'..='\u{206f}',
+    '\u{2800}'..='\u{2800}',
+    '\u{3164}'..='\u{3164}',
+    '\u{fe00}'..='\u{fe0f}',
+    '\u{feff}'..='\u{feff}',
+    '\u{ffa0}'..='\u{ffa0}',
+    '\u{fff0}'..='\u{fff8}',
+    '\u{fff9}'..='\u{fffb}',
+    '\u{1bca0}'..='\u{1bca3}',
+    '\u{1d173}'..='\u{1d17a}',
+    '\u{e0000}'..='\u{e0fff}',
+    '\u{f0000}'..='\u{10ffff}',
+];
 
 /// What the names of our own temporary files hold.
 const OUR_OWN: &str = ".liveconf-";
@@ -73,10 +103,18 @@ fn items(given: Option<&Value>, render: &Render) -> Result<Vec<Value>, Failure> 
     Ok(items)
 }
 
+/// What a template with `for_each` gives.
+#[derive(Debug, Default)]
+pub struct Each {
+    /// The bytes of each file, by its name.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// What only the items and the names of the files were made of, and no file shows.
+    pub named_by: BTreeSet<Asked>,
+}
+
 impl Templates {
-    /// Renders the template at `index`, which has `for_each`: a name and the bytes of each file. Synchronous, as
-    /// [`Templates::render`].
-    pub fn render_each(&self, index: usize, view: &View) -> Rendering<BTreeMap<String, Vec<u8>>> {
+    /// Renders the template at `index`, which has `for_each`. Synchronous, as [`Templates::render`].
+    pub fn render_each(&self, index: usize, view: &View) -> Rendering<Each> {
         let deadline = Instant::now() + self.timeout;
         let mut all = Rendering {
             reads: BTreeSet::new(),
@@ -90,26 +128,31 @@ impl Templates {
         else {
             let message = format!("the template {index} of the target has no `for_each`");
             all.fail(TemplateError::whole("templates", message, ErrorKind::Function));
-            return all.map(|()| BTreeMap::new());
+            return all.map(|()| Each::default());
         };
-        let one = |parsed: &Arc<Parsed>, number, context: &Context| {
-            self.one(parsed, number, context, view, deadline.saturating_duration_since(Instant::now()))
+        let one = |parsed: &Arc<Parsed>, number, context: &Context, listed: &Listed| {
+            self.one(parsed, number, context, listed, view, deadline.saturating_duration_since(Instant::now()))
         };
-        let listed = one(each, *items, &Context::new());
+        let listed = one(each, *items, &Context::new(), &Listed::default());
         all.take(listed.rendering);
+        let seen = listed.names.listed();
+        let (mut named_by, mut shown) = (all.reads.clone(), BTreeSet::new());
         let mut files: BTreeMap<String, (usize, Vec<u8>)> = BTreeMap::new();
         let count = listed.items.len();
         for (number_of_item, item) in (1..).zip(listed.items) {
             let mut variables = Context::new();
             variables.insert_value(ITEM, item);
             let this = format!("item {number_of_item} of {count}");
-            let named = one(each, *name, &variables).rendering.of(&this).hinting(in_a_name);
+            let named = one(each, *name, &variables, &seen).rendering.of(&this).hinting(in_a_name);
+            named_by.extend(named.reads.iter().cloned());
             let named = all.take(named).map(file_name);
             let this = match &named {
                 Some(Ok(file)) if !secret => format!("{this}, whose file is `{file}`"),
                 _ => this,
             };
-            let content = all.take(one(content, *number, &variables).rendering.of(&this));
+            let content = one(content, *number, &variables, &seen).rendering.of(&this);
+            shown.extend(content.reads.iter().cloned());
+            let content = all.take(content);
             // What waits for an answer asks on, so that all is asked at once.
             let (Some(named), Some(content), true) = (named, content, all.missing.is_empty()) else { continue };
             let why = match named {
@@ -123,8 +166,9 @@ impl Templates {
             all.fail(error.hint(WAY_OUT.to_owned()));
             break;
         }
-        let files = files.into_iter().map(|(name, (_, bytes))| (name, bytes));
-        all.map(|()| files.collect())
+        named_by.retain(|asked| !shown.contains(asked));
+        let files = files.into_iter().map(|(name, (_, bytes))| (name, bytes)).collect();
+        all.map(|()| Each { files, named_by })
     }
 }
 
@@ -178,6 +222,10 @@ fn file_name(name: Vec<u8>) -> Result<String, String> {
         "." | ".." => "has the name of a folder".to_owned(),
         name if name.contains('/') => "has a `/` in its name, which would lead into another folder".to_owned(),
         name if name.contains(char::is_control) => "has a control character in its name".to_owned(),
+        name if name.contains(|c| UNSEEN.iter().any(|unseen| unseen.contains(&c))) => {
+            "has a character in its name that is not seen, or that turns others around".to_owned()
+        }
+        name if name.starts_with('-') => "has a name that begins with `-`, as options of commands do".to_owned(),
         name if name.len() > LONGEST => format!("has a name of {} bytes, and {LONGEST} are allowed", name.len()),
         name if name.contains(OUR_OWN) => format!("has `{OUR_OWN}` in its name, as our temporary files have"),
         _ => return Ok(name),

@@ -73,6 +73,15 @@ pub(super) struct Dialect {
 }
 
 impl Templates {
+    /// The texts that stand in them word by word, whole and by the segments of paths.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.entries
+            .iter()
+            .flat_map(|entry| [Some(&entry.content.0), entry.each.as_ref().map(|(parsed, ..)| parsed)])
+            .flatten()
+            .flat_map(|parsed| parsed.words.all())
+    }
+
     /// Reads and parses the templates of these targets and whatever they include; every problem of all of them at once.
     pub fn load(targets: &[Target], environment: Environment) -> Result<Vec<Self>, Vec<TemplateError>> {
         let environment = Arc::new(environment);
@@ -156,7 +165,7 @@ impl Sources<'_> {
                     let content = self.readings[index].entry(&template.source).map(|number| (index, number));
                     let each = match &template.writes {
                         Writes::Each(for_each) => self.each(first, for_each),
-                        Writes::One | Writes::Item | Writes::Gone => None,
+                        Writes::One | Writes::Item | Writes::Gone | Writes::Kept => None,
                     };
                     entries.extend(content.map(|content| Entry { content, each, secret: template.secret }));
                 }

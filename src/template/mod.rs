@@ -57,6 +57,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use each::Each;
 pub(crate) use error::did_you_mean;
 pub use error::{ErrorKind, Note, Snippet, TemplateError};
 pub(crate) use foreign::{plain, translated_name as foreign_name};

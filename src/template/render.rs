@@ -10,6 +10,7 @@ use tera::Context;
 use super::error::{ErrorKind, Failure, TemplateError};
 use super::load::{Entry, Parsed};
 use super::record::{Render, late};
+use super::words::{Listed, Names};
 use super::{Rendering, Templates, message, record};
 use crate::store::View;
 
@@ -21,6 +22,8 @@ pub(super) struct One {
     pub(super) rendering: Rendering,
     /// The items, where the source gives those of a `for_each`.
     pub(super) items: Vec<tera::Value>,
+    /// The names that a registry listed on the way.
+    pub(super) names: Names,
 }
 
 impl Templates {
@@ -30,20 +33,30 @@ impl Templates {
         let Some(Entry { content: (parsed, number), .. }) = self.entries.get(index) else {
             return failed("templates", format!("the target has no template {index}"));
         };
-        self.one(parsed, *number, &Context::new(), view, self.timeout).rendering
+        self.one(parsed, *number, &Context::new(), &Listed::default(), view, self.timeout).rendering
     }
 
-    /// Renders one source, with the variables of `context`.
-    pub(super) fn one(&self, parsed: &Parsed, number: usize, context: &Context, view: &View, timeout: Duration) -> One {
+    /// Renders one source, with the variables of `context`, which may hold names that were `listed` before.
+    pub(super) fn one(
+        &self,
+        parsed: &Parsed,
+        number: usize,
+        context: &Context,
+        listed: &Listed,
+        view: &View,
+        timeout: Duration,
+    ) -> One {
         let source = parsed.source(number);
         let start = Instant::now();
         let mut output = Output::new(self.environment.limits.output, timeout);
         let (rendered, render) =
             record::during(Arc::clone(&self.environment), view.clone(), parsed.words.clone(), timeout, || {
+                record::with(|render| render.names = Names::beside(listed));
                 parsed.tera.render_to(&source.name, context, &mut output)
             });
         let Some(mut render) = render else {
-            return One { rendering: failed(&source.file, "the render lost its record".into()), items: Vec::new() };
+            let rendering = failed(&source.file, "the render lost its record".into());
+            return One { rendering, items: Vec::new(), names: Names::default() };
         };
         let output = match (rendered, output.stopped) {
             (Ok(()), None) => Ok(output.bytes),
@@ -57,8 +70,8 @@ impl Templates {
             }
             (Err(error), None) => Err(message::rendering(&error, &parsed.sources_in_pieces(), source, &mut render)),
         };
-        let Render { reads, missing, no_weights, warnings, items, .. } = render;
-        One { rendering: Rendering { reads, missing, no_weights: no_weights.get(), warnings, output }, items }
+        let Render { reads, missing, no_weights, warnings, items, names, .. } = render;
+        One { rendering: Rendering { reads, missing, no_weights: no_weights.get(), warnings, output }, items, names }
     }
 }
 

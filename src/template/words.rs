@@ -14,6 +14,11 @@ use crate::registry::{Answer, Data, NodeServices, Path};
 pub(super) struct Words(HashSet<Box<str>>);
 
 impl Words {
+    /// Each of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|word| &**word)
+    }
+
     /// Those of these sources.
     pub(super) fn of<'s>(sources: impl IntoIterator<Item = &'s Source>) -> Self {
         let tokens = sources.into_iter().flat_map(Source::pieces).flat_map(|piece| &piece.tokens);
@@ -31,9 +36,14 @@ impl Words {
     }
 }
 
+/// Names that a registry listed during another render.
+pub(super) type Listed = Arc<HashSet<Box<str>>>;
+
 /// The names that a registry listed during a render, looked at only where an argument is not written in the template.
 #[derive(Default)]
 pub(super) struct Names {
+    /// Those that were listed before.
+    before: Listed,
     known: HashSet<Box<str>>,
     /// Answers that were read and not looked at.
     unread: Vec<Arc<Answer>>,
@@ -56,7 +66,24 @@ impl Names {
         }
     }
 
+    /// None yet but those that were listed before.
+    pub(super) fn beside(before: &Listed) -> Self {
+        Self { before: Arc::clone(before), ..Self::default() }
+    }
+
+    /// Those that were listed, for other renders.
+    pub(super) fn listed(mut self) -> Listed {
+        self.look();
+        self.known.into()
+    }
+
     fn has(&mut self, word: &str) -> bool {
+        self.look();
+        self.known.contains(word) || self.before.contains(word)
+    }
+
+    /// Takes the names out of the answers.
+    fn look(&mut self) {
         for answer in std::mem::take(&mut self.unread) {
             match &answer.data {
                 Data::Prefix(entries) => {
@@ -84,7 +111,6 @@ impl Names {
                 _ => {}
             }
         }
-        self.known.contains(word)
     }
 }
 

@@ -1,5 +1,10 @@
 //! `for_each`: a file for each item, all of them in one transaction, and none outside of their folder.
 
+mod gone;
+#[cfg(feature = "etcd")]
+mod many;
+mod names;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -52,6 +57,21 @@ fn wait_for(job: &Job, expected: &[(&str, &str)]) {
     poll_until(SOON, || {
         let found = files(job);
         if found == expected { Ok(()) } else { Err(format!("{found:?} are there, not {expected:?}")) }
+    });
+}
+
+/// Waits until `status` gives this state of the target.
+#[track_caller]
+fn wait_for_state(job: &Job, expected: &str) {
+    poll_until(SOON, || {
+        let output = job.run(&["status", "--json"]);
+        let status: serde_json::Value = serde_json::from_str(&output.stdout).unwrap_or_default();
+        let state = &status["targets"][0]["state"];
+        if state == expected {
+            Ok(())
+        } else {
+            Err(format!("the target is {state}, not {expected}: {}", output.stderr))
+        }
     });
 }
 

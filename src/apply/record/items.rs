@@ -9,23 +9,74 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
-use super::{Records, file, hash};
+use super::{Records, file, hash, keyed_hash};
 use crate::apply::Hashes;
 
 /// The keyed hashes of what a file of ours may hold, by its configured path: until the process has confirmed the newest,
 /// also those of before.
 pub(super) type Items = BTreeMap<PathBuf, BTreeSet<String>>;
 
-impl Records {
-    /// The files of items of `target` that we may have written.
-    pub fn items(&self, target: &str) -> BTreeSet<PathBuf> {
-        self.change_items(target, |_| {}).into_keys().collect()
+/// The files of items of one target that we may have written, as they are listed now.
+#[derive(Debug, Default)]
+pub struct Listed {
+    key: [u8; 32],
+    items: Items,
+}
+
+/// What is at the place of a listed file.
+#[derive(Debug)]
+pub enum Look {
+    /// What we wrote.
+    Ours,
+    /// Nothing.
+    Nothing,
+    /// Something else.
+    Other,
+    /// Its folder is away; the file may be in it.
+    Away,
+}
+
+impl Listed {
+    /// Reads what the state folder lists of `target`, and touches nothing. Where there is no folder nothing is listed.
+    pub fn read(folder: &Path, target: &str) -> io::Result<Self> {
+        let found = |read: io::Result<Vec<u8>>| match read {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        };
+        let (items, key) = (found(fs::read(place(folder, target)))?, found(fs::read(folder.join("key")))?);
+        match (items, key.map(<[u8; 32]>::try_from)) {
+            (Some(items), Some(Ok(key))) => Ok(Self { key, items: serde_json::from_slice(&items)? }),
+            // Without the key nothing is known again.
+            _ => Ok(Self::default()),
+        }
     }
 
-    /// Whether a file of an item of `target` holds what we wrote.
-    pub fn is_our_item(&self, target: &str, path: &Path) -> io::Result<bool> {
-        let found = self.keyed_hash(&hash(&File::open(path)?)?);
-        Ok(self.change_items(target, |_| {}).get(path).is_some_and(|ours| ours.contains(&found)))
+    /// The configured paths of the files.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.items.keys().map(PathBuf::as_path)
+    }
+
+    /// Looks at what is there in the place of one of the files.
+    pub fn look(&self, path: &Path) -> io::Result<Look> {
+        let found = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(if path.parent().is_some_and(Path::is_dir) { Look::Nothing } else { Look::Away });
+            }
+            found => found?,
+        };
+        if !found.is_file() {
+            return Ok(Look::Other);
+        }
+        let found = keyed_hash(self.key, &hash(&File::open(path)?)?);
+        let is_ours = self.items.get(path).is_some_and(|ours| ours.contains(&found));
+        Ok(if is_ours { Look::Ours } else { Look::Other })
+    }
+}
+
+impl Records {
+    /// The files of items of `target` that we may have written.
+    pub fn listed(&self, target: &str) -> Listed {
+        Listed { key: self.key, items: self.change_items(target, |_| {}) }
     }
 
     /// Notes that these files of items of `target` are about to be written, with these hashes.
@@ -54,13 +105,15 @@ impl Records {
         self.change_items(target, keep);
     }
 
-    /// Notes that a file is not ours any more.
-    pub fn forget_item(&self, target: &str, path: &Path) {
-        self.change_items(target, |items| _ = items.remove(path));
+    /// Notes that files are not ours any more.
+    pub fn forget_items(&self, target: &str, files: &BTreeSet<PathBuf>) {
+        if !files.is_empty() {
+            self.change_items(target, |items| items.retain(|path, _| !files.contains(path)));
+        }
     }
 
     fn change_items(&self, target: &str, change: impl FnOnce(&mut Items)) -> Items {
-        let path = self.folder.join(format!("{}.items", file::encode(target)));
+        let path = place(&self.folder, target);
         let _under_way = self.work.begin();
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.load(&mut all, target);
@@ -73,6 +126,11 @@ impl Records {
         }
         items
     }
+}
+
+/// The file of a target.
+fn place(folder: &Path, target: &str) -> PathBuf {
+    folder.join(format!("{}.items", file::encode(target)))
 }
 
 /// What the file says. Where it says nothing that can be understood, nobody's file is removed.

@@ -22,7 +22,7 @@ fn a_record_survives_a_restart() {
     records.begin("web");
     assert_eq!(records.owed("web", &hashes("1"), true), Owed::Owed);
     assert_eq!(Records::open(&folder).owed("web", &hashes("1"), true), Owed::Owed);
-    records.settle("web", &hashes("1"), &[]);
+    settle(&records, "web", &hashes("1"), &[]);
     for records in [records, Records::open(&folder)] {
         assert_eq!(records.owed("web", &hashes("1"), true), Owed::Settled);
         assert_eq!(records.owed("web", &hashes("2"), true), Owed::Owed);
@@ -40,7 +40,7 @@ fn a_record_survives_a_restart() {
 fn there_and_back_again_with_a_kill_between_is_owed() {
     let folder = tempfile::tempdir().unwrap();
     let records = Records::open(folder.path());
-    records.settle("web", &hashes("A"), &[]);
+    settle(&records, "web", &hashes("A"), &[]);
     // B is committed, its reload begins, and we are killed; then the data goes back to A.
     records.begin("web");
     assert_eq!(Records::open(folder.path()).owed("web", &hashes("A"), true), Owed::Owed);
@@ -49,7 +49,7 @@ fn there_and_back_again_with_a_kill_between_is_owed() {
 #[test]
 fn a_record_that_the_last_life_may_not_have_kept_up_to_date_is_owed() {
     let folder = tempfile::tempdir().unwrap();
-    Records::open(folder.path()).settle("web", &hashes("A"), &[]);
+    settle(&Records::open(folder.path()), "web", &hashes("A"), &[]);
     // The folder became read-only: B was told and not written down, and then the data went back to A.
     let lock = folder.path().join("lock");
     fs::create_dir(&lock).unwrap();
@@ -62,7 +62,7 @@ fn a_record_that_the_last_life_may_not_have_kept_up_to_date_is_owed() {
 #[test]
 fn what_is_not_understood_is_owed_and_never_an_error() {
     let folder = tempfile::tempdir().unwrap();
-    Records::open(folder.path()).settle("web", &hashes("1"), &[]);
+    settle(&Records::open(folder.path()), "web", &hashes("1"), &[]);
     let file = folder.path().join("web.json");
     let good = fs::read_to_string(&file).unwrap();
     assert_eq!(Records::open(folder.path()).owed("web", &hashes("1"), true), Owed::Settled);
@@ -76,7 +76,7 @@ fn what_is_not_understood_is_owed_and_never_an_error() {
         fs::write(&file, text).unwrap();
         let records = Records::open(folder.path());
         assert_eq!(records.owed("web", &hashes("1"), true), Owed::Owed, "{text:?}");
-        records.settle("web", &hashes("1"), &[]);
+        settle(&records, "web", &hashes("1"), &[]);
         assert_eq!(Records::open(folder.path()).owed("web", &hashes("1"), true), Owed::Settled);
     }
     fs::write(folder.path().join("key"), "short").unwrap();
@@ -86,7 +86,7 @@ fn what_is_not_understood_is_owed_and_never_an_error() {
 #[test]
 fn a_record_tells_no_hash_of_a_file() {
     let folder = tempfile::tempdir().unwrap();
-    Records::open(folder.path()).settle("web", &hashes("0123456789abcdef"), &[]);
+    settle(&Records::open(folder.path()), "web", &hashes("0123456789abcdef"), &[]);
     let text = fs::read_to_string(folder.path().join("web.json")).unwrap();
     assert!(text.contains("/etc/a") && !text.contains("0123456789abcdef"), "{text}");
 }
@@ -103,7 +103,7 @@ fn without_a_folder_memory_serves() {
         let records = Records::open(&path);
         assert!(records.is_degraded.load(Ordering::Relaxed), "{}", path.display());
         assert!(records.lock().is_ok());
-        records.settle("web", &hashes("1"), &[]);
+        settle(&records, "web", &hashes("1"), &[]);
         assert_eq!(records.owed("web", &hashes("1"), true), Owed::Settled);
         records.begin("web");
         assert_eq!(records.owed("web", &hashes("1"), true), Owed::Owed);
@@ -137,6 +137,15 @@ fn a_second_process_is_told_who_holds_the_folder() {
     assert!(Records::open(folder.path()).lock().is_ok());
 }
 
+/// The process of `target` runs these files, which are in place.
+fn settle(records: &Records, target: &str, hashes: &Hashes, live: &[Live<'_>]) {
+    let mut settling = records.settling(target, hashes);
+    for live in live {
+        settling.keep(live);
+    }
+    settling.confirm();
+}
+
 /// A destination as it is now.
 fn as_it_is<T>(path: &Path, use_it: impl FnOnce(&[Live<'_>]) -> T) -> T {
     let file = File::open(path).ok();
@@ -154,7 +163,7 @@ fn refused(folder: &Path) -> (Hashes, Hashes) {
     fs::write(&file, "A").unwrap();
     let of = |text: &str| Hashes::from([(file.clone(), format!("{:x}", Sha256::digest(text)))]);
     let records = Records::open(&folder.join("state"));
-    as_it_is(&file, |live| records.settle("web", &of("A"), live));
+    as_it_is(&file, |live| settle(&records, "web", &of("A"), live));
     let before = records.begin("web");
     records.refuse("web", (&of("B"), "as ever"), refusal(), false, before);
     assert!(!records.went_back("web", &of("A")));
@@ -241,7 +250,7 @@ fn that_nothing_was_confirmed_yet_outlives_a_restart() {
         assert_eq!((records.version("web"), records.ran_earlier("web")), (Version::Found, true));
     }
     let records = Records::open(&state);
-    records.settle("web", &hashes("C"), &[]);
+    settle(&records, "web", &hashes("C"), &[]);
     assert_eq!(Records::open(&state).version("web"), Version::Confirmed);
 }
 
@@ -328,7 +337,7 @@ fn a_full_folder_is_told_of_nothing_old() {
     assert!(records.is_degraded.load(Ordering::Relaxed));
     assert_eq!(Records::open(&state).owed("web", &a, true), Owed::Owed);
     fs::remove_dir(state.join("web.new")).unwrap();
-    as_it_is(&folder.path().join("a"), |live| records.settle("web", &a, live));
+    as_it_is(&folder.path().join("a"), |live| settle(&records, "web", &a, live));
     assert!(!records.is_degraded.load(Ordering::Relaxed));
     assert_eq!(Records::open(&state).owed("web", &a, true), Owed::Settled);
 }

@@ -1,7 +1,7 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 
 use super::*;
-use crate::apply::{Earlier, ErrorKind, GoBackError, Owed, Records, live, verify};
+use crate::apply::{Earlier, ErrorKind, GoBackError, Hashes, Owed, Records, each_live, verify};
 
 /// Commits as an apply does: what is replaced is kept where nobody could go back to it otherwise.
 fn commit(target: &Target, records: &Records, bytes: &[&[u8]]) -> Committed {
@@ -13,8 +13,15 @@ fn commit(target: &Target, records: &Records, bytes: &[&[u8]]) -> Committed {
 /// The same, and the process confirms it.
 fn settle(target: &Target, records: &Records, bytes: &[&[u8]]) -> Committed {
     let committed = commit(target, records, bytes);
-    live(target, |_| false, |live| records.settle(&target.name, committed.hashes(), live)).unwrap();
+    confirm(target, records, committed.hashes());
     committed
+}
+
+/// The process confirms what is in place.
+fn confirm(target: &Target, records: &Records, hashes: &Hashes) {
+    let mut settling = records.settling(&target.name, hashes);
+    each_live(target, |_| false, |live| settling.keep(live)).unwrap();
+    settling.confirm();
 }
 
 fn go_back(target: &Target, records: &Records) -> Result<Committed, GoBackError> {
@@ -119,7 +126,7 @@ fn only_the_version_to_go_back_to_is_kept() {
     let records = Records::open(&state);
     let hashes = stage(&target, &[b"third version"]).unwrap().hashes();
     assert_eq!(records.owed("web", &hashes, true), Owed::Adopt);
-    live(&target, |_| false, |live| records.settle("web", &hashes, live)).unwrap();
+    confirm(&target, &records, &hashes);
     assert!(holds(&state, b"third version"));
 }
 

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::{Applier, Failure, InPlace, patience};
 use crate::apply::Process;
 use crate::apply::reload::haproxy::{Change, Running};
-use crate::config::{Haproxy, Reload};
+use crate::config::{Haproxy, Reload, Writes};
 use crate::process::BootTime;
 use crate::target::files::{Files, InForce};
 
@@ -53,13 +53,19 @@ impl Applier {
         self.by_reload = None;
         let in_force = self.on_thread(Files::that_run).await?;
         let Some(old) = in_force.filter(|_| !self.owed && !self.is_going_back) else {
-            self.by_reload = Some("it is not known to run the files that were in place".to_owned());
+            let new = self.on_thread(Files::first_missing).await?;
+            let unknown = || "it is not known to run the files that were in place".to_owned();
+            self.by_reload = Some(new.map_or_else(unknown, |file| format!("`{}` is a new file", file.display())));
             return Ok(());
         };
         let (was, new) = (old.bytes.clone(), rendered.to_vec());
         let between = move |files: &Files| {
-            let paths = files.target.templates.iter().map(|template| template.dest.as_path());
-            Change::between(paths.zip(&was).zip(&new).map(|((path, old), new)| (path, &**old, &**new)))
+            let templates = &files.target.templates;
+            if let Some(gone) = templates.iter().find(|template| template.writes == Writes::Gone) {
+                return Err(format!("`{}` goes", gone.dest.display()));
+            }
+            let files = templates.iter().zip(&was).zip(&new).filter(|((file, _), _)| file.writes != Writes::Kept);
+            Change::between(files.map(|((file, old), new)| (file.dest.as_path(), &**old, &**new)))
         };
         let prepared = match self.on_thread(between).await? {
             Ok(change) => self

@@ -9,6 +9,7 @@ use tracing::warn;
 use super::{Applier, Failure, InPlace, paths};
 use crate::apply::reload::Outcome;
 use crate::apply::{By, Committed, GoBackError, Hashes, Inspection, Refused, Told, Version};
+use crate::log::listed;
 use crate::target::files::{Files, WentBack};
 
 /// Files that were refused.
@@ -142,6 +143,6 @@ fn restored(committed: &Committed) -> String {
     };
     match committed.changed() {
         [] => "nothing had to be written".to_owned(),
-        changed => changed.iter().map(one).collect::<Vec<_>>().join(", "),
+        changed => listed(&changed.iter().map(one).collect::<Vec<_>>()),
     }
 }

@@ -1,11 +1,12 @@
 //! What a template writes, and a target with a template for each file: one with `for_each` writes many.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::config::{Check, Placeholder, Program, Target, Template, Writes};
+use crate::config::{Check, Placeholder, Program, Target, Template, TemplateSource, Writes};
 
 /// What one template writes.
 #[derive(Debug, Clone)]
@@ -36,14 +37,22 @@ pub(super) fn spread<'w>(
     if !target.templates.iter().any(|template| matches!(template.writes, Writes::Each(_))) {
         return target.clone();
     }
+    // Each is a template of its own, and none needs the source again.
+    let bare = |template: &Template| {
+        let source = TemplateSource::File(PathBuf::new());
+        Template { source, writes: Writes::Item, check: None, ..template.clone() }
+    };
     let mut templates = Vec::new();
     for (index, (template, written)) in target.templates.iter().zip(written).enumerate() {
         match written {
             Written::One(_) => templates.push(template.clone()),
             Written::Each(files) => {
+                let bare = bare(template);
                 for name in files.keys() {
-                    let file = one(template, index, name, templates.len());
-                    templates.push(file);
+                    let to = templates.len();
+                    let check = template.check.clone().map(|check| moved(check, index, to));
+                    let dest = template.dest.with_file_name(name);
+                    templates.push(Template { name: name.to_owned(), dest, check, ..bare.clone() });
                 }
             }
         }
@@ -55,14 +64,7 @@ pub(super) fn spread<'w>(
     Arc::new(Target { templates, ..Target::clone(target) })
 }
 
-/// The template of one file of a template with `for_each`, which stands at `from` in the configuration and comes to `to`.
-fn one(template: &Template, from: usize, name: &str, to: usize) -> Template {
-    let check = template.check.clone().map(|check| moved(check, from, to));
-    let dest = template.dest.with_file_name(name);
-    Template { name: name.to_owned(), dest, check, writes: Writes::Item, ..template.clone() }
-}
-
-/// The check of a template whose own file is the one at `to`.
+/// The check of a template that stands at `from` in the configuration, for the file that comes to `to`.
 fn moved(mut check: Check, from: usize, to: usize) -> Check {
     let mut each = |placeholder: &mut Placeholder| match placeholder {
         Placeholder::Staged(index) | Placeholder::Dest(index) if *index == from => *index = to,

@@ -11,7 +11,7 @@ fn rendering(bench: Bench, items: &str, name: &str, content: &str) -> Rendering<
     let template = Template { writes: Writes::Each(Box::new(for_each)), ..template(inline(content)) };
     let target = Target { render_timeout: bench.timeout, ..target(vec![template]) };
     let templates = load(target, &bench.environment).unwrap_or_else(|errors| panic!("{}", errors[0]));
-    templates.render_each(0, &bench.view())
+    templates.render_each(0, &bench.view()).map(|each| each.files)
 }
 
 fn files(bench: Bench, items: &str, name: &str, content: &str) -> Vec<(String, String)> {
@@ -74,6 +74,7 @@ fn names_that_lead_elsewhere_are_refused_and_not_shown() {
         ("..", "the file of item 2 of 2 has the name of a folder"),
         (&long, "the file of item 2 of 2 has a name of 300 bytes, and 255 are allowed"),
         ("a", "the file of item 2 of 2 has the name of that of item 1"),
+        ("-rf", "the file of item 2 of 2 has a name that begins with `-`, as options of commands do"),
         (".x.liveconf-0", "the file of item 2 of 2 has `.liveconf-` in its name, as our temporary files have"),
     ] {
         let bench = Bench::new().prefix("sites", &[("1", "a"), ("2", name)]);
@@ -81,11 +82,42 @@ fn names_that_lead_elsewhere_are_refused_and_not_shown() {
         assert_eq!(error.message, expected, "{name}");
         assert!(name.len() < 3 || !error.to_string().contains(name), "{error}");
     }
-    for name in ["a\nb", "a\u{7f}", "a\0b"] {
+    for name in
+        ["gnp.\u{202e}fnoc", "a\u{2066}b", "a\u{200b}", "\u{feff}a", "a\u{ad}b", "a\u{3164}", "a\u{e0041}", "a\u{fe0f}"]
+    {
+        let bench = Bench::new().prefix("sites", &[("1", "a"), ("2", name)]);
+        let error = error(bench, "prefix(path=\"sites\")", "{{ item.value }}");
+        let expected = "the file of item 2 has a character in its name that is not seen, or that turns others around";
+        assert_eq!(error.message, expected, "{name:?}");
+        assert!(!error.to_string().contains(name), "{error}");
+    }
+    for name in ["a\nb", "a\n", "a\u{7f}", "a\u{85}", "a\0b"] {
         let bench = Bench::new().prefix("sites", &[("1", name)]);
         let error = error(bench, "prefix(path=\"sites\")", "{{ item.value }}");
         assert!(error.message.contains("control character") || error.message.contains("newline"), "{error}");
     }
+}
+
+#[test]
+fn names_of_other_languages_are_names() {
+    let longest = "é".repeat(127) + "x";
+    let names = ["münchen", "東京", "Привет", "नमस्ते", "A", "a", "a b", "a.b", ".hidden", "x-", &longest];
+    let keys: Vec<_> = names.iter().map(|name| (*name, *name)).collect();
+    let found = files(Bench::new().prefix("sites", &keys), "prefix(path=\"sites\")", "{{ item.value }}", "x");
+    assert_eq!(found.len(), names.len());
+    let bench = Bench::new().key("sites", &"é".repeat(128));
+    let error = error(bench, "[key(path=\"sites\")]", "{{ item }}");
+    assert!(error.message.ends_with("has a name of 256 bytes, and 255 are allowed"), "{error}");
+}
+
+#[test]
+fn what_is_asked_for_a_listed_name_is_shown() {
+    let ask = "{{ key(path=\"sites/\" ~ item.key ~ \"/port\") }}";
+    let bench = || Bench::new().prefix("sites", &[("a", "hunter2")]);
+    let rendering = |ask: &str| rendering(bench(), "prefix(path=\"sites\")", "{{ item.key }}", ask).missing;
+    assert!(rendering(ask).iter().all(|asked| asked.to_string().contains("`sites/a/port`")), "{:?}", rendering(ask));
+    let computed = rendering(&ask.replace("item.key", "item.value"));
+    assert!(computed.iter().all(|asked| asked.query.is_computed()), "{computed:?}");
 }
 
 #[test]
@@ -94,7 +126,7 @@ fn what_is_no_list_is_refused_at_its_place() {
         ("key(path=\"sites\")", "`for_each` takes a list or a map, not text"),
         ("1", "`for_each` takes a list or a map, not a number"),
         ("key(path=\"none\")", "what `for_each` was given is undefined; not there: key `none` from registry `main`"),
-        ("range(end=251)", "`for_each` has 251 items, and 250 are allowed"),
+        ("range(end=5001)", "`for_each` has 5001 items, and 5000 are allowed"),
     ] {
         let bench = Bench::new().key("sites", "a,b").no_key("none");
         let error = error(bench, items, "{{ item }}");

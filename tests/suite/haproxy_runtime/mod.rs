@@ -1,6 +1,7 @@
 //! HAProxy, told of its servers while it runs (`reload: {haproxy: ...}`): no reload where none is needed, and a reload, the
 //! old servers or the right ones wherever something goes wrong.
 
+mod for_each;
 mod many;
 mod recovery;
 mod sessions;
