@@ -4,7 +4,12 @@
 //! Values that only `secret` templates show are replaced by stand-ins of the same kind. Where a value is asked for by
 //! several questions, the narrowest decides: a key that a `secret` template asks for by its name is secret also where
 //! another lists its folder, and one that another template asks for by its name is not.
+//!
+//! A question that a `secret` template computed is part of the fixture where it holds no word that is not known without it:
+//! one of a template, of the name of a file, of a name that a registry lists, or of a value that stands in the fixture as
+//! it is. The same goes for a value that no template shows, and that only the items and names of a `for_each` are made of.
 
+mod public;
 mod stand_in;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -17,6 +22,7 @@ use crate::registry::file::{Fixture, Saved, Snapshot};
 use crate::registry::{Answer, Asked, Data, Entry, Instance, NodeServices, Path, Query, Text};
 use crate::store::View;
 use crate::template::LOCAL_FILES;
+use public::Public;
 use stand_in::stand_in;
 
 /// What one template asked.
@@ -24,6 +30,8 @@ use stand_in::stand_in;
 pub struct Reads<'a> {
     /// What it asked, answered or refused.
     pub asked: &'a BTreeSet<Asked>,
+    /// What of it only the items of its `for_each` and the names of its files are made of.
+    pub named_by: &'a BTreeSet<Asked>,
     /// Whether what it shows is secret.
     pub secret: bool,
 }
@@ -41,11 +49,13 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// What these templates asked, as `view` answers it. Registries that nobody asked have a part, too.
-    pub fn of(
+    /// What these templates asked, as `view` answers it. Registries that nobody asked have a part, too. These `words` are
+    /// known to everybody: those that stand in templates, and in names of files.
+    pub fn of<'a>(
         registries: impl IntoIterator<Item = Arc<str>>,
-        reads: &[Reads<'_>],
-        view: &View,
+        reads: &[Reads<'a>],
+        words: impl IntoIterator<Item = &'a str>,
+        view: &'a View,
         with_secrets: bool,
     ) -> Self {
         let saved = SystemTime::now();
@@ -57,22 +67,29 @@ impl Capture {
         let (files, replaced) = (BTreeSet::new(), BTreeMap::new());
         let mut capture = Self { registries, files, replaced, left_out: 0 };
         let names: Vec<Arc<str>> = capture.registries.keys().cloned().collect();
-        for name in names {
-            let secrets = (!with_secrets).then(|| Secrets::of(&name, reads));
-            capture.take(&name, reads, view, secrets.as_ref());
+        let mut secrets: Vec<_> = names.iter().map(|name| Secrets::of(name, reads)).collect();
+        let public = (!with_secrets).then(|| Public::of(words, &mut secrets, view));
+        for (name, secrets) in names.iter().zip(&secrets) {
+            capture.take(name, reads, view, public.as_ref().map(|public| (secrets, public)));
         }
         let local = reads.iter().flat_map(|reads| reads.asked).filter(|asked| &*asked.registry == LOCAL_FILES);
         capture.files = local.map(|asked| asked.query.to_string()).collect();
         capture
     }
 
-    fn take(&mut self, name: &Arc<str>, reads: &[Reads<'_>], view: &View, secrets: Option<&Secrets<'_>>) {
+    fn take(
+        &mut self,
+        name: &Arc<str>,
+        reads: &[Reads<'_>],
+        view: &View,
+        secrets: Option<(&Secrets<'_>, &Public<'_>)>,
+    ) {
         let Some(snapshot) = self.registries.get_mut(name) else { return };
         let replaced = self.replaced.entry(name.clone()).or_default();
         let all: BTreeSet<&Asked> = reads.iter().flat_map(|reads| reads.asked).collect();
         for asked in all.into_iter().filter(|asked| asked.registry == *name) {
             let query = &asked.query;
-            if secrets.is_some_and(|secrets| secrets.tells(query)) {
+            if secrets.is_some_and(|(secrets, public)| secrets.tells(query, public)) {
                 self.left_out += 1;
                 continue;
             }
@@ -80,7 +97,7 @@ impl Capture {
                 snapshot.denied.insert(query.clone());
                 continue;
             };
-            let answer = match secrets.and_then(|secrets| secrets.without(query, &answer.data, replaced)) {
+            let answer = match secrets.and_then(|(secrets, _)| secrets.without(query, &answer.data, replaced)) {
                 Some(data) => Arc::new(Answer::new(data, answer.revision)),
                 None => answer.clone(),
             };
@@ -182,29 +199,43 @@ impl<'a> Asks<'a> {
 
 /// What only `secret` templates ask of one registry.
 struct Secrets<'a> {
+    registry: Arc<str>,
     secret: Asks<'a>,
     open: Asks<'a>,
+    /// The keys that no template shows, and that only items and names of files are made of.
+    naming: BTreeSet<&'a Path>,
+    /// Those of them that tell no more than the names of files do.
+    named: BTreeSet<&'a Path>,
 }
 
 impl<'a> Secrets<'a> {
-    fn of(registry: &str, reads: &[Reads<'a>]) -> Self {
-        let mut secrets = Self { secret: Asks::default(), open: Asks::default() };
+    fn of(registry: &Arc<str>, reads: &[Reads<'a>]) -> Self {
+        let (secret, open) = (Asks::default(), Asks::default());
+        let (naming, named) = (BTreeSet::new(), BTreeSet::new());
+        let mut secrets = Self { registry: registry.clone(), secret, open, naming, named };
+        let mut shown = BTreeSet::new();
         for reads in reads {
             let asks = if reads.secret { &mut secrets.secret } else { &mut secrets.open };
-            for asked in reads.asked.iter().filter(|asked| *asked.registry == *registry) {
+            for asked in reads.asked.iter().filter(|asked| asked.registry == *registry) {
                 asks.add(&asked.query);
+                match &asked.query {
+                    Query::Key(path) if reads.named_by.contains(asked) => _ = secrets.naming.insert(path),
+                    Query::Key(path) => _ = shown.insert(path),
+                    _ => {}
+                }
             }
         }
+        secrets.naming.retain(|path| !shown.contains(path));
         secrets
     }
 
     fn is_secret(&self, key: &str) -> bool {
-        self.secret.narrowest(key) > self.open.narrowest(key)
+        self.secret.narrowest(key) > self.open.narrowest(key) && !self.named.iter().any(|path| path.as_str() == key)
     }
 
     /// Whether the question itself may hold a secret.
-    fn tells(&self, query: &Query) -> bool {
-        query.is_computed() && !self.open.all.contains(query)
+    fn tells(&self, query: &Query, public: &Public<'_>) -> bool {
+        query.is_computed() && !self.open.all.contains(query) && !public.knows(query)
     }
 
     /// The answer with stand-ins for the values that are secret; none where none is.

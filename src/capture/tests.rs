@@ -3,6 +3,9 @@
 use super::*;
 use crate::registry::{ServiceQuery, Status};
 
+/// Nothing of it only names files.
+static NONE: BTreeSet<Asked> = BTreeSet::new();
+
 fn asked(query: Query) -> Asked {
     Asked { registry: "main".into(), query }
 }
@@ -39,15 +42,18 @@ fn view() -> View {
 /// The keys whose values were replaced.
 fn replaced(secret: &[Asked], open: &[Asked]) -> String {
     let (secret, open) = (secret.iter().cloned().collect(), open.iter().cloned().collect());
-    let reads = [Reads { asked: &secret, secret: true }, Reads { asked: &open, secret: false }];
-    let capture = Capture::of(["main".into()], &reads, &view(), false);
+    let reads = [
+        Reads { asked: &secret, named_by: &NONE, secret: true },
+        Reads { asked: &open, named_by: &NONE, secret: false },
+    ];
+    let capture = Capture::of(["main".into()], &reads, [], &view(), false);
     for text in [capture.to_yaml(), capture.to_json()] {
         for key in capture.replaced.values().flatten() {
             assert!(!text.contains(&format!("V={key}")), "{text}");
         }
         capture.read_again(FilePath::new("a.yaml"), text).unwrap();
     }
-    let whole = Capture::of(["main".into()], &reads, &view(), true);
+    let whole = Capture::of(["main".into()], &reads, [], &view(), true);
     assert!(whole.replaced.is_empty());
     capture.replaced.values().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
 }
@@ -68,11 +74,11 @@ fn the_narrowest_question_decides_what_is_secret() {
 fn a_question_that_holds_a_secret_is_left_out() {
     let computed = asked(Query::Key(path("users/hunter2").showing(|segment| segment != "hunter2")));
     let (secret, open) = ([computed.clone()].into(), [computed].into());
-    let capture = |reads: &[Reads<'_>], with| Capture::of(["main".into()], reads, &View::default(), with);
-    let alone = [Reads { asked: &secret, secret: true }];
+    let capture = |reads: &[Reads<'_>], with| Capture::of(["main".into()], reads, [], &View::default(), with);
+    let alone = [Reads { asked: &secret, named_by: &NONE, secret: true }];
     assert_eq!((capture(&alone, false).left_out, capture(&alone, false).len()), (1, 0));
     assert_eq!((capture(&alone, true).left_out, capture(&alone, true).len()), (0, 1));
-    let shared = [alone[0], Reads { asked: &open, secret: false }];
+    let shared = [alone[0], Reads { asked: &open, named_by: &NONE, secret: false }];
     assert_eq!(capture(&shared, false).left_out, 0);
 }
 
@@ -85,8 +91,8 @@ fn several_registries_stand_in_one_file() {
         (asked.clone(), Answer::new(Data::Key(Some(value)), 1))
     });
     let view = View::of(answers);
-    let reads = [Reads { asked: &asks, secret: false }];
-    let capture = Capture::of(["one", "two", "unasked"].map(Into::into), &reads, &view, false);
+    let reads = [Reads { asked: &asks, named_by: &NONE, secret: false }];
+    let capture = Capture::of(["one", "two", "unasked"].map(Into::into), &reads, [], &view, false);
     for (name, text) in [("a.yaml", capture.to_yaml()), ("a.json", capture.to_json())] {
         let fixture = capture.read_again(FilePath::new(name), text).unwrap();
         for name in ["one", "two"] {
@@ -119,10 +125,53 @@ fn metadata_that_only_secret_templates_ask_for_have_stand_ins() {
     let view = View::of([(asked.clone(), Answer::new(Data::Service(vec![Arc::new(instance)]), 1))]);
     let asks = [asked].into();
     for (secret, is_shown) in [(true, false), (false, true)] {
-        let capture = Capture::of(["main".into()], &[Reads { asked: &asks, secret }], &view, false);
+        let capture =
+            Capture::of(["main".into()], &[Reads { asked: &asks, named_by: &NONE, secret }], [], &view, false);
         for text in [capture.to_yaml(), capture.to_json()] {
             assert_eq!(text.contains("CANARY"), is_shown, "{text}");
             assert!(text.contains("password") && text.contains("10.0.0.1"), "{text}");
         }
     }
+}
+
+#[test]
+fn a_question_of_words_that_are_known_is_captured() {
+    let value = |text: &str| Data::Key(Some(Text(text.to_owned().into())));
+    let computed = |text: &str, hidden: &str| asked(Query::Key(path(text).showing(|segment| segment != hidden)));
+    // What a template that is not secret shows, and what only names files.
+    let (shown, names) = (key("shown"), key("tenants"));
+    let of_shown = computed("of/blue/pass", "blue");
+    let of_name = computed("of/acme.com/pass", "acme.com");
+    let of_secret = computed("of/hunter2/pass", "hunter2");
+    let holds = key("holds");
+    let answers = [
+        (&shown, value("green, blue")),
+        (&names, value("acme.com b")),
+        (&holds, value("hunter2")),
+        (&of_shown, value("V1")),
+        (&of_name, value("V2")),
+        (&of_secret, value("V3")),
+    ];
+    let view = View::of(answers.map(|(asked, data)| (asked.clone(), Answer::new(data, 1))));
+    let open = [shown].into();
+    let named_by = [names.clone()].into();
+    let secret = [names.clone(), holds.clone(), of_shown.clone(), of_name.clone(), of_secret.clone()].into();
+    let reads = [
+        Reads { asked: &open, named_by: &NONE, secret: false },
+        Reads { asked: &secret, named_by: &named_by, secret: true },
+    ];
+    let capture = Capture::of(["main".into()], &reads, ["acme.com", "b"], &view, false);
+    let text = capture.to_yaml();
+    assert_eq!(capture.left_out, 1, "{text}");
+    for (part, is_there) in [("of/blue/pass", true), ("of/acme.com/pass", true), ("hunter2", false), ("V1", false)] {
+        assert_eq!(text.contains(part), is_there, "{part}: {text}");
+    }
+    assert!(text.contains("acme.com b"), "it only names files: {text}");
+    // A word that no file has the name of may be anything.
+    let capture = Capture::of(["main".into()], &reads, ["acme.com"], &view, false);
+    assert!(!capture.to_yaml().contains("acme.com b"), "{}", capture.to_yaml());
+    // What a template shows is its secret whatever files are called.
+    let reads = [reads[0], Reads { named_by: &NONE, ..reads[1] }];
+    let capture = Capture::of(["main".into()], &reads, ["acme.com", "b"], &view, false);
+    assert!(!capture.to_yaml().contains("acme.com b"), "{}", capture.to_yaml());
 }

@@ -12,6 +12,7 @@ use super::render::{Done, complete_all, plan};
 use super::replace::replace;
 use super::{load, say};
 use crate::capture::{Capture, Reads};
+use crate::config::{Target, Template};
 use crate::daemon::count;
 use crate::exit::Exit;
 use crate::plan::Plan;
@@ -35,10 +36,15 @@ async fn capture(common: &Common, options: &Options) -> Result<(), Exit> {
     let (view, done) = settled(&plan, &store, &patience, options.ready.wait_for_keys).await?;
 
     let secret = plan.targets.iter().flat_map(|(target, _)| target.templates.iter().map(|template| template.secret));
-    let asked = done.iter().flat_map(|done| done.renderer.reads());
-    let reads: Vec<_> = asked.zip(secret).map(|(asked, secret)| Reads { asked, secret }).collect();
+    let asked = done.iter().flat_map(|done| done.renderer.reads().zip(done.renderer.named_by()));
+    let reads: Vec<_> =
+        asked.zip(secret).map(|((asked, named_by), secret)| Reads { asked, named_by, secret }).collect();
     let registries = plan.config.registries.keys().cloned();
-    let capture = Capture::of(registries, &reads, &view, options.with_secrets);
+    let words = plan.targets.iter().zip(&done).flat_map(|((target, templates), done)| {
+        let files = done.complete.by_template().filter_map(|(file, _)| made_of_item(target, file));
+        templates.words().chain(files)
+    });
+    let capture = Capture::of(registries, &reads, words, &view, options.with_secrets);
 
     let text = match form {
         Form::Yaml => capture.to_yaml(),
@@ -54,6 +60,14 @@ async fn capture(common: &Common, options: &Options) -> Result<(), Exit> {
     }
     say_what_is_in_it(&capture, options);
     Ok(())
+}
+
+/// What the name of a file of a `for_each` has of its item.
+fn made_of_item<'f>(target: &Target, file: &'f Template) -> Option<&'f str> {
+    let template = target.templates.iter().find(|template| template.writes_to(&file.dest))?;
+    let pattern = template.dest.file_name()?.to_str()?;
+    let (before, after) = (pattern.split('*').next()?, pattern.rsplit('*').next()?);
+    file.name.strip_prefix(before)?.strip_suffix(after)
 }
 
 /// What the file is written as.

@@ -265,3 +265,50 @@ fn nothing_is_written_that_is_not_complete() {
     job.write("fixture.yaml", &output.stdout);
     assert_eq!(render(&job, Some("fixture.yaml")), "1\n");
 }
+
+#[test]
+fn a_secret_file_for_each_item_is_captured_with_stand_ins() {
+    let each = |items: &str, name: &str| {
+        format!(
+            "registries: {{main: {{file: {{path: registry.yaml}}}}}}
+targets:
+  t:
+    templates:
+      - for_each: '{items}'
+        content: \"{{{{ {name} }}}} {{{{ key(path='users/' ~ {name} ~ '/password') }}}}\"
+        dest: 'out/{{{{ {name} }}}}.conf'
+        secret: true
+"
+        )
+    };
+    let registry = "tenants: 'acme, b'\njson: '[\"acme\", \"b\"]'\nlist: {acme: x, b: y}\nhidden: hunter2\n\
+                    users: {acme: {password: hunter2}, b: {password: hunter3}, hunter2: {password: hunter4}}\n";
+    for (items, name) in [
+        // Names that a registry lists, and names that are made of a value and are those of files.
+        ("ls(path=\"list\")", "item"),
+        ("prefix(path=\"list\")", "item.key"),
+        ("key(path=\"tenants\") | split(pat=\", \")", "item"),
+        ("key(path=\"json\") | from_json", "item"),
+    ] {
+        let job = Job::new(&each(items, name)).with("registry.yaml", registry);
+        let output = job.run(&["capture", "-o", "fixture.yaml"]);
+        output.assert_code(0).assert_says(&["key `users/acme/password`"]);
+        assert!(!output.stderr.contains("warning"), "{items}: {}", output.stderr);
+        let fixture = job.read("fixture.yaml").unwrap();
+        assert!(!fixture.contains("hunter"), "{items}: {fixture}");
+        let rendered = render(&job, Some("fixture.yaml"));
+        assert!(rendered.contains("out/acme.conf <==\nacme stand-in-users-acme-password"), "{items}: {rendered}");
+        assert!(rendered.contains("out/b.conf <==\nb stand-in-users-b-password"), "{items}: {rendered}");
+        // Cases hold against it, and what they expect holds the stand-ins.
+        job.write("tests/one/fixture.yaml", &fixture);
+        job.run(&["test", "tests", "--update"]).assert_code(0);
+        let expected = job.read("tests/one/expected/acme.conf");
+        assert_eq!(expected.as_deref(), Some("acme stand-in-users-acme-password"), "{items}");
+    }
+    // A question that is computed from a secret stays out.
+    let config = each("ls(path=\"list\")", "item").replace("'users/' ~ item ~", "'users/' ~ key(path='hidden') ~");
+    let job = Job::new(&config).with("registry.yaml", registry);
+    let output = job.run(&["capture", "-o", "fixture.yaml"]);
+    output.assert_code(0).assert_says(&["left out 1 question that a `secret` template computes"]);
+    assert!(!job.read("fixture.yaml").unwrap().contains("hunter"), "{:?}", job.read("fixture.yaml"));
+}
