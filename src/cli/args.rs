@@ -154,7 +154,8 @@ pub(super) enum Verb {
     Resume(Several),
     /// Render and apply now, and wait for what comes of it
     Apply(Apply),
-    /// Show what templates can call, or one of these with its example
+    /// Show what templates can call: functions, filters, tests and built-in components, or one of them with its example
+    #[command(after_help = FUNCTIONS)]
     Functions(Functions),
 }
 
@@ -353,14 +354,27 @@ pub(super) struct Apply {
     pub wait: AskWait,
 }
 
+/// What `functions --help` shows beside the flags.
+const FUNCTIONS: &str = "\
+Examples:
+  liveconf functions
+  liveconf functions service
+  liveconf functions nginx.upstream
+  liveconf functions nginx.upstream --source > upstream.tera
+
+Exit codes: 0 written; 2 nothing is called so.";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Functions {
-    /// The function, filter or test [default: a list of all]
+    /// The function, filter, test or component [default: a list of all]
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
     /// Write JSON for editors
     #[arg(long)]
     pub json: bool,
+    /// Write the template that defines a built-in component, to be copied and changed
+    #[arg(long, requires = "name", conflicts_with = "json")]
+    pub source: bool,
 }
 
 /// The same with a bound on the wait for what comes of a command.

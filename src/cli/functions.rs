@@ -1,5 +1,7 @@
 //! `functions`: what templates can call, with examples.
 
+mod component;
+
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -8,7 +10,7 @@ use super::args::Functions;
 use super::ask::{print, print_json};
 use super::say;
 use crate::exit::Exit;
-use crate::template::catalog::{SAMPLE, Section, Sort, sections};
+use crate::template::catalog::{SAMPLE, Section, Sort, components, sections};
 use crate::template::entry::{Argument, Default, Entry};
 use crate::template::{did_you_mean, foreign_name, plain};
 
@@ -17,26 +19,57 @@ const CALL: usize = 40;
 
 /// Writes all that there is, or what has this name.
 pub(super) fn run(options: &Functions) -> Exit {
-    let mut sections = sections();
+    let (mut sections, mut components) = (sections(), components());
     if let Some(name) = &options.name {
-        let known: Vec<&str> = sections.iter().flat_map(|section| &section.entries).map(|entry| entry.name).collect();
-        if !known.contains(&name.as_str()) {
-            let hint = foreign_name(name).or_else(|| did_you_mean(name, known));
-            let hint = hint.unwrap_or_else(|| "`liveconf functions` lists all that there is".to_owned());
-            say::error(format_args!("there is no function, filter or test `{name}`\n  = hint: {hint}"));
-            return Exit::Usage;
-        }
         for section in &mut sections {
             section.entries.retain(|entry| entry.name == *name);
         }
         sections.retain(|section| !section.entries.is_empty());
+        components.retain(|component| component.name == *name);
+        if sections.is_empty() && components.is_empty() {
+            say::error(format_args!(
+                "there is no function, filter, test or component `{name}`\n  = hint: {}",
+                instead_of(name)
+            ));
+            return Exit::Usage;
+        }
     }
-    let printed = match (options.json, &options.name) {
-        (true, _) => print_json(&sections.iter().flat_map(records).collect::<Vec<_>>()),
-        (false, Some(_)) => print(&sections.iter().map(whole).collect::<Vec<_>>().join("\n")),
-        (false, None) => print(&sections.iter().map(list).collect::<Vec<_>>().join("\n")),
+    let printed = if options.source {
+        let Some(component) = components.first() else {
+            let name = options.name.as_deref().unwrap_or_default();
+            say::error(format_args!(
+                "`{name}` is part of the program, and no template\n  = hint: `--source` is for components; \
+                 `liveconf functions` lists them"
+            ));
+            return Exit::Usage;
+        };
+        print(component.source)
+    } else if options.json {
+        let components = components.iter().map(|component| AnyRecord::Component(component::record(component)));
+        print_json(&sections.iter().flat_map(records).map(AnyRecord::Entry).chain(components).collect::<Vec<_>>())
+    } else if options.name.is_some() {
+        print(&sections.iter().map(whole).chain(components.iter().map(component::whole)).collect::<Vec<_>>().join("\n"))
+    } else {
+        print(&sections.iter().map(list).chain(component::list(&components)).collect::<Vec<_>>().join("\n"))
     };
     printed.err().unwrap_or(Exit::Done)
+}
+
+/// What somebody may have meant by a name that is not there.
+fn instead_of(name: &str) -> String {
+    let components = components();
+    let of_program = components.iter().filter(|component| component.program() == name);
+    let called_so = components.iter().filter(|component| component.name.split('.').any(|part| part == name));
+    let near: Vec<String> = called_so.map(|component| format!("`{}`", component.name)).collect();
+    if !near.is_empty() {
+        let what = if of_program.count() > 0 { "the components for it are" } else { "did you mean the component" };
+        return format!("{what} {}", near.join(", "));
+    }
+    let entries = sections().into_iter().flat_map(|section| section.entries).map(|entry| entry.name);
+    let names = entries.chain(components.iter().map(|component| component.name));
+    foreign_name(name)
+        .or_else(|| did_you_mean(name, names))
+        .unwrap_or_else(|| "`liveconf functions` lists all that there is".to_owned())
 }
 
 /// The entries of a section, one a line.
@@ -89,6 +122,14 @@ fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
 
+/// What is told of a name, for editors.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum AnyRecord<'c> {
+    Entry(Record),
+    Component(component::Record<'c>),
+}
+
 /// An entry for editors.
 #[derive(Serialize)]
 struct Record {
@@ -96,7 +137,7 @@ struct Record {
     group: &'static str,
     name: &'static str,
     signature: String,
-    arguments: Vec<ArgumentRecord>,
+    arguments: Vec<ArgumentRecord<'static>>,
     takes: Vec<&'static str>,
     gives: &'static str,
     empty: &'static str,
@@ -106,11 +147,17 @@ struct Record {
 
 /// An argument for editors; `default` is written as in a template.
 #[derive(Serialize)]
-struct ArgumentRecord {
-    name: &'static str,
+struct ArgumentRecord<'c> {
+    name: &'c str,
     required: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    default: Option<&'static str>,
+    default: Option<&'c str>,
+    /// What it takes, where that is told of each argument.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    takes: Option<&'c str>,
+    /// The same of what it means.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meaning: Option<&'c str>,
 }
 
 fn records(section: &Section) -> Vec<Record> {
@@ -122,6 +169,8 @@ fn records(section: &Section) -> Vec<Record> {
             Default::Written(written) => Some(written),
             Default::Required | Default::None => None,
         },
+        takes: None,
+        meaning: None,
     };
     let record = |entry: &&'static Entry| Record {
         sort,

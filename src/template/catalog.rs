@@ -1,4 +1,8 @@
-//! All functions, filters and tests, for whoever asks what there is.
+//! All functions, filters, tests and components, for whoever asks what there is.
+
+mod components;
+
+pub(crate) use components::{Component, ComponentArgument, components, sample as components_sample};
 
 use super::entry::Entry;
 use super::filter::FILTERS;
@@ -41,7 +45,7 @@ impl Sort {
     }
 }
 
-/// All that there is, in the order of the reference.
+/// All functions, filters and tests, in the order of the reference.
 pub(crate) fn sections() -> Vec<Section> {
     let functions = FUNCTIONS.iter().map(|group| Section {
         sort: Sort::Function,

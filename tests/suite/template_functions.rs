@@ -110,3 +110,58 @@ fn the_time_is_that_of_the_machine_unless_a_variable_says_it() {
     let rendered: u64 = job.run(&["render"]).assert_code(0).stdout.trim().parse().unwrap();
     assert!((before..=days()).contains(&rendered), "{rendered}");
 }
+
+#[test]
+fn components_are_told_of_and_their_sources_can_be_changed() {
+    let job = job(
+        "{% include \"upstream.tera\" %}\n{{ <nginx.upstream name=\"web\" servers={service(name=\"web\")} /> }}\n",
+        &servers(&["10.0.0.1"]),
+    );
+    let list = job.run(&["functions"]).assert_code(0).stdout.clone();
+    for line in
+        ["\nnginx (components)\n", "  <nginx.upstream name= servers= ... />     An upstream of nginx with a server"]
+    {
+        assert!(list.contains(line), "{line}: {list}");
+    }
+    let one = job.run(&["functions", "nginx.upstream"]).assert_code(0).stdout.clone();
+    for line in [
+        "  component `nginx.upstream`, built in\n",
+        "    name         text, must be given: name of the upstream\n",
+        "    keepalive    whole number, default 0: idle connections",
+        "    no instances           one server that is `down`",
+        "  Reads `address`, `port`,",
+        "  {{ <nginx.upstream name=\"web\" servers={service(name=\"web\", status=\"any\")}",
+        "      server 10.0.0.1:80 weight=3;\n",
+        "      - {id: w1, node: n1, address: 10.0.0.1,",
+    ] {
+        assert!(one.contains(line), "{line}: {one}");
+    }
+    let records = job.run(&["functions", "nginx.upstream", "--json"]).assert_code(0).stdout.clone();
+    let records: Value = serde_json::from_str(&records).unwrap();
+    assert_eq!((&records[0]["sort"], &records[0]["group"]), (&"component".into(), &"nginx".into()));
+    let servers = serde_json::json!({"name": "servers", "required": true, "takes": "list",
+                                     "meaning": "instances, as `service()` gives them"});
+    assert_eq!(records[0]["arguments"][1], servers);
+    let all = job.run(&["functions", "--json"]).assert_code(0).stdout.clone();
+    let all: Value = serde_json::from_str(&all).unwrap();
+    assert_eq!(all.as_array().unwrap().iter().filter(|record| record["sort"] == "component").count(), 21);
+
+    let source = job.run(&["functions", "nginx.upstream", "--source"]).assert_code(0).stdout.clone();
+    assert!(source.starts_with("{# An upstream of nginx"), "{source}");
+    job.write("upstream.tera", source.replace(" weight={{", " max_conns=9 weight={{"));
+    job.run(&["once"]).assert_code(0);
+    assert_eq!(
+        job.read("web.conf").as_deref(),
+        Some("upstream web {\n    server 10.0.0.1:80 max_conns=9 weight=1;\n}\n")
+    );
+
+    for (name, hint) in [
+        ("nginx.upstraem", "did you mean `nginx.upstream`?"),
+        ("file_sd", "did you mean the component `prometheus.file_sd`"),
+        ("haproxy", "the components for it are `haproxy.acl`, `haproxy.backend`, "),
+    ] {
+        job.run(&["functions", name]).assert_code(2).assert_says(&[hint]);
+    }
+    job.run(&["functions", "key", "--source"]).assert_code(2).assert_says(&["`key` is part of the program"]);
+    job.run(&["functions", "--source"]).assert_code(2);
+}
