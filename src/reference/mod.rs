@@ -37,4 +37,4 @@ pub(crate) mod page;
 mod tests;
 #[cfg(test)]
 #[cfg(all(feature = "consul", feature = "etcd"))]
-mod schema;
+pub(crate) mod schema;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::page::{CONFIGURATION, OPERATION, TEMPLATES, blocks, rows, terms};
+use super::schema::judge::wrong;
 use crate::config::{
     Config, ConfirmKind, LoadOptions, NamedRegistry, Placeholder, Problem, ProcessReload, Program, Reload, Section,
     describe, describe_as, load,
@@ -50,13 +51,13 @@ const SECTIONS: &[(&str, &str)] = &[
     ("tcp", "`tcp`"),
 ];
 
-fn write(folder: &Path, name: &str, text: &str) {
+pub(super) fn write(folder: &Path, name: &str, text: &str) {
     let path = folder.join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, text).unwrap();
 }
 
-fn read(folder: &Path) -> Result<Config, Vec<Problem>> {
+pub(super) fn read(folder: &Path) -> Result<Config, Vec<Problem>> {
     load(&LoadOptions {
         config: Some("liveconf.yaml".into()),
         state_dir: None,
@@ -75,6 +76,7 @@ fn configuration(folder: &Path) -> Config {
 }
 
 fn configuration_of(text: &str) -> Config {
+    assert_eq!(wrong(text), [""; 0], "the schema refuses\n{text}");
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "liveconf.yaml", text);
     configuration(folder.path())
@@ -121,7 +123,7 @@ fn every_key_that_is_read_is_explained_and_no_other() {
 }
 
 /// A configuration with one key of a section given, or none.
-fn with(section: &str, line: &str) -> String {
+pub(super) fn with(section: &str, line: &str) -> String {
     let own = |of: &str| if of == section { line } else { "" };
     let (registry, delimiters) = match section {
         "file" => (format!("file: {{path: x, {line}}}"), String::new()),
@@ -175,7 +177,7 @@ fn meaning(text: &str) -> String {
 }
 
 /// The section that a heading is about.
-fn section_of(heading: &str) -> &'static str {
+pub(super) fn section_of(heading: &str) -> &'static str {
     let known = SECTIONS.iter().find(|(_, other)| *other == heading);
     known.unwrap_or_else(|| panic!("{heading}")).0
 }

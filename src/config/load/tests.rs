@@ -13,6 +13,8 @@ use super::*;
 use crate::config::{
     Command, ConfirmKind, Gather, Guard, LogFormat, Placeholder, Program, Reload, TemplateSource, Wait, When, describe,
 };
+#[cfg(all(feature = "consul", feature = "etcd"))]
+use crate::reference::schema::judge::wrong;
 use crate::registry::{Feed, Outage, Query, Registry, Watch};
 
 /// A registry that shows what its section said.
@@ -92,7 +94,13 @@ impl Setup {
             uid: 1000,
             command: Some(Vec::new()),
         };
-        load_from(&options, FAKES, Path::new("/nonexistent"))
+        let loaded = load_from(&options, FAKES, Path::new("/nonexistent"));
+        #[cfg(all(feature = "consul", feature = "etcd"))]
+        if loaded.is_ok() {
+            let text = fs::read_to_string(self.path("liveconf.yaml")).unwrap();
+            assert_eq!(wrong(&text), [""; 0], "the schema refuses\n{text}");
+        }
+        loaded
     }
 
     fn path(&self, name: &str) -> PathBuf {
