@@ -4,15 +4,25 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use tracing::Level;
 
 use crate::config::{self, Job, LogConfig, LogFormat};
 
+/// What `liveconf --help` shows beside the commands.
+const LIVECONF: &str = "\
+Begin with:
+  liveconf init nginx --registry consul    # a small configuration that works
+  liveconf functions                       # what templates can call
+  liveconf COMMAND --help
+
+Exit codes: 0 done; 1 a render, check or apply failed; 2 usage or configuration; 3 not ready by the
+deadline, or nothing to ask runs; 4 `diff` found a difference.";
+
 /// Keeps configuration files true to a registry: renders templates when something changes, checks the result,
 /// replaces the files atomically, and reloads the program that reads them.
 #[derive(Debug, Parser)]
-#[command(name = "liveconf", version, max_term_width = 100)]
+#[command(name = "liveconf", version, max_term_width = 100, after_help = LIVECONF)]
 pub(super) struct Args {
     #[command(flatten)]
     pub common: Common,
@@ -24,16 +34,37 @@ impl Args {
     /// Reads the command line. A variable that is set to nothing counts as one that is not set.
     pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let is_empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
-        let mut command = Self::command().mut_args(|argument| match argument.get_env() {
+        let command = Self::command().mut_args(|argument| match argument.get_env() {
             Some(variable) if is_empty(variable) => argument.env(None::<&'static str>),
             _ => argument,
         });
+        let mut command = without_idle_flags(command);
         let matches = command.try_get_matches_from_mut(arguments)?;
         Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
     }
 }
 
+/// Flags are accepted behind every command; those that do nothing for one are not in its help.
+fn without_idle_flags(mut command: clap::Command) -> clap::Command {
+    // Flags of all commands reach each of them here.
+    command.build();
+    let idle = |argument: Arg| if argument.is_global_set() { argument.hide(true) } else { argument };
+    for verb in ["schema", "completions", "functions"] {
+        command = command.mut_subcommand(verb, |verb| verb.mut_args(idle));
+    }
+    command.mut_subcommand("init", |verb| {
+        verb.mut_args(|argument| match argument.get_id().as_str() {
+            "registries" => argument
+                .help("The kind of registry that it follows: `consul`, `etcd` or `file`")
+                .value_name("KIND")
+                .help_heading(None),
+            _ => idle(argument),
+        })
+    })
+}
+
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(super) struct Common {
     /// The configuration file, else `$LIVECONF_CONFIG` [default: ./liveconf.yaml, else /etc/liveconf/liveconf.yaml]
     #[arg(long, short, global = true, value_name = "FILE", conflicts_with_all = JOB)]
@@ -44,7 +75,7 @@ pub(super) struct Common {
     /// The form of log lines [default: text]
     #[arg(long, global = true, value_name = "FORMAT", env = "LIVECONF_LOG_FORMAT")]
     pub log_format: Option<Format>,
-    /// Where records of what was applied are kept
+    /// The state folder, for records of what was applied, saved answers and the control socket
     #[arg(long, global = true, value_name = "DIR", env = "LIVECONF_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -118,12 +149,16 @@ pub(super) enum Format {
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Follow the registries and keep the files true until stopped
+    #[command(after_help = RUN)]
     Run(Run),
-    /// Render and apply once
+    /// Render, check, replace the files and reload, once
+    #[command(after_help = ONCE)]
     Once(Once),
     /// Render to standard output and touch nothing
+    #[command(after_help = RENDER)]
     Render(Ready),
-    /// Show how the files would change
+    /// Show how the files would change, as a unified diff, and touch nothing
+    #[command(after_help = DIFF)]
     Diff(Ready),
     /// Write what the templates ask, and the answers, as one file for tests and for machines without the registries
     #[command(after_help = CAPTURE)]
@@ -133,39 +168,88 @@ pub(super) enum Verb {
     Init(Init),
     /// Write the JSON Schema of the configuration, for editors
     #[command(after_help = SCHEMA)]
-    Schema,
+    Schema(Schema),
+    /// Write the completion of commands and flags for a shell
+    #[command(after_help = COMPLETIONS)]
+    Completions(Completions),
     /// Render the cases in a folder, each from its fixture, and compare with what it expects
     #[command(after_help = TEST)]
     Test(Test),
     /// Read configuration and templates and say what is wrong with them
+    #[command(after_help = CHECK)]
     Check(Check),
     /// Ask the running liveconf how everything stands
     ///
     /// Exits with 0 when all is well, with 1 when something is not, with 2 when there is no such target, and with 3 when no
     /// liveconf runs.
     Status(Status),
-    /// Ask why a target stands as it does: its queries, and what was done when
+    /// Ask the running liveconf why a target stands as it does: its queries, and what was done when
     Explain(Explain),
-    /// Let pass what the guard of a target holds back
+    /// Let pass what the guard of a target holds back, in the running liveconf
     Release(Release),
-    /// Apply nothing any more, until `resume`
+    /// Have the running liveconf apply nothing any more, until `resume`
     Pause(Several),
-    /// Go on after `pause`, with the newest answers
+    /// Have the running liveconf go on after `pause`, with the newest answers
     Resume(Several),
-    /// Render and apply now, and wait for what comes of it
+    /// Have the running liveconf render and apply now, and wait for what comes of it
     Apply(Apply),
     /// Show what templates can call: functions, filters, tests and built-in components, or one of them with its example
     #[command(after_help = FUNCTIONS)]
     Functions(Functions),
 }
 
+/// What `run --help` shows beside the flags.
+const RUN: &str = "\
+Examples:
+  liveconf run
+  liveconf run --config /etc/liveconf/liveconf.yaml --log-level debug
+  liveconf run -- nginx -g 'daemon off;'    # as the entrypoint of a container
+
+HUP reads configuration and templates anew; TERM and INT stop. `liveconf status` asks how it stands.
+Exit codes: 0 stopped by a signal; 1 another one runs; 2 usage or configuration; of a COMMAND its own.";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Run {
-    /// A program that is run beside its files, from the moment at which those of all targets are in place that have no
-    /// `process` of their own; liveconf ends with it
+    /// A program to run as well: it is started when its files are in place, those of all targets without a `process` of
+    /// their own, and liveconf ends with it
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 }
+
+/// What `once --help` shows beside the flags.
+const ONCE: &str = "\
+Examples:
+  liveconf once --timeout 10s
+  liveconf once --registry file:registry.yaml --template app.ini.tera:app.ini
+
+Exit codes: 0 done, also where the program does not run; 1 a render, check or reload failed;
+2 usage or configuration; 3 not everything was answered by the deadline.";
+
+/// What `render --help` shows beside the flags.
+const RENDER: &str = "\
+Examples:
+  liveconf render --target nginx
+  liveconf render --fixture fixture.yaml    # without any registry
+
+Exit codes: 0 rendered; 1 a render failed; 2 usage or configuration; 3 not everything was answered by the
+deadline.";
+
+/// What `diff --help` shows beside the flags.
+const DIFF: &str = "\
+Examples:
+  liveconf diff
+  liveconf diff --fixture fixture.yaml      # without any registry
+
+Exit codes: 0 nothing differs; 4 something does; 1 a render failed; 2 usage or configuration;
+3 not everything was answered by the deadline.";
+
+/// What `check --help` shows beside the flags.
+const CHECK: &str = "\
+Examples:
+  liveconf check                            # touches and asks nothing
+  liveconf check --connect                  # asks each registry, too
+
+Exit codes: 0 good; 2 something is wrong, all of which is told; 1 and 3 a registry refuses or is away.";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Once {
@@ -202,7 +286,7 @@ Examples:
   liveconf init haproxy --registry etcd /etc/liveconf
   liveconf init prometheus --registry file demo
 
-Nothing is overwritten. Exit codes: 0 written; 1 something is in the way or cannot be written; 2 usage.";
+Nothing is overwritten: a `liveconf.schema.json` that is there stays. Exit codes: 0 written; 1 something is in the way or cannot be written; 2 usage.";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Init {
@@ -229,12 +313,36 @@ pub(super) enum InitKind {
 /// What `schema --help` shows beside the flags.
 const SCHEMA: &str = "\
 Example:
-  liveconf schema > liveconf.schema.json
+  liveconf schema -o liveconf.schema.json
 
-An editor with the YAML language server completes and checks a configuration that begins with
+An editor with the YAML language server completes, explains and checks a configuration that begins with
   # yaml-language-server: $schema=liveconf.schema.json
+as one that `liveconf init` wrote does.
 
-Exit code: 0.";
+Exit codes: 0 written; 1 it cannot be written.";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Schema {
+    /// Where to write it [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// What `completions --help` shows beside the flags.
+const COMPLETIONS: &str = "\
+Examples:
+  liveconf completions bash > /etc/bash_completion.d/liveconf
+  liveconf completions zsh > \"${fpath[1]}/_liveconf\"
+  liveconf completions fish > ~/.config/fish/completions/liveconf.fish
+
+Exit codes: 0 written; 2 usage.";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
 
 /// What `test --help` shows beside the flags.
 const TEST: &str = "\
@@ -404,13 +512,27 @@ mod tests {
 
     /// The flags of a command, as the reference writes them.
     fn flags(command: &clap::Command) -> BTreeSet<String> {
-        let arguments = command.get_arguments().filter(|argument| !argument.is_hide_set());
-        arguments
+        command
+            .get_arguments()
             .flat_map(|argument| {
                 let long = argument.get_long().map(|name| format!("--{name}"));
                 long.into_iter().chain(argument.get_short().map(|name| format!("-{name}")))
             })
             .collect()
+    }
+
+    #[test]
+    fn help_shows_no_flag_that_does_nothing() {
+        let mut command = without_idle_flags(Args::command());
+        let mut help = |verb: &str| command.find_subcommand_mut(verb).unwrap().render_help().to_string();
+        for verb in ["schema", "functions", "completions"] {
+            assert!(!help(verb).contains("--template") && !help(verb).contains("--config"), "{}", help(verb));
+        }
+        let init = help("init");
+        assert!(init.contains("--registry <KIND>") && !init.contains("--template"), "{init}");
+        assert!(help("once").contains("--template <SRC:DEST>"), "{}", help("once"));
+        let read = Args::read(["liveconf", "functions", "key", "--config", "x"].map(Into::into)).unwrap();
+        assert_eq!(read.common.config, Some("x".into()));
     }
 
     #[test]

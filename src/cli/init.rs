@@ -8,6 +8,7 @@ use std::path::Path;
 use super::args::{Common, Init, InitKind};
 use super::ask::print;
 use super::say;
+use super::schema::SCHEMA;
 use crate::exit::Exit;
 
 /// What is written for a program.
@@ -109,6 +110,9 @@ const REGISTRIES: &[Registry] = &[
     },
 ];
 
+/// What an editor completes and checks the configuration with, and what it is called there.
+const SCHEMA_FILE: &str = "liveconf.schema.json";
+
 /// Writes the files and says what to run next.
 pub(super) fn run(common: &Common, options: &Init) -> Exit {
     let Some(registry) = registry(common) else {
@@ -124,7 +128,10 @@ pub(super) fn run(common: &Common, options: &Init) -> Exit {
         Reads::Service => &registry.service,
         Reads::Keys => &registry.keys,
     };
-    let config = format!("registries:\n  main:\n{}\n{}", registry.section, program.target);
+    let config = format!(
+        "# yaml-language-server: $schema={SCHEMA_FILE}\nregistries:\n  main:\n{}\n{}",
+        registry.section, program.target
+    );
     let mut files = vec![("liveconf.yaml", config.as_str())];
     files.extend(program.files);
     let mut commands = Vec::new();
@@ -148,6 +155,10 @@ pub(super) fn run(common: &Common, options: &Init) -> Exit {
     if !taken.is_empty() {
         say::error_with(format_args!("nothing was written, since this is in the way:"), &taken);
         return Exit::Failed;
+    }
+    // One that is there is as good, and `liveconf schema` makes it anew.
+    if options.folder.join(SCHEMA_FILE).symlink_metadata().is_err() {
+        files.push((SCHEMA_FILE, SCHEMA));
     }
     if let Err((name, error)) = write_all(&options.folder, &files) {
         say::error(format_args!("failed to write `{}`: {error}", options.folder.join(name).display()));

@@ -4,6 +4,7 @@ mod args;
 mod ask;
 mod capture;
 mod check;
+mod completions;
 mod diff;
 mod explain;
 mod functions;
@@ -79,7 +80,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             Verb::Resume(options) => order::resume(&args.common, options).await,
             Verb::Apply(options) => order::apply(&args.common, options).await,
             Verb::Init(options) => init::run(&args.common, options),
-            Verb::Schema => schema::run(),
+            Verb::Schema(options) => schema::run(options),
+            Verb::Completions(options) => completions::run(options),
             Verb::Functions(options) => functions::run(options),
         }
     });

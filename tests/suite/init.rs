@@ -1,9 +1,11 @@
 //! `liveconf init`: what it writes works, by exactly the commands that it says.
 
+use std::fs;
+use std::os::unix::fs::chown;
 use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid};
 
 use crate::support::liveconf::{BINARY, Daemon, Job, run_to_end, start};
 use crate::support::process::{find, search_path};
@@ -13,16 +15,40 @@ use crate::support::{SOON, http, poll_until, port};
 struct Scene {
     job: Job,
     variables: Vec<(&'static str, String)>,
+    /// What runs the shell, with its arguments: nothing, or what makes an ordinary user of it.
+    through: Vec<String>,
 }
 
 impl Scene {
     fn new(variables: impl IntoIterator<Item = (&'static str, String)>) -> Self {
-        Self { job: Job::empty(), variables: variables.into_iter().collect() }
+        Self { job: Job::empty(), variables: variables.into_iter().collect(), through: Vec::new() }
+    }
+
+    /// The same for somebody who may write nowhere but in the folder, on a machine on which nginx never ran as root; as far
+    /// as whoever runs the test may become that.
+    fn of_ordinary_user(mut self) -> Self {
+        let program = self.job.folder().path("bin/liveconf");
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        fs::hard_link(BINARY, &program).or_else(|_| fs::copy(BINARY, &program).map(drop)).unwrap();
+        if Uid::effective().is_root() {
+            let nobody = 65534;
+            chown(self.job.folder().root(), Some(nobody), Some(nobody)).unwrap();
+            let becomes = "[ ! -d /var/lib/nginx ] || mount -t tmpfs -o mode=755 none /var/lib/nginx || true\n\
+                           exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"";
+            let own_mounts = ["unshare", "--mount"];
+            let may = Command::new(own_mounts[0]).args([own_mounts[1], "true"]).env("PATH", search_path()).status();
+            let before = if may.is_ok_and(|status| status.success()) { &own_mounts[..] } else { &[] };
+            self.through = before.iter().chain(&["sh", "-c", becomes, "sh"]).map(|&word| word.to_owned()).collect();
+        }
+        self
     }
 
     fn shell(&self, line: &str) -> Command {
-        let mut shell = self.job.prepare(Command::new("bash"), &["-euc", line]);
-        let folders = [BINARY, &*consul()].map(|program| program.rsplit_once('/').unwrap().0.to_owned());
+        let words: Vec<&str> = self.through.iter().map(String::as_str).chain(["bash", "-euc", line]).collect();
+        let mut shell = self.job.prepare(Command::new(words[0]), &words[1..]);
+        let own = self.job.folder().path("bin/liveconf").display().to_string();
+        let binary = if self.job.folder().path("bin").exists() { &own } else { BINARY };
+        let folders = [binary, &*consul()].map(|program| program.rsplit_once('/').unwrap().0.to_owned());
         shell.env("PATH", format!("{}:{}", folders.join(":"), search_path()));
         shell.envs(self.variables.iter().map(|(name, value)| (name, value)));
         shell
@@ -31,8 +57,12 @@ impl Scene {
     /// Writes the files, and runs all that is said to be next but for the last, which goes on.
     #[track_caller]
     fn follow(&self, program: &str, registry: &str) -> Daemon {
-        let output = self.job.run(&["init", program, "--registry", registry, "my demo"]);
+        let output = run_to_end(self.shell(&format!("liveconf init {program} --registry {registry} 'my demo'")));
         output.assert_code(0);
+        // What it refers to is there, for an editor.
+        let config = self.job.read("my demo/liveconf.yaml").unwrap();
+        let schema = config.lines().next().unwrap().strip_prefix("# yaml-language-server: $schema=").unwrap();
+        assert_eq!(self.job.read(&format!("my demo/{schema}")).unwrap(), self.job.run(&["schema"]).stdout);
         let (written, next) = output.stdout.split_once("\nnext:\n\n").unwrap();
         assert!(written.lines().all(|line| line.starts_with("wrote my demo/")), "{written}");
         let commands: Vec<&str> = next.lines().map(str::trim).collect();
@@ -70,8 +100,11 @@ fn consul() -> String {
 
 /// nginx answers for a backend that is not there, and for one that is as soon as it stands in the registry.
 fn nginx(registry: &str, variables: impl IntoIterator<Item = (&'static str, String)>) {
+    nginx_in(Scene::new(variables), registry);
+}
+
+fn nginx_in(mut scene: Scene, registry: &str) {
     let front = port::free();
-    let mut scene = Scene::new(variables);
     scene.variables.push(("NGINX_LISTEN", format!("127.0.0.1:{front}")));
     let daemon = scene.follow("nginx", registry);
     poll_until(SOON, || http::get(front, "/").map(|(status, _)| assert_eq!(status, 502)).map_err(|e| e.to_string()));
@@ -81,8 +114,11 @@ fn nginx(registry: &str, variables: impl IntoIterator<Item = (&'static str, Stri
 }
 
 fn haproxy(registry: &str, variables: impl IntoIterator<Item = (&'static str, String)>) {
+    haproxy_in(Scene::new(variables), registry);
+}
+
+fn haproxy_in(mut scene: Scene, registry: &str) {
     let front = port::free();
-    let mut scene = Scene::new(variables);
     scene.variables.push(("HAPROXY_BIND", format!("127.0.0.1:{front}")));
     let daemon = scene.follow("haproxy", registry);
     poll_until(SOON, || http::get(front, "/").map(|(status, _)| assert_eq!(status, 503)).map_err(|e| e.to_string()));
@@ -109,6 +145,13 @@ fn a_file_is_followed() {
     nginx("file", []);
     haproxy("file", []);
     files("file", &[]);
+}
+
+#[test]
+fn an_ordinary_user_may_run_all_of_it() {
+    find("nginx");
+    nginx_in(Scene::new([]).of_ordinary_user(), "file");
+    haproxy_in(Scene::new([]).of_ordinary_user(), "file");
 }
 
 #[cfg(feature = "consul")]
@@ -138,6 +181,15 @@ fn nothing_is_overwritten() {
     output.assert_code(1).assert_says(&["in the way:\n  ./nginx.conf\n  ./registry.yaml\n"]);
     assert_eq!(job.folder().names("."), ["nginx.conf", "registry.yaml"]);
     assert_eq!(job.read("nginx.conf").as_deref(), Some("mine\n"));
+    // What is made of nothing but the program may be there.
+    let job = Job::empty().with("liveconf.schema.json", "{}\n");
+    let output = job.run(&["init", "env", "--registry", "file"]);
+    output.assert_code(0);
+    assert!(!output.stdout.contains("schema"), "{}", output.stdout);
+    assert_eq!(job.read("liveconf.schema.json").as_deref(), Some("{}\n"));
+    job.run(&["schema", "-o", "liveconf.schema.json"]).assert_code(0).assert_says(&["wrote `liveconf.schema.json`"]);
+    assert_eq!(job.read("liveconf.schema.json").unwrap(), job.run(&["schema"]).stdout);
+    job.run(&["schema", "-o", "no/such/folder/x.json"]).assert_code(1).assert_says(&["failed to write"]);
     job.run(&["init", "nginx"]).assert_code(2).assert_says(&["`--registry` takes one of file, consul, etcd"]);
     job.run(&["init", "nginx", "--registry", "zookeeper"]).assert_code(2);
     job.run(&["init", "apache", "--registry", "file"]).assert_code(2);
