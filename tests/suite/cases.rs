@@ -113,11 +113,38 @@ fn a_wrong_case_is_told_with_its_place() {
     wrong("tests/one/fixture.yaml", "{}\n", "unknown key");
     wrong("tests/one/case.yaml", "target: wbe\n", "there is no target `wbe`");
     wrong("tests/one/case.yaml", "config: no.yaml\n", "no.yaml");
-    wrong("tests/one/case.yaml", "fixture: no.yaml\n", "no.yaml");
+    wrong(
+        "tests/one/case.yaml",
+        "fixture: ../no.yaml\n",
+        "tests/no.yaml` is not there\n    = hint: `fixture` in `case.yaml`",
+    );
+    wrong("tests/one/case.yaml", "error: {sais: x}\n", "unknown key `sais` (did you mean `says`?)");
     job.run(&["test", "nowhere"]).assert_code(2).assert_says(&["cannot read `nowhere`"]);
     job.folder().write("empty/x", "");
     job.run(&["test", "empty"]).assert_code(2).assert_says(&["there is no case in `empty`"]);
     job.run(&["test"]).assert_code(2);
+    // What is expected, beside a fixture that is called otherwise, is a case that nobody would miss.
+    job.write("tests/lost/expected/web.conf", "");
+    job.write("tests/lost/fixtures.yaml", "{}");
+    let output = job.run(&["test", "tests/lost"]);
+    output.assert_code(2);
+    assert!(output.stdout.contains("it has no `fixture.yaml`"), "{}", output.stdout);
+    assert!(output.stdout.contains("`liveconf capture -o tests/lost/fixture.yaml` writes one"), "{}", output.stdout);
+}
+
+#[test]
+fn an_error_may_be_expected_inside_of_a_component() {
+    let config = "registries: {main: {file: {path: x}}}
+targets: {t: {templates: [{src: in.tera, dest: /nowhere/out}]}}
+";
+    let template = "{{ <nginx.upstream name=key(path=\"name\") servers={service(name=\"web\")} /> }}\n";
+    let template = template.replace("name=key(path=\"name\")", "name={key(path=\"name\")}");
+    let job = Job::new(config).with("in.tera", template).with("tests/bad/fixture.yaml", "name: a b\n");
+    for at in ["liveconf/nginx/upstream.tera", "liveconf/nginx/upstream.tera (built in)", "upstream.tera"] {
+        job.write("tests/bad/case.yaml", format!("error: {{at: \"{at}\"}}\n"));
+        let output = job.run(&["test", "tests"]);
+        assert_eq!(output.stdout, "ok      tests/bad\n", "{at}");
+    }
 }
 
 #[test]

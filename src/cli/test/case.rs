@@ -11,7 +11,7 @@ use super::super::diff::unified;
 use super::super::load;
 use super::super::ready::Patience;
 use super::super::replace::replace;
-use super::find::{CASE, FIXTURES, fixture};
+use super::find::{CASE, EXPECTED, FIXTURES, fixture};
 use super::{Difference, Outcome, Verdict};
 use crate::config::{Case, ExpectedError, Job, Target, Template, Writes, may_meet, read_case};
 use crate::plan::Plan;
@@ -21,9 +21,6 @@ use crate::target::{Complete, Render, Renderer, Waiting, waiting_for};
 
 /// Every answer is there already; this is for the local files that templates read.
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The folder of what is expected.
-const EXPECTED: &str = "expected";
 
 /// Why a case has no files to compare.
 enum Trouble {
@@ -116,8 +113,20 @@ fn plan(common: &Common, folder: &Path, case: &Case) -> Result<Plan, Trouble> {
     let wrong = |reason: String| Trouble::Wrong(vec![reason]);
     let here = std::path::absolute(folder).map_err(|error| wrong(error.to_string()))?;
     let Some(fixture) = case.fixture.clone().or_else(|| fixture(folder)) else {
-        return Err(wrong(format!("it has no `{}`, and names no `fixture`", FIXTURES[0])));
+        return Err(wrong(format!(
+            "it has no `{0}`, and no `{CASE}` that names a `fixture`\n  = hint: `liveconf capture -o {1}` writes one; `{{}}` \
+             is one without anything",
+            FIXTURES[0],
+            folder.join(FIXTURES[0]).display()
+        )));
     };
+    if !fixture.exists() {
+        return Err(wrong(format!(
+            "the fixture `{}` is not there\n  = hint: `fixture` in `{CASE}` is relative to the folder of the case; \
+             `liveconf capture -o FILE` writes one",
+            shown(&fixture)
+        )));
+    }
     let mut variables: BTreeMap<String, String> = load::variables();
     variables.extend(case.variables.clone());
     let mut common = common.clone();
@@ -294,9 +303,21 @@ fn mismatch(expected: &ExpectedError, errors: &[String]) -> Vec<String> {
     missing
 }
 
+/// A path without `..`, for people.
+fn shown(path: &Path) -> String {
+    fs::canonicalize(path.parent().unwrap_or(path))
+        .map_or_else(|_| path.to_owned(), |folder| folder.join(path.file_name().unwrap_or_default()))
+        .display()
+        .to_string()
+}
+
+/// What follows the name of a built-in template in the place of an error.
+const BUILT_IN: &str = " (built in)";
+
 /// Whether an error, which begins with its place, is at this end of a path with the line and column that it gives.
 fn is_at(error: &str, at: &str) -> bool {
-    let place = error.split(": ").next().unwrap_or_default();
+    let place = error.split(": ").next().unwrap_or_default().replace(BUILT_IN, "");
+    let (place, at) = (place.as_str(), at.replace(BUILT_IN, ""));
     let ends = |place: &str| place == at || place.ends_with(&format!("/{at}"));
     let without_column = place.rsplit_once(':').map_or(place, |(before, _)| before);
     let without_line = without_column.rsplit_once(':').map_or(without_column, |(before, _)| before);
@@ -315,6 +336,11 @@ mod tests {
         }
         for at in ["tera", "in.tera:1", "in.tera:3:1", "b/in.tera"] {
             assert!(!is_at(error, at), "{at}");
+        }
+        let error = "liveconf/nginx/upstream.tera (built in):25:12: `token` refuses what it was given";
+        for at in ["upstream.tera", "liveconf/nginx/upstream.tera:25", "liveconf/nginx/upstream.tera (built in):25:12"]
+        {
+            assert!(is_at(error, at), "{at}");
         }
     }
 }

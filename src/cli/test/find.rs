@@ -9,6 +9,9 @@ pub(super) const FIXTURES: [&str; 5] = ["fixture.yaml", "fixture.yml", "fixture.
 /// The file that says more of a case.
 pub(super) const CASE: &str = "case.yaml";
 
+/// The folder of what is expected.
+pub(super) const EXPECTED: &str = "expected";
+
 /// The cases in these folders, sorted within each; a folder that is one itself counts.
 pub(super) fn cases(folders: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
     let mut cases = Vec::new();
@@ -17,7 +20,10 @@ pub(super) fn cases(folders: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
         walk(folder, &mut cases)?;
         if cases.len() == before {
             let folder = folder.display();
-            return Err(format!("there is no case in `{folder}`: a case is a folder with a `{}`", FIXTURES[0]));
+            return Err(format!(
+                "there is no case in `{folder}`: a case is a folder with a `{}` or a `{CASE}`",
+                FIXTURES[0]
+            ));
         }
         cases[before..].sort_unstable();
     }
@@ -40,8 +46,9 @@ fn walk(folder: &Path, cases: &mut Vec<PathBuf>) -> Result<(), String> {
     Ok(())
 }
 
+/// What is expected without a fixture makes a case too, a wrong one: it is told of, instead of never being run.
 fn is_case(folder: &Path) -> bool {
-    FIXTURES.iter().chain([&CASE]).any(|name| folder.join(name).exists())
+    FIXTURES.iter().chain([&CASE, &EXPECTED]).any(|name| folder.join(name).exists())
 }
 
 /// The fixture of the case in this folder, if it has one under a usual name.
