@@ -263,11 +263,11 @@ impl<'a> Secrets<'a> {
                 is_changed.then_some(Data::Prefix(entries))
             }
             // Anybody may put anything there, and a template that is secret may show it for that.
-            (Query::Service(_), Data::Service(instances)) if !self.open.all.contains(query) => {
-                without_metadata(instances, replaced).map(Data::Service)
+            (Query::Service(asked), Data::Service(instances)) if !self.open.all.contains(query) => {
+                without_values(instances, &asked.tags, replaced).map(Data::Service)
             }
             (Query::Node(_), Data::Node(Some(NodeServices { node, services }))) if !self.open.all.contains(query) => {
-                let services = without_metadata(services, replaced)?;
+                let services = without_values(services, &BTreeSet::new(), replaced)?;
                 Some(Data::Node(Some(NodeServices { node: node.clone(), services })))
             }
             _ => None,
@@ -275,21 +275,35 @@ impl<'a> Secrets<'a> {
     }
 }
 
-/// The instances with stand-ins for what is in their metadata; none where there is nothing.
-fn without_metadata(instances: &[Arc<Instance>], replaced: &mut BTreeSet<String>) -> Option<Vec<Arc<Instance>>> {
+/// The instances with stand-ins for what is in their metadata, and in their tags behind a `=`, but for tags that were asked
+/// for; none where there is nothing.
+fn without_values(
+    instances: &[Arc<Instance>],
+    asked: &BTreeSet<String>,
+    replaced: &mut BTreeSet<String>,
+) -> Option<Vec<Arc<Instance>>> {
     let mut is_changed = false;
-    let mut stand_in_for = |service: &str, (name, value): (&String, &String)| {
+    let mut stand_in_for = |service: &str, name: &str, value: &str| {
         let path = format!("{service}/{name}");
-        let value = stand_in(&path, &Text(value.clone().into()));
+        let value = stand_in(&path, &Text(value.to_owned().into()));
         replaced.insert(path);
         is_changed = true;
-        (name.clone(), String::from_utf8_lossy(&value.0).into_owned())
+        String::from_utf8_lossy(&value.0).into_owned()
     };
-    let without = |instance: &Arc<Instance>| {
-        let meta = instance.meta.iter().map(|entry| stand_in_for(&instance.name, entry)).collect();
-        Arc::new(Instance { meta, view: OnceLock::new(), ..Instance::clone(instance) })
+    let mut without = |instance: &Arc<Instance>| {
+        let Instance { name: service, meta, tags, .. } = &**instance;
+        let meta = meta.iter().map(|(name, value)| (name.clone(), stand_in_for(service, name, value)));
+        let meta = meta.collect();
+        // A tag is a name, by which templates choose; only behind a `=` it holds a value.
+        let tag = |tag: &String| match tag.split_once('=') {
+            Some((name, value)) if !asked.contains(tag) => format!("{name}={}", stand_in_for(service, name, value)),
+            _ => tag.clone(),
+        };
+        let tags: BTreeSet<String> = tags.iter().map(tag).collect();
+        let tags = tags.into_iter().collect();
+        Arc::new(Instance { meta, tags, view: OnceLock::new(), ..Instance::clone(instance) })
     };
-    let instances = instances.iter().map(without).collect();
+    let instances = instances.iter().map(&mut without).collect();
     is_changed.then_some(instances)
 }
 

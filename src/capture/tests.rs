@@ -103,10 +103,11 @@ fn several_registries_stand_in_one_file() {
     }
 }
 
-/// What anybody put into the metadata of an instance may be what makes a template secret.
+/// What anybody put into the metadata of an instance, or behind the `=` of a tag, may be what makes a template secret. Tags
+/// that are names, and those that a question names, are what instances are chosen by.
 #[test]
-fn metadata_that_only_secret_templates_ask_for_have_stand_ins() {
-    let query = Query::Service(ServiceQuery::passing("db"));
+fn metadata_and_tags_that_only_secret_templates_ask_for_have_stand_ins() {
+    let query = Query::Service(ServiceQuery { tags: ["tier=one".into()].into(), ..ServiceQuery::passing("db") });
     let asked = Asked { registry: "main".into(), query };
     let instance = Instance {
         id: "db-1".into(),
@@ -114,7 +115,7 @@ fn metadata_that_only_secret_templates_ask_for_have_stand_ins() {
         node: "n1".into(),
         address: "10.0.0.1".into(),
         port: 5432,
-        tags: Vec::new(),
+        tags: ["basic=CANARY:x", "primary", "tier=one", "weight=25"].map(str::to_owned).into(),
         meta: BTreeMap::from([("password".into(), "CANARY".into())]),
         weight: 1,
         status: Status::Passing,
@@ -130,6 +131,11 @@ fn metadata_that_only_secret_templates_ask_for_have_stand_ins() {
         for text in [capture.to_yaml(), capture.to_json()] {
             assert_eq!(text.contains("CANARY"), is_shown, "{text}");
             assert!(text.contains("password") && text.contains("10.0.0.1"), "{text}");
+            for tag in ["primary", "tier=one", if secret { "weight=11" } else { "weight=25" }] {
+                assert!(text.contains(tag), "{tag}: {text}");
+            }
+            assert_eq!(text.contains("basic=stand-in-db-basic"), secret, "{text}");
+            capture.read_again(FilePath::new("a.yaml"), text).unwrap();
         }
     }
 }
