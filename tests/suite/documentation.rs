@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::support::folder::Folder;
 use crate::support::liveconf::{BINARY, Job, example, run_to_end, start};
-use crate::support::process::search_path;
+use crate::support::process::{find, search_path};
 
 /// A fenced block: what stands after the fence, the line of the first line of its text, the text.
 struct Block {
@@ -173,4 +173,39 @@ fn every_example_is_known() {
         let folder = example(name.to_str().unwrap());
         assert!(folder.join("README.md").is_file(), "{} has no README", folder.display());
     }
+}
+
+/// Every wrapper that is shown, around a file whose path holds a space.
+#[test]
+fn wrappers_bear_paths_with_spaces() {
+    find("nginx");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut shown: Vec<(String, String)> = Vec::new();
+    for entry in fs::read_dir(example("")).unwrap() {
+        let path = entry.unwrap().path().join("liveconf.yaml");
+        shown.extend(fs::read_to_string(&path).map(|text| (path.display().to_string(), text)));
+    }
+    for page in ["README.md", "src/reference/configuration.md"] {
+        let blocks = blocks(&fs::read_to_string(root.join(page)).unwrap());
+        let yaml = blocks.into_iter().filter(|block| block.info.starts_with("yaml"));
+        shown.extend(yaml.map(|block| (format!("{page}:{}", block.line), block.text)));
+    }
+    let mut tried = 0;
+    for (name, text) in shown {
+        let config: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+        let targets = config["targets"].as_mapping().into_iter().flatten();
+        for check in targets.map(|(_, target)| &target["check"]).filter(|check| !check["wrapper"].is_null()) {
+            let check = serde_json::to_string(check).unwrap();
+            let config = format!(
+                "targets:\n  t:\n    templates: [{{content: '# nothing', dest: my files/upstreams.conf, create_dirs: true}}]\n    \
+                 check: {check}\n"
+            );
+            let job = Job::new(&config);
+            let output = job.run(&["once", "--log-level", "debug"]);
+            assert_eq!(output.code, 0, "{name}: {}", output.stderr);
+            assert_eq!(job.read("my files/upstreams.conf").as_deref(), Some("# nothing"), "{name}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 7, "{tried}");
 }
