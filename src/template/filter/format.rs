@@ -71,8 +71,8 @@ pub(super) const FORMATS: Group<Filter> = Group {
             Entry {
                 name: "split_map",
                 arguments: &[or("pat", r#"",""#), or("sep", r#""=""#)],
-                takes: "text",
-                gives: "map of texts out of `name=value,...`; white space around names and values is dropped, a part without `sep` has an empty value, a name that comes twice fails",
+                takes: "text, list",
+                gives: "map of texts out of `name=value,...`, or of a list of `name=value` such as tags; white space around names and values is dropped, a part without `sep` has an empty value, a name that comes twice fails",
                 empty: "`{}`",
                 example: r#"{{ "a=1, b=2" | split_map }}"#,
                 output: r#"{"a": "1", "b": "2"}"#,

@@ -91,7 +91,7 @@ pub(super) const LISTS: Group<Filter> = Group {
                 name: "where",
                 arguments: &[required("attribute"), optional("value")],
                 takes: "list",
-                gives: "the items whose attribute equals `value`; without it those where it is true, not empty and not 0",
+                gives: "the items whose attribute equals `value`, is one of it where that is a list, or has it in it where the attribute is a list, such as `tags`; without `value` those where it is true, not empty and not 0",
                 empty: "`[]`",
                 example: r#"{{ [{"a": 1}, {"a": 2}] | where(attribute="a", value=2) }}"#,
                 output: r#"[{"a": 2}]"#,
@@ -279,7 +279,7 @@ pub(super) fn map(value: &Value, arguments: &Arguments<'_>, render: &Render) -> 
     Ok(Value::from(items?))
 }
 
-/// The items whose attribute equals `value=`, or is true, not empty and not 0 when no value is given. An item that
+/// The items whose attribute equals `value=`, is in it or has it in it, or is true, not empty and not 0 when no value is given. An item that
 /// lacks the attribute is left out.
 pub(super) fn filter_where(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     Ok(Value::from(halves(value, "where", arguments, render)?.0))
@@ -306,8 +306,13 @@ fn halves(
 ) -> Result<(Vec<Value>, Vec<Value>), Stop> {
     let path = arguments.required_text("attribute", render)?;
     let wanted = arguments.value("value")?;
+    let among = wanted.and_then(Value::as_array).map(|items| Members::of(items, render)).transpose()?;
     let matches = |item: &Value| match (attribute(item, path), wanted) {
-        (Some(found), Some(wanted)) => found == wanted,
+        (Some(found), Some(wanted)) => {
+            found == wanted
+                || among.as_ref().is_some_and(|among| among.has(found))
+                || found.as_array().is_some_and(|items| items.contains(wanted))
+        }
         (Some(found), None) => found.is_truthy(),
         (None, _) => false,
     };
@@ -391,7 +396,7 @@ pub(super) fn difference(value: &Value, arguments: &Arguments<'_>, render: &Rend
     each_once(list_of(value, "difference")?, |item| !with.has(item), render)
 }
 
-fn each_once(items: &[Value], keeps: impl Fn(&Value) -> bool, render: &Render) -> Result<Value, Stop> {
+pub(super) fn each_once(items: &[Value], keeps: impl Fn(&Value) -> bool, render: &Render) -> Result<Value, Stop> {
     let mut seen = Members::default();
     let mut kept = Vec::new();
     for item in items {

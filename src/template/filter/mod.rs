@@ -24,6 +24,8 @@ mod semver;
 mod text;
 mod url;
 
+use std::borrow::Cow;
+
 use tera::{Kwargs, State, Tera, TeraResult, Value};
 
 use super::arguments::{Arguments, type_name};
@@ -32,6 +34,8 @@ use super::error::{ErrorKind, Failure, undefined};
 use super::function::fail;
 use super::record::{self, Render, Stop};
 use super::trim::LINE_FILTER;
+
+pub(super) use pattern::glob;
 
 /// What a filter does.
 type Call = fn(&Value, &Arguments<'_>, &Render) -> Result<Value, Stop>;
@@ -127,6 +131,15 @@ fn apply(call: Call, value: &Value, arguments: &Arguments<'_>, render: &Render) 
 /// The text that a filter was given.
 fn text_of<'v>(value: &'v Value, filter: &str) -> Result<&'v str, Stop> {
     value.as_str().ok_or_else(|| wrong(value, filter, "text"))
+}
+
+/// The text that a filter was given, or a number as it is printed.
+fn text_or_number<'v>(value: &'v Value, filter: &str) -> Result<Cow<'v, str>, Stop> {
+    match value.as_str() {
+        Some(text) => Ok(Cow::Borrowed(text)),
+        None if value.is_number() => Ok(Cow::Owned(value.to_string())),
+        None => Err(wrong(value, filter, "text or a number")),
+    }
 }
 
 /// The list that a filter was given.

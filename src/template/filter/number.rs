@@ -1,4 +1,4 @@
-//! Numbers out of text.
+//! Numbers and truth values out of text.
 
 use tera::Value;
 use tera::value::Key;
@@ -8,9 +8,9 @@ use super::super::entry::{Entry, Group, optional, or};
 use super::super::record::{Render, Stop};
 use super::{Filter, refused, wrong};
 
-/// Numbers.
+/// Numbers and truth values.
 pub(super) const NUMBERS: Group<Filter> = Group {
-    name: "Numbers",
+    name: "Numbers and truth values",
     entries: &[
         Filter::new(
             to_int,
@@ -34,6 +34,18 @@ pub(super) const NUMBERS: Group<Filter> = Group {
                 empty: "`default`, else fails",
                 example: r#"{{ "x" | to_float(default=0.5) }}"#,
                 output: "0.5",
+            },
+        ),
+        Filter::new(
+            to_bool,
+            Entry {
+                name: "to_bool",
+                arguments: &[optional("default")],
+                takes: "text, number, truth value",
+                gives: "a truth value out of text; `true`, `yes`, `on`, `t`, `y`, `1` and their opposites `false`, `no`, `off`, `f`, `n`, `0`, in upper or lower case; `default` for any other text",
+                empty: "`default`, else fails",
+                example: r#"{% if key(path="app/tls", default="no") | to_bool %}on{% else %}off{% endif %}"#,
+                output: "off",
             },
         ),
         Filter::of_tera(Entry {
@@ -87,6 +99,10 @@ pub(super) const NUMBERS: Group<Filter> = Group {
     ],
 };
 
+/// The words for true, and in the same order those for false.
+const TRUE: &[&str] = &["true", "yes", "on", "t", "y", "1"];
+const FALSE: &[&str] = &["false", "no", "off", "f", "n", "0"];
+
 /// A whole number out of text; `default=` stands in for text that is none.
 pub(super) fn to_int(value: &Value, arguments: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
     let read = match value.as_str() {
@@ -106,6 +122,25 @@ pub(super) fn to_float(value: &Value, arguments: &Arguments<'_>, _: &Render) -> 
         None => return Err(wrong(value, "to_float", "text or a number")),
     };
     or_default(read.map(Value::from), arguments, "to_float", "it is no number")
+}
+
+/// A truth value out of text, a number or itself; `default=` stands in for what is none.
+pub(super) fn to_bool(value: &Value, arguments: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    let read = match (value.as_bool(), value.as_str()) {
+        (Some(truth), _) => Some(truth),
+        (_, Some(text)) => {
+            let text = text.trim();
+            let is_one_of = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
+            is_one_of(TRUE).then_some(true).or_else(|| is_one_of(FALSE).then_some(false))
+        }
+        _ if value.is_number() => match value.as_i64() {
+            Some(1) => Some(true),
+            Some(0) => Some(false),
+            _ => None,
+        },
+        _ => return Err(wrong(value, "to_bool", "text, a number or a truth value")),
+    };
+    or_default(read.map(Value::from), arguments, "to_bool", "it is no truth value such as `true` or `off`")
 }
 
 /// The weight of an instance: what its entry called `meta` holds, where that is a whole number from 0 to 65535, else that of

@@ -1,7 +1,9 @@
 //! Lists: order, groups, doubles. Every result has a defined order.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -11,7 +13,7 @@ use tera::{Map, Value};
 use super::super::arguments::{Arguments, attribute};
 use super::super::entry::{Entry, Group, optional, or, required};
 use super::super::record::{Render, Stop};
-use super::list::lacks;
+use super::list::{each_once, lacks};
 use super::{Filter, list_of, refused};
 
 /// Order and groups.
@@ -31,9 +33,9 @@ pub(super) const ORDER: Group<Filter> = Group {
             sort_by,
             Entry {
                 name: "sort_by",
-                arguments: &[required("attribute"), or("reverse", "false")],
+                arguments: &[required("attribute"), optional("default"), or("reverse", "false")],
                 takes: "list",
-                gives: "sorted by one attribute, or a list of them; equal items keep their order",
+                gives: "sorted by one attribute, or a list of them; equal items keep their order; `default` is the value where there is none",
                 empty: "`[]`",
                 example: r#"{{ [{"a": 2}, {"a": 1}] | sort_by(attribute="a") }}"#,
                 output: r#"[{"a": 1}, {"a": 2}]"#,
@@ -43,9 +45,9 @@ pub(super) const ORDER: Group<Filter> = Group {
             natural_sort,
             Entry {
                 name: "natural_sort",
-                arguments: &[optional("attribute")],
+                arguments: &[optional("attribute"), optional("default"), or("reverse", "false")],
                 takes: "list",
-                gives: "sorted as people read",
+                gives: "sorted as people read; numbers in texts count as numbers; `default` is the value of the attribute where there is none",
                 empty: "`[]`",
                 example: r#"{{ ["w10", "w2"] | natural_sort }}"#,
                 output: r#"["w2", "w10"]"#,
@@ -67,9 +69,9 @@ pub(super) const ORDER: Group<Filter> = Group {
             group_by,
             Entry {
                 name: "group_by",
-                arguments: &[required("attribute")],
+                arguments: &[required("attribute"), optional("default")],
                 takes: "list",
-                gives: "map from the values of an attribute to the items that have it, sorted; where the attribute is a list, such as `tags`, to those that have the value in it; items where it is `none` are left out",
+                gives: "map from the values of an attribute to the items that have it, sorted; where the attribute is a list, such as `tags`, to those that have the value in it; items where it is `none` are left out; `default` is the value where there is none",
                 empty: "`{}`",
                 example: r#"{{ [{"z": "b"}, {"z": "a"}] | group_by(attribute="z") }}"#,
                 output: r#"{"a": [{"z": "a"}], "b": [{"z": "b"}]}"#,
@@ -91,9 +93,9 @@ pub(super) const ORDER: Group<Filter> = Group {
             unique_by,
             Entry {
                 name: "unique_by",
-                arguments: &[required("attribute")],
+                arguments: &[required("attribute"), optional("default")],
                 takes: "list",
-                gives: "the first item for each value of an attribute",
+                gives: "the first item for each value of an attribute; `default` is the value where there is none",
                 empty: "`[]`",
                 example: r#"{{ [{"a": 1, "b": 1}, {"a": 1, "b": 2}] | unique_by(attribute="a") }}"#,
                 output: r#"[{"a": 1, "b": 1}]"#,
@@ -118,9 +120,10 @@ pub(super) const ORDER: Group<Filter> = Group {
 /// a list, such as `tags`, an item is in the group of each of its values. Items where it is `none` are left out.
 pub(super) fn group_by(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     let path = arguments.required_text("attribute", render)?;
+    let default = arguments.value("default")?;
     let mut groups: BTreeMap<Key<'static>, Vec<Value>> = BTreeMap::new();
     for (index, item) in list_of(value, "group_by")?.iter().enumerate() {
-        let found = attribute(item, path).ok_or_else(|| lacks(index, "group_by"))?;
+        let found = attribute(item, path).or(default).ok_or_else(|| lacks(index, "group_by"))?;
         let names = found.as_array().unwrap_or(std::slice::from_ref(found));
         let names: Result<BTreeSet<_>, Stop> =
             names.iter().filter(|name| !name.is_none()).map(|name| scalar(name, "group_by")).collect();
@@ -135,9 +138,10 @@ pub(super) fn group_by(value: &Value, arguments: &Arguments<'_>, render: &Render
 pub(super) fn sort_by(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     let paths = arguments.texts("attribute", render)?;
     let reverse = arguments.flag("reverse")?;
+    let default = arguments.value("default")?;
     let mut decorated: Vec<(Vec<&Value>, &Value)> = Vec::new();
     for (index, item) in list_of(value, "sort_by")?.iter().enumerate() {
-        let keys = paths.iter().map(|path| attribute(item, path).ok_or_else(|| lacks(index, "sort_by")));
+        let keys = paths.iter().map(|path| attribute(item, path).or(default).ok_or_else(|| lacks(index, "sort_by")));
         decorated.push((keys.collect::<Result<_, _>>()?, item));
     }
     let comparable = |(left, right): (&&Value, &&Value)| left.partial_cmp(right).is_some();
@@ -157,31 +161,33 @@ pub(super) fn sort_by(value: &Value, arguments: &Arguments<'_>, render: &Render)
 /// The items sorted as people read them: `web2` before `web10`.
 pub(super) fn natural_sort(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     let path = arguments.text("attribute", render)?;
+    let default = arguments.value("default")?;
+    let reverse = arguments.flag("reverse")?;
     let mut decorated = Vec::new();
     for (index, item) in list_of(value, "natural_sort")?.iter().enumerate() {
         let key = match path {
-            Some(path) => attribute(item, path).ok_or_else(|| lacks(index, "natural_sort"))?,
+            Some(path) => attribute(item, path).or(default).ok_or_else(|| lacks(index, "natural_sort"))?,
             None => item,
         };
         decorated.push((key.to_string(), item));
     }
-    decorated.sort_by(|(left, _), (right, _)| natural(left, right));
+    decorated.sort_by(|(left, _), (right, _)| if reverse { natural(right, left) } else { natural(left, right) });
     Ok(Value::from(decorated.into_iter().map(|(_, item)| item.clone()).collect::<Vec<_>>()))
 }
 
 /// Each item once, the first of those that are equal.
-pub(super) fn unique(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
-    let mut seen = Members::default();
-    Ok(Value::from(list_of(value, "unique")?.iter().filter(|item| seen.insert(item)).cloned().collect::<Vec<_>>()))
+pub(super) fn unique(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    each_once(list_of(value, "unique")?, |_| true, render)
 }
 
 /// The first item for each value of an attribute.
 pub(super) fn unique_by(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     let path = arguments.required_text("attribute", render)?;
+    let default = arguments.value("default")?;
     let mut seen = BTreeSet::new();
     let mut kept = Vec::new();
     for (index, item) in list_of(value, "unique_by")?.iter().enumerate() {
-        let found = attribute(item, path).ok_or_else(|| lacks(index, "unique_by"))?;
+        let found = attribute(item, path).or(default).ok_or_else(|| lacks(index, "unique_by"))?;
         if seen.insert(scalar(found, "unique_by")?) {
             kept.push(item.clone());
         }
@@ -237,8 +243,8 @@ fn text_in<'v>(item: &'v Value, path: Option<&str>, index: usize, filter: &str) 
 #[derive(Default)]
 pub(super) struct Members<'v> {
     scalars: BTreeSet<Key<'static>>,
-    /// Lists and maps have no order that agrees with equality, so they are compared one by one.
-    others: Vec<&'v Value>,
+    /// Lists, maps and fractions, by a fingerprint that equal ones share: they have no order that agrees with equality.
+    others: HashMap<u64, Vec<&'v Value>>,
 }
 
 impl<'v> Members<'v> {
@@ -253,20 +259,21 @@ impl<'v> Members<'v> {
 
     /// Whether the value was not among them.
     pub(super) fn insert(&mut self, value: &'v Value) -> bool {
-        match Self::key(value) {
-            Some(key) => self.scalars.insert(key),
-            None if self.others.contains(&value) => false,
-            None => {
-                self.others.push(value);
-                true
-            }
+        if let Some(key) = Self::key(value) {
+            return self.scalars.insert(key);
         }
+        let alike = self.others.entry(fingerprint(value)).or_default();
+        let is_new = !alike.contains(&value);
+        if is_new {
+            alike.push(value);
+        }
+        is_new
     }
 
     pub(super) fn has(&self, value: &Value) -> bool {
         match Self::key(value) {
             Some(key) => self.scalars.contains(&key),
-            None => self.others.contains(&value),
+            None => self.others.get(&fingerprint(value)).is_some_and(|alike| alike.contains(&value)),
         }
     }
 
@@ -276,6 +283,28 @@ impl<'v> Members<'v> {
         let key = |number: i128| i64::try_from(number).map_or(Key::I128(number), Key::I64);
         scalar(value, "").ok().or_else(|| whole(value).map(key))
     }
+}
+
+/// A number that equal values share, whatever the order of their names is, and that others hardly ever do.
+fn fingerprint(value: &Value) -> u64 {
+    let mut hash = DefaultHasher::new();
+    if let Some(items) = value.as_array() {
+        for item in items {
+            fingerprint(item).hash(&mut hash);
+        }
+    } else if let Some(map) = value.as_map() {
+        let entry = |(name, value): (&Key<'_>, &Value)| {
+            let mut hash = DefaultHasher::new();
+            (name, fingerprint(value)).hash(&mut hash);
+            hash.finish()
+        };
+        map.iter().map(entry).fold(0, u64::wrapping_add).hash(&mut hash);
+    } else if let Some(key) = Members::key(value) {
+        key.hash(&mut hash);
+    } else {
+        value.as_number().map(|number| number.as_float().to_bits()).hash(&mut hash);
+    }
+    hash.finish()
 }
 
 /// A value that can stand as the name in a map.

@@ -82,6 +82,18 @@ pub(super) const PATTERNS: Group<Filter> = Group {
             },
         ),
         Filter::new(
+            regex_escape,
+            Entry {
+                name: "regex_escape",
+                arguments: &[],
+                takes: "text",
+                gives: "the text as a part of a pattern, in which each character means itself; also for the patterns of nginx, HAProxy and Prometheus",
+                empty: "empty text",
+                example: r#"^{{ "www.a.example" | regex_escape }}$"#,
+                output: r"^www\.a\.example$",
+            },
+        ),
+        Filter::new(
             glob_match,
             Entry {
                 name: "glob_match",
@@ -149,11 +161,26 @@ pub(super) fn regex_split(value: &Value, arguments: &Arguments<'_>, render: &Ren
     Ok(Value::from(parts.collect::<Result<Vec<_>, _>>()?))
 }
 
+/// A text as a part of a pattern: each character means itself.
+pub(super) fn regex_escape(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    Ok(Value::from(regex::escape(text_of(value, "regex_escape")?)))
+}
+
 /// Whether a text matches as paths do.
 pub(super) fn glob_match(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     let text = text_of(value, "glob_match")?;
-    let glob = arguments.required_text("pat", render)?;
-    Ok(Value::from(compiled(&of_glob(glob), arguments, render)?.is_match(text)))
+    let pattern = glob("pat", arguments.required_text("pat", render)?, arguments, render)?;
+    Ok(Value::from(pattern.is_match(text)))
+}
+
+/// The pattern of a glob that the argument `name` gives.
+pub(in crate::template) fn glob(
+    name: &str,
+    glob: &str,
+    arguments: &Arguments<'_>,
+    render: &Render,
+) -> Result<Arc<Regex>, Stop> {
+    compiled(name, &of_glob(glob), arguments, render)
 }
 
 /// The pattern that a glob stands for.
@@ -184,18 +211,18 @@ fn group(arguments: &Arguments<'_>, pattern: &Regex) -> Result<usize, Stop> {
 }
 
 fn pattern(arguments: &Arguments<'_>, render: &Render) -> Result<Arc<Regex>, Stop> {
-    compiled(arguments.required_text("pat", render)?, arguments, render)
+    compiled("pat", arguments.required_text("pat", render)?, arguments, render)
 }
 
 /// A pattern, compiled unless this render did that before.
-fn compiled(pattern: &str, arguments: &Arguments<'_>, render: &Render) -> Result<Arc<Regex>, Stop> {
+fn compiled(name: &str, pattern: &str, arguments: &Arguments<'_>, render: &Render) -> Result<Arc<Regex>, Stop> {
     let mut patterns = render.patterns.borrow_mut();
     if let Some(regex) = patterns.get(pattern) {
         // Not the pattern itself: a clone of that begins without its caches.
         return Ok(Arc::clone(regex));
     }
     let regex = RegexBuilder::new(pattern).size_limit(SIZE).nest_limit(100).build();
-    let regex = Arc::new(regex.map_err(|error| arguments.refused("pat", &reason(&error)))?);
+    let regex = Arc::new(regex.map_err(|error| arguments.refused(name, &reason(&error)))?);
     if patterns.len() >= KEPT {
         patterns.clear();
     }

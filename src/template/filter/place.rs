@@ -1,6 +1,7 @@
 //! Filters that make a value safe for its place in a file. Registry values are hostile: these fail the render rather
 //! than let a value inject configuration.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
 
 use tera::Value;
@@ -9,7 +10,7 @@ use super::super::arguments::Arguments;
 use super::super::entry::{Entry, Group, optional, or};
 use super::super::error::Failure;
 use super::super::record::{Render, Stop};
-use super::{Filter, text_of, wrong};
+use super::{Filter, text_of, text_or_number, wrong};
 
 /// What makes a value safe for its place in a file.
 pub(super) const PLACES: Group<Filter> = Group {
@@ -68,7 +69,7 @@ pub(super) const PLACES: Group<Filter> = Group {
             Entry {
                 name: "nginx_quote",
                 arguments: &[],
-                takes: "text",
+                takes: "text, number",
                 gives: "text in double quotes for nginx; no `$`, which would begin a variable, no control character",
                 empty: r#"`""`"#,
                 example: r#"{{ 'a "b";' | nginx_quote }}"#,
@@ -80,7 +81,7 @@ pub(super) const PLACES: Group<Filter> = Group {
             Entry {
                 name: "haproxy_quote",
                 arguments: &[optional("log_format")],
-                takes: "text",
+                takes: "text, number",
                 gives: "text in single quotes for HAProxy; no `'`, no control character; no `%` unless `log_format` says whether one begins an expression there (`true`: it is doubled) or not",
                 empty: "`''`",
                 example: r#"{{ "5% b" | haproxy_quote(log_format=false) }}"#,
@@ -92,7 +93,7 @@ pub(super) const PLACES: Group<Filter> = Group {
             Entry {
                 name: "shell_quote",
                 arguments: &[],
-                takes: "text",
+                takes: "text, number",
                 gives: "text in single quotes for a POSIX shell; no control character but a tab",
                 empty: "`''`",
                 example: r#"{{ "it's $x" | shell_quote }}"#,
@@ -207,16 +208,16 @@ pub(super) fn haproxy_quote(value: &Value, arguments: &Arguments<'_>, render: &R
 /// A text in single quotes for a POSIX shell, in which nothing has a meaning; a single quote in it stands outside of
 /// them, behind a backslash (POSIX.1, XCU 2.2.2). Control characters are refused, but for a tab.
 pub(super) fn shell_quote(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
-    let text = text_of(value, "shell_quote")?;
+    let text = text_or_number(value, "shell_quote")?;
     if text.chars().any(|c| c.is_control() && c != '\t') {
         return Err(refused("shell_quote", "it holds a control character", value, render));
     }
     Ok(Value::from(format!("'{}'", text.replace('\'', "'\\''"))))
 }
 
-/// A text without control characters.
-pub(super) fn printable<'v>(value: &'v Value, filter: &str, render: &Render) -> Result<&'v str, Stop> {
-    let text = text_of(value, filter)?;
+/// A text without control characters, or a number.
+pub(super) fn printable<'v>(value: &'v Value, filter: &str, render: &Render) -> Result<Cow<'v, str>, Stop> {
+    let text = text_or_number(value, filter)?;
     if text.chars().any(char::is_control) {
         return Err(refused(filter, "it holds a control character", value, render));
     }

@@ -7,7 +7,7 @@ use super::super::arguments::Arguments;
 use super::super::entry::{Entry, Group, or};
 use super::super::record::{Render, Stop};
 use super::place::{printable, refused};
-use super::{Filter, text_of};
+use super::{Filter, text_of, text_or_number};
 
 /// What makes a value safe for the files of one program, or for environments.
 pub(super) const PROGRAMS: Group<Filter> = Group {
@@ -18,7 +18,7 @@ pub(super) const PROGRAMS: Group<Filter> = Group {
             Entry {
                 name: "directive",
                 arguments: &[or("without", r#""""#)],
-                takes: "text",
+                takes: "text, number",
                 gives: "text on one line that has none of the characters in `without`; for what the author of a template writes into a directive, and not for values",
                 empty: "empty",
                 example: r#"{{ "max_fails=2" | directive(without=";") }}"#,
@@ -42,7 +42,7 @@ pub(super) const PROGRAMS: Group<Filter> = Group {
             Entry {
                 name: "env_quote",
                 arguments: &[],
-                takes: "text",
+                takes: "text, number",
                 gives: "text in double quotes for a file of variables; a shell and systemd read it; no control character but a tab",
                 empty: r#"`""`"#,
                 example: r#"{{ "a $b" | env_quote }}"#,
@@ -54,7 +54,7 @@ pub(super) const PROGRAMS: Group<Filter> = Group {
             Entry {
                 name: "haproxy_pattern",
                 arguments: &[or("word", "false")],
-                takes: "text",
+                takes: "text, number",
                 gives: "a line of a file of patterns or a map of HAProxy; with `word=true` its key, without white space; no `#` at its beginning, no white space at its ends",
                 empty: "fails",
                 example: r#"{{ "a b" | haproxy_pattern }}"#,
@@ -78,7 +78,7 @@ pub(super) const PROGRAMS: Group<Filter> = Group {
             Entry {
                 name: "nginx_map_key",
                 arguments: &[],
-                takes: "text",
+                takes: "text, number",
                 gives: "what `map` of nginx compares with, in double quotes; `default`, `~` and their like lose their meaning",
                 empty: r#"`""`"#,
                 example: r#"{{ "~a" | nginx_map_key }}"#,
@@ -90,7 +90,7 @@ pub(super) const PROGRAMS: Group<Filter> = Group {
             Entry {
                 name: "pgbouncer_quote",
                 arguments: &[],
-                takes: "text",
+                takes: "text, number",
                 gives: "text in single quotes for a connection string of PgBouncer; no control character",
                 empty: "`''`",
                 example: r#"{{ "it's" | pgbouncer_quote }}"#,
@@ -102,7 +102,7 @@ pub(super) const PROGRAMS: Group<Filter> = Group {
             Entry {
                 name: "systemd_quote",
                 arguments: &[],
-                takes: "text",
+                takes: "text, number",
                 gives: "text in double quotes for a unit of systemd; `%` is doubled, no control character",
                 empty: r#"`""`"#,
                 example: r#"{{ "5% b" | systemd_quote }}"#,
@@ -115,11 +115,11 @@ pub(super) const PROGRAMS: Group<Filter> = Group {
 /// A text in double quotes for a file of variables that a POSIX shell or systemd reads: both take `\"`, `\\`, `` \` `` and
 /// `\$` for the character itself (POSIX.1, XCU 2.2.3; `os-release(5)`). Control characters are refused, but for a tab.
 pub(super) fn env_quote(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
-    let text = text_of(value, "env_quote")?;
+    let text = text_or_number(value, "env_quote")?;
     if text.chars().any(|c| c.is_control() && c != '\t') {
         return Err(refused("env_quote", "it holds a control character", value, render));
     }
-    Ok(quoted(text, |c| matches!(c, '"' | '\\' | '`' | '$').then_some('\\')))
+    Ok(quoted(&text, |c| matches!(c, '"' | '\\' | '`' | '$').then_some('\\')))
 }
 
 /// The name of a variable of the environment out of the path of a key: in upper case, with `_` for `/`, `-` and `.`.
@@ -138,7 +138,7 @@ pub(super) fn env_name(value: &Value, _: &Arguments<'_>, render: &Render) -> Res
 /// specifier otherwise (`systemd.syntax(7)`, `systemd.unit(5)`). Control characters are refused.
 pub(super) fn systemd_quote(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     let text = printable(value, "systemd_quote", render)?;
-    Ok(quoted(text, |c| match c {
+    Ok(quoted(&text, |c| match c {
         '"' | '\\' => Some('\\'),
         '%' => Some('%'),
         _ => None,
@@ -167,8 +167,9 @@ pub(super) fn label_name(value: &Value, _: &Arguments<'_>, render: &Render) -> R
 /// `include`, `volatile` and of what begins with `~` or a backslash (`ngx_http_map_module`).
 pub(super) fn nginx_map_key(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     let text = printable(value, "nginx_map_key", render)?;
-    let has_meaning = ["default", "hostnames", "include", "volatile"].contains(&text) || text.starts_with(['~', '\\']);
-    let text = if has_meaning { format!("\\{text}") } else { text.to_owned() };
+    let has_meaning =
+        ["default", "hostnames", "include", "volatile"].contains(&text.as_ref()) || text.starts_with(['~', '\\']);
+    let text = if has_meaning { format!("\\{text}").into() } else { text };
     Ok(quoted(&text, |c| matches!(c, '"' | '\\').then_some('\\')))
 }
 

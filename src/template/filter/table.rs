@@ -8,7 +8,7 @@ use tera::{Map, Value};
 
 use super::super::arguments::Arguments;
 use super::super::record::{Render, Stop};
-use super::{complete, list_of, refused, text_of};
+use super::{complete, list_of, refused, text_of, wrong};
 
 /// CSV (RFC 4180) as maps whose names are in the first line, or with `header=false` as lists.
 pub(super) fn from_csv(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
@@ -86,9 +86,8 @@ fn field(value: &Value) -> Result<String, Stop> {
     Ok(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
 }
 
-/// A map out of `name=value,...`.
-pub(super) fn split_map(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
-    let text = text_of(value, "split_map")?;
+/// A map out of `name=value,...`, or of a list of `name=value`.
+pub(super) fn split_map<'v>(value: &'v Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     let pat = arguments.text("pat", render)?.unwrap_or(",");
     let separator = arguments.text("sep", render)?.unwrap_or("=");
     for (name, argument) in [("pat", pat), ("sep", separator)] {
@@ -96,8 +95,16 @@ pub(super) fn split_map(value: &Value, arguments: &Arguments<'_>, render: &Rende
             return Err(arguments.refused(name, "it is empty"));
         }
     }
+    let parts: Vec<&str> = match (value.as_str(), value.as_array()) {
+        (Some(text), _) => text.split(pat).collect(),
+        (_, Some(items)) => {
+            let text = |item: &'v Value| item.as_str().ok_or_else(|| refused("split_map", "an item is no text"));
+            items.iter().map(text).collect::<Result<_, _>>()?
+        }
+        _ => return Err(wrong(value, "split_map", "text or a list of texts")),
+    };
     let mut fields = BTreeMap::new();
-    for part in text.split(pat).map(str::trim).filter(|part| !part.is_empty()) {
+    for part in parts.into_iter().map(str::trim).filter(|part| !part.is_empty()) {
         let (name, field) = part.split_once(separator).unwrap_or((part, ""));
         if fields.insert(name.trim(), field.trim()).is_some() {
             return Err(refused("split_map", "a name comes twice"));

@@ -8,7 +8,7 @@ use super::super::arguments::Arguments;
 use super::super::entry::{Entry, Group, optional, or, required};
 use super::super::error::{ErrorKind, Failure};
 use super::super::record::{Render, Stop};
-use super::{Filter, complete, refused, text_of, wrong};
+use super::{Filter, complete, refused, text_of, text_or_number};
 
 /// Text.
 pub(super) const TEXT: Group<Filter> = Group {
@@ -47,6 +47,18 @@ pub(super) const TEXT: Group<Filter> = Group {
             example: r#"{{ "a,b" | split(pat=",") }}"#,
             output: r#"["a", "b"]"#,
         }),
+        Filter::new(
+            split_list,
+            Entry {
+                name: "split_list",
+                arguments: &[or("pat", r#"",""#)],
+                takes: "text",
+                gives: "list of the parts between every `pat`, without white space around them; empty ones are left out",
+                empty: "`[]`",
+                example: r#"{% for name in key(path="sites/shop/names") | split_list %}{{ name }};{% endfor %}"#,
+                output: "shop.example;www.shop.example;",
+            },
+        ),
         Filter::new(
             lines,
             Entry {
@@ -190,8 +202,8 @@ pub(super) const TEXT: Group<Filter> = Group {
             Entry {
                 name: "quote",
                 arguments: &[],
-                takes: "text",
-                gives: "in double quotes, with the escapes of JSON; of a number use `str` before",
+                takes: "text, number",
+                gives: "in double quotes, with the escapes of JSON",
                 empty: r#"`""`"#,
                 example: r#"{{ 'say "hi"' | quote }}"#,
                 output: r#""say \"hi\"""#,
@@ -292,6 +304,17 @@ pub(super) fn dirname(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Va
     Ok(Value::from(directory))
 }
 
+/// The parts between every `pat=`, without white space around them; empty ones are left out.
+pub(super) fn split_list(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let text = text_of(value, "split_list")?;
+    let pat = arguments.text("pat", render)?.unwrap_or(",");
+    if pat.is_empty() {
+        return Err(arguments.refused("pat", "it is empty"));
+    }
+    let parts = text.split(pat).map(str::trim).filter(|part| !part.is_empty());
+    Ok(Value::from(parts.map(Value::from).collect::<Vec<_>>()))
+}
+
 /// The lines of a text, without their ends.
 pub(super) fn lines(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
     Ok(Value::from(text_of(value, "lines")?.lines().map(Value::from).collect::<Vec<_>>()))
@@ -323,11 +346,7 @@ pub(super) fn pad_end(value: &Value, arguments: &Arguments<'_>, render: &Render)
 
 /// A text or number, and what fills it up to `width=`.
 fn padding(value: &Value, filter: &str, arguments: &Arguments<'_>, render: &Render) -> Result<(String, String), Stop> {
-    let text = match value.as_str() {
-        Some(text) => text.to_owned(),
-        None if value.is_number() => value.to_string(),
-        None => return Err(wrong(value, filter, "text or a number")),
-    };
+    let text = text_or_number(value, filter)?.into_owned();
     let width = arguments.count("width")?.ok_or_else(|| arguments.absent("width"))?;
     let fill = arguments.text("fill", render)?.unwrap_or(" ");
     if fill.chars().count() != 1 {
@@ -359,8 +378,8 @@ pub(super) fn nospace(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Va
 
 /// A text in double quotes, with the escapes of JSON, which C, TOML, YAML and most formats read alike.
 pub(super) fn quote(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
-    let text = text_of(value, "quote")?;
-    serde_json::to_string(text).map(Value::from).map_err(|_| refused("quote", "it cannot be quoted"))
+    let text = text_or_number(value, "quote")?;
+    serde_json::to_string(&text).map(Value::from).map_err(|_| refused("quote", "it cannot be quoted"))
 }
 
 /// Any value as it would be printed.

@@ -7,6 +7,7 @@ use tera::Value;
 use super::super::arguments::Arguments;
 use super::super::entry::{Entry, Group, optional, or, required};
 use super::super::error::{ErrorKind, Failure};
+use super::super::filter::glob;
 use super::super::literal::KINDS;
 use super::super::record::{Absent, Render, Stop};
 use super::super::view;
@@ -48,12 +49,12 @@ pub(super) const KEYS: Group<Function> = Group {
         Function {
             entry: Entry {
                 name: "prefix",
-                arguments: &[required("path"), or("min", "0")],
+                arguments: &[required("path"), optional("glob"), or("min", "0")],
                 takes: "",
-                gives: "list of `{key, path, value}` at any depth below a folder; `key` relative, `path` whole; sorted by the bytes of `key`",
+                gives: "list of `{key, path, value}` at any depth below a folder; `key` relative, `path` whole; sorted by the bytes of `key`; with `glob` those whose `key` matches as in `glob_match`, such as `\"*\"` for what is in the folder itself",
                 empty: "`[]`",
-                example: r#"{% for e in prefix(path="app/db") %}{{ e.key }}={{ e.value }} {% endfor %}"#,
-                output: "pool=10 user=shop ",
+                example: r#"{% for e in prefix(path="sites", glob="*/port") %}{{ e.key | dirname }}={{ e.value }} {% endfor %}"#,
+                output: "blog=8081 shop=8080 ",
             },
             question: Some(|written| path(written).map(Query::Prefix)),
             placeholder: Placeholder::List,
@@ -62,7 +63,7 @@ pub(super) const KEYS: Group<Function> = Group {
         Function {
             entry: Entry {
                 name: "tree",
-                arguments: &[required("path")],
+                arguments: &[required("path"), or("min", "0")],
                 takes: "",
                 gives: "the keys below a folder as nested maps, sorted; a name that is both key and folder is the folder, with its value under `\"\"`",
                 empty: "`{}`",
@@ -76,7 +77,7 @@ pub(super) const KEYS: Group<Function> = Group {
         Function {
             entry: Entry {
                 name: "ls",
-                arguments: &[required("path"), or("kind", "\"all\"")],
+                arguments: &[required("path"), or("kind", "\"all\""), or("min", "0")],
                 takes: "",
                 gives: "the direct names in a folder, each once, sorted; `kind` is `\"all\"`, `\"keys\"` or `\"folders\"`",
                 empty: "`[]`",
@@ -165,32 +166,44 @@ pub(super) fn exists(render: &mut Render, arguments: &Arguments<'_>) -> Result<V
     }
 }
 
-/// `prefix(path=, min=0)`: the keys below a folder.
+/// `prefix(path=, glob=, min=0)`: the keys below a folder, all or those that match.
 pub(super) fn prefix(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {
     let path = arguments.path("path", render)?;
     let asked = asked(render, arguments, Query::Prefix(path))?;
     let answer = render.ask(&asked, arguments.flag("optional")?)?;
     let Data::Prefix(entries) = &answer.data else { return Err(mismatch(&asked, &answer)) };
-    at_least(arguments, &asked, entries.len())?;
-    view::check_entries(entries, &asked, render.environment.limits.value)?;
-    Ok(answer.view.get_or_init(|| view::entries(entries)).clone())
+    let limit = render.environment.limits.value;
+    let Some(text) = arguments.text("glob", render)? else {
+        at_least(arguments, &asked, entries.len())?;
+        view::check_entries(entries, &asked, limit)?;
+        return Ok(answer.view.get_or_init(|| view::entries(entries)).clone());
+    };
+    let pattern = glob("glob", text, arguments, render)?;
+    let matching: Vec<_> = entries.iter().filter(|entry| pattern.is_match(&entry.key)).cloned().collect();
+    at_least(arguments, &asked, matching.len())?;
+    // What does not match is not looked at: it may be what no template can show.
+    view::check_entries(&matching, &asked, limit)?;
+    Ok(view::entries(&matching))
 }
 
-/// `tree(path=)`: the keys below a folder as nested maps.
+/// `tree(path=, min=0)`: the keys below a folder as nested maps.
 pub(super) fn tree(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {
     let path = arguments.path("path", render)?;
     let asked = asked(render, arguments, Query::Prefix(path))?;
     let answer = render.ask(&asked, arguments.flag("optional")?)?;
     let Data::Prefix(entries) = &answer.data else { return Err(mismatch(&asked, &answer)) };
     view::check_entries(entries, &asked, render.environment.limits.value)?;
-    if let Some(tree) = answer.tree.get() {
-        return Ok(tree.clone());
-    }
-    let tree = view::tree(entries, &asked)?;
-    Ok(answer.tree.get_or_init(|| tree).clone())
+    let tree = if let Some(tree) = answer.tree.get() {
+        tree.clone()
+    } else {
+        let tree = view::tree(entries, &asked)?;
+        answer.tree.get_or_init(|| tree).clone()
+    };
+    at_least(arguments, &asked, tree.len().unwrap_or_default())?;
+    Ok(tree)
 }
 
-/// `ls(path=, kind="all")`: the direct names in a folder.
+/// `ls(path=, kind="all", min=0)`: the direct names in a folder.
 pub(super) fn ls(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value, Stop> {
     let path = arguments.path("path", render)?;
     let kind = arguments.text("kind", render)?.unwrap_or("all");
@@ -199,5 +212,7 @@ pub(super) fn ls(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value
     let answer = render.ask(&asked, arguments.flag("optional")?)?;
     let Data::Listing(names) = &answer.data else { return Err(mismatch(&asked, &answer)) };
     let lists = answer.view.get_or_init(|| view::names(names));
-    lists.get_from_path(kind).cloned().ok_or_else(|| mismatch(&asked, &answer))
+    let list = lists.get_from_path(kind).cloned().ok_or_else(|| mismatch(&asked, &answer))?;
+    at_least(arguments, &asked, list.len().unwrap_or_default())?;
+    Ok(list)
 }

@@ -82,6 +82,10 @@ fn filters_give() {
         ("{{ '5%' | haproxy_quote(log_format=true) }}{{ '5%' | haproxy_quote(log_format=false) }}", "'5%%''5%'"),
         (r#"{{ "it's $(x) `y`\t\\ " | shell_quote }}{{ "" | shell_quote }}"#, "'it'\\''s $(x) `y`\t\\ '''"),
         (r#"{{ -1 | token }} {{ "-1.5" | token }}"#, "-1 -1.5"),
+        (
+            "{{ 80 | quote }}{{ 80 | nginx_quote }}{{ 80 | haproxy_quote }}{{ 80 | shell_quote }}{{ 80 | env_quote }}{{ 1.5 | quote }}",
+            r#""80""80"'80''80'"80""1.5""#,
+        ),
     ] {
         assert_eq!(output(&format!("{list}{source}")), expected, "{source}");
     }
@@ -92,7 +96,7 @@ fn filters_refuse() {
     for source in [
         "1 | basename",
         "1 | lines",
-        "1 | quote",
+        "[1] | quote",
         "1 | sha256",
         "[1] | base64_encode",
         "\"!\" | base64_decode",
@@ -145,7 +149,7 @@ fn filters_refuse() {
         "\"a'b\" | haproxy_quote",
         "\"a%b\" | haproxy_quote",
         "\"a\\nb\" | shell_quote",
-        "1 | shell_quote",
+        "true | shell_quote",
         "\"-rf\" | token",
         "[] | first",
         "[1] | nth(n=1)",

@@ -101,8 +101,9 @@ fn what_is_no_text_is_refused() {
         "pgbouncer_quote",
         "systemd_quote",
     ] {
-        let error = Bench::new().error(&format!("{{{{ 5 | {filter} }}}}"));
-        assert_eq!(error.message, format!("`{filter}` takes text, not a number"));
+        let error = Bench::new().error(&format!("{{{{ [5] | {filter} }}}}"));
+        let takes = if ["env_name", "label_name"].contains(&filter) { "text" } else { "text or a number" };
+        assert_eq!(error.message, format!("`{filter}` takes {takes}, not a list"));
         let error = Bench::new().error(&format!("{{% set map = {{}} %}}{{{{ map.a | {filter} }}}}"));
         assert!(matches!(error.kind, ErrorKind::Undefined { .. }), "{error}");
     }

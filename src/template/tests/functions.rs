@@ -112,13 +112,48 @@ fn exists_prefix_tree_and_ls() {
         ("{{ ls(path=\"a\", kind=\"keys\") }}", r#"["b", "c"]"#),
         ("{{ ls(path=\"a\", kind=\"folders\") }}", r#"["a", "b"]"#),
         ("{{ prefix(path=\"a\", min=5) | length }}", "5"),
+        ("{{ prefix(path=\"a\", glob=\"*\", min=3) | map(attribute=\"key\") }}", r#"["db", "db-x", "z"]"#),
+        ("{{ prefix(path=\"a\", glob=\"db/*\") | map(attribute=\"value\") }}", r#"["h", "5"]"#),
+        ("{{ prefix(path=\"a\", glob=\"*/host\") | map(attribute=\"path\") }}", r#"["a/db/host"]"#),
+        ("{{ prefix(path=\"a\", glob=\"**\") | length }}{{ prefix(path=\"a\", glob=\"\") }}", "5[]"),
+        ("{{ prefix(path=\"empty\", glob=\"*\") }}", "[]"),
+        ("{{ tree(path=\"a\", min=3) | length }}{{ ls(path=\"a\", min=3) | length }}", "33"),
     ] {
         assert_eq!(bench().output(source), expected, "{source}");
     }
     let error = bench().error("{{ prefix(path=\"a\", min=6) }}");
     assert_eq!(error.message, "prefix `a` from registry `main` has 5 entries, and `min=6` are wanted");
+    for (source, expected) in [
+        (
+            "prefix(path=\"a\", glob=\"*\", min=4)",
+            "prefix `a` from registry `main` has 3 entries, and `min=4` are wanted",
+        ),
+        ("tree(path=\"empty\", min=1)", "prefix `empty` from registry `main` has 0 entries, and `min=1` are wanted"),
+        (
+            "ls(path=\"a\", kind=\"keys\", min=3)",
+            "listing of `a` from registry `main` has 2 entries, and `min=3` are wanted",
+        ),
+        ("prefix(path=\"a\", glob=1)", "`glob` of `prefix` must be text, not a number"),
+    ] {
+        assert_eq!(bench().error(&format!("{{{{ {source} }}}}")).message, expected, "{source}");
+    }
     let error = bench().error("{{ ls(path=\"a\", kind=\"ke\" ~ \"y\") }}");
     assert_eq!(error.hint.as_deref(), Some("did you mean `keys`?"));
+}
+
+/// What a glob leaves out is not looked at.
+#[test]
+fn a_value_that_is_not_text_harms_only_who_asks_for_it() {
+    let bench = || {
+        let entry =
+            |key: &str, value: &[u8]| Arc::new(Entry::new(key, format!("c/{key}"), Text(value.to_vec().into())));
+        let entries = vec![entry("a.der", b"\xff"), entry("a.pem", b"text")];
+        Bench::new().answer(Query::Prefix(path("c")), Data::Prefix(entries))
+    };
+    assert_eq!(bench().output("{{ prefix(path=\"c\", glob=\"*.pem\") | map(attribute=\"value\") }}"), r#"["text"]"#);
+    for source in ["{{ prefix(path=\"c\") }}", "{{ prefix(path=\"c\", glob=\"*.der\") }}", "{{ tree(path=\"c\") }}"] {
+        assert!(bench().error(source).message.contains("is not UTF-8"), "{source}");
+    }
 }
 
 #[test]

@@ -52,12 +52,19 @@ fn texts() {
         (r#""" | pad_start(width=2, fill="-")"#, "--"),
         (r"5 | pad_start(width=0)", "5"),
         (r#"-5 | pad_end(width=4, fill="_")"#, "-5__"),
+        (r#"" a, b,,c ,\n" | split_list"#, r#"["a", "b", "c"]"#),
+        (r#""a b\n c" | split_list(pat="\n")"#, r#"["a b", "c"]"#),
+        (r#""ä" | split_list(pat="::")"#, r#"["ä"]"#),
+        (r#""" | split_list"#, "[]"),
+        (r#"" , " | split_list"#, "[]"),
         (r#""ab" | repeat(n=0)"#, ""),
         (r#""" | repeat(n=1000000000000)"#, ""),
         ("\"a\\t b\\n\u{a0}c\" | nospace", "abc"),
     ]);
     refuse(&[
         ("[1] | pad_start(width=3)", "takes text or a number"),
+        ("[1] | split_list", "takes text, not a list"),
+        ("\"a\" | split_list(pat=\"\")", "`pat` of `split_list` is refused: it is empty"),
         ("1 | pad_start(width=3, fill=\"ab\")", "`fill` of `pad_start` is refused"),
         ("1 | pad_end(width=3, fill=\"\")", "one character"),
         ("1 | pad_end(width=-1)", "a number from 0"),
@@ -86,6 +93,10 @@ fn patterns() {
         (r#""" | regex_replace(pat="a", to="b")"#, ""),
         (r#""a, b" | regex_split(pat=",\\s*")"#, r#"["a", "b"]"#),
         (r#""" | regex_split(pat=",")"#, r#"[""]"#),
+        (r#""" | regex_escape"#, ""),
+        (r#""a.b*(c)|ä-$^[x]{1}?+ #\\\"" | regex_escape"#, r#"a\.b\*\(c\)\|ä\-\$\^\[x\]\{1\}\?\+ \#\\""#),
+        (r#""xa.bx" | regex_match(pat="a.b" | regex_escape)"#, "true"),
+        (r#""xaxbx" | regex_match(pat="a.b" | regex_escape)"#, "false"),
         (r#""app/db/host" | glob_match(pat="app/*/host")"#, "true"),
         (r#""app/a/db/host" | glob_match(pat="app/*/host")"#, "false"),
         (r#""app/a/db/host" | glob_match(pat="app/**/host")"#, "true"),
@@ -219,6 +230,8 @@ fn formats() {
         (r#""a = 1 ; b;;c=x=y" | split_map(pat=";")"#, r#"{"a": "1", "b": "", "c": "x=y"}"#),
         (r#""" | split_map"#, "{}"),
         (r#""version: 1.2" | split_map(sep=":")"#, r#"{"version": "1.2"}"#),
+        (r#"["blue", "b=1,2", " a = x=y "] | split_map"#, r#"{"a": "x=y", "b": "1,2", "blue": ""}"#),
+        ("[] | split_map", "{}"),
     ]);
     refuse(&[
         ("\"a = \\n\" | from_toml", "not TOML, or too deep (line 1)"),
@@ -236,6 +249,9 @@ fn formats() {
         ("[[{}]] | to_csv", "a list or a map"),
         ("[[nothing]] | to_csv", "undefined"),
         ("\"a=1,a=2\" | split_map", "comes twice"),
+        ("[\"a=1\", \"a=2\"] | split_map", "comes twice"),
+        ("[1] | split_map", "an item is no text"),
+        ("1 | split_map", "takes text or a list of texts, not a number"),
         ("\"a\" | split_map(pat=\"\")", "`pat` of `split_map` is refused: it is empty"),
     ]);
     let deep = "a = ".to_owned() + &"[".repeat(100_000);
@@ -258,6 +274,14 @@ fn lists() {
         give(&[(&of(expression), expected)]);
     }
     give(&[
+        (r#"[{"t": ["x", "y"]}, {"t": ["z"]}, {"t": []}] | where(attribute="t", value="x")"#, r#"[{"t": ["x", "y"]}]"#),
+        (r#"[{"t": ["x"]}, {"t": ["z"]}] | where_not(attribute="t", value="x")"#, r#"[{"t": ["z"]}]"#),
+        (
+            r#"[{"z": "a"}, {"z": "b"}, {"z": "c"}] | where(attribute="z", value=["c", "a"]) | map(attribute="z")"#,
+            r#"["a", "c"]"#,
+        ),
+        (r#"[{"z": ["a"]}, {"z": "a"}] | where(attribute="z", value=["a"])"#, r#"[{"z": ["a"]}, {"z": "a"}]"#),
+        (r#"[{"z": "a"}] | where(attribute="z", value=[])"#, "[]"),
         ("[] | where_not(attribute=\"a\")", "[]"),
         ("[] | partition(attribute=\"a\")", r#"{"matched": [], "others": []}"#),
         ("[] | append(value=[1])", "[[1]]"),
@@ -280,6 +304,20 @@ fn lists() {
         ("[1, \"1\"] | difference(with=[1])", r#"["1"]"#),
         ("[1.0, 1.5] | difference(with=[1])", "[1.5]"),
         ("[1, 1.0, \"1\", 1.5, 1.5] | unique", r#"[1, "1", 1.5]"#),
+        (
+            r#"'[{"a": 1, "b": [1.0]}, {"b": [1], "a": 1}, {"a": 1}, [], [[]], [], {}, {}]' | from_json | unique"#,
+            r#"[{"a": 1, "b": [1.0]}, {"a": 1}, [], [[]], {}]"#,
+        ),
+        (
+            r#"[{"p": "2"}, {}, {"p": "1"}] | sort_by(attribute="p", default="9") | to_json"#,
+            r#"[{"p":"1"},{"p":"2"},{}]"#,
+        ),
+        (
+            r#"[{"p": "w10"}, {}, {"p": "w9"}] | natural_sort(attribute="p", default="w1", reverse=true) | to_json"#,
+            r#"[{"p":"w10"},{"p":"w9"},{}]"#,
+        ),
+        (r#"[{"p": "a"}, {}] | group_by(attribute="p", default="none") | to_json"#, r#"{"a":[{"p":"a"}],"none":[{}]}"#),
+        (r#"[{}, {"p": "a"}, {}] | unique_by(attribute="p", default="a")"#, "[{}]"),
         (r#"["ccc", "a", "bb", "d"] | sort_by_length"#, r#"["a", "d", "bb", "ccc"]"#),
         (
             r#"[{"p": "/"}, {"p": "/ä"}] | sort_by_length(attribute="p", reverse=true) | map(attribute="p")"#,
@@ -337,6 +375,32 @@ fn maps() {
     let deep = "{\"".to_owned() + &"a/".repeat(200) + "\": 1}";
     let error = Bench::new().key("a", &deep).error("{{ key(path=\"a\") | from_json | nest }}");
     assert!(error.message.contains("more than 128 segments"), "{error}");
+}
+
+#[test]
+fn truth_values() {
+    for (truth, words) in [
+        ("true", ["true", "True", " YES\\n", "on", "T", "y", "1"]),
+        ("false", ["false", "FALSE", "no", "Off", "f", "N", "0"]),
+    ] {
+        for word in words {
+            give(&[(&format!("\"{word}\" | to_bool"), truth)]);
+        }
+    }
+    give(&[
+        ("1 | to_bool", "true"),
+        ("0 | to_bool", "false"),
+        ("true | to_bool", "true"),
+        ("\"\" | to_bool(default=false)", "false"),
+        ("\"maybe\" | to_bool(default=\"x\")", "x"),
+    ]);
+    refuse(&[
+        ("\"\" | to_bool", "it is no truth value"),
+        ("\"11\" | to_bool", "it is no truth value"),
+        ("2 | to_bool", "it is no truth value"),
+        ("1.5 | to_bool", "it is no truth value"),
+        ("[] | to_bool", "takes text, a number or a truth value, not a list"),
+    ]);
 }
 
 /// The ids of the instances that a host picks of so many.
