@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::page::{CONFIGURATION, OPERATION, TEMPLATES, blocks, rows, terms};
+use super::page::{COMING_FROM, CONFIGURATION, OPERATION, TEMPLATES, blocks, rows, terms};
 use super::schema::judge::wrong;
 use crate::config::{
     Config, ConfirmKind, LoadOptions, NamedRegistry, Placeholder, Problem, ProcessReload, Program, Reload, Section,
@@ -370,6 +370,7 @@ fn every_line_of_the_log_that_is_named_is_written() {
 #[derive(Default)]
 struct Example {
     files: BTreeMap<String, String>,
+    variables: BTreeMap<String, String>,
     line: usize,
 }
 
@@ -398,9 +399,34 @@ async fn functions_give_what_is_shown() {
     for entry in sections().into_iter().flat_map(|section| section.entries) {
         let files = [("registry.yaml", SAMPLE), ("in.tera", entry.example)];
         let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
-        let output = rendered(&Example { files: files.into(), line: 0 }).await;
+        let output = rendered(&Example { files: files.into(), ..Example::default() }).await;
         assert_eq!(output, entry.output, "{}", entry.example);
     }
+}
+
+/// What stands in for the functions of other tools gives something too; `near` and `datacenter` are for Consul alone.
+#[tokio::test]
+async fn what_others_have_gives_something() {
+    let mut templates = 0;
+    for row in rows(COMING_FROM) {
+        let is_rendered = |code: &&str| {
+            (code.contains("{{ ") || code.contains("{% "))
+                && !["near=", "datacenter="].iter().any(|it| code.contains(it))
+        };
+        for source in row.codes(1).into_iter().filter(is_rendered) {
+            let files = [
+                ("registry.yaml", SAMPLE),
+                ("in.tera", source),
+                ("part.tera", "part {{ name | default(value=\"\") }}"),
+            ];
+            let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+            let variables = BTreeMap::from([("REGION".to_owned(), "eu".to_owned())]);
+            let output = rendered(&Example { files: files.into(), variables, line: 0 }).await;
+            assert!(!output.trim().is_empty() || source.starts_with("{% if") || source.contains("set x ="), "{source}");
+            templates += 1;
+        }
+    }
+    assert!(templates > 200, "{templates}");
 }
 
 /// The default that is written in a call is the one that stands in.
@@ -426,7 +452,7 @@ async fn written_defaults_change_nothing() {
                 None => example.replacen(&name, &format!("{called}{defaults})"), 1),
             };
             let files = [("registry.yaml".to_owned(), SAMPLE.to_owned()), ("in.tera".to_owned(), given.clone())];
-            assert_eq!(rendered(&Example { files: files.into(), line: 0 }).await, entry.output, "{given}");
+            assert_eq!(rendered(&Example { files: files.into(), ..Example::default() }).await, entry.output, "{given}");
         }
     }
 }
@@ -443,7 +469,8 @@ async fn rendered(example: &Example) -> String {
     for (name, text) in &example.files {
         write(folder.path(), name, text);
     }
-    let variables = BTreeMap::from([("SOURCE_DATE_EPOCH".to_owned(), "1769847000".to_owned())]);
+    let mut variables = example.variables.clone();
+    variables.insert("SOURCE_DATE_EPOCH".to_owned(), "1769847000".to_owned());
     let plan = Plan::load(configuration(folder.path()), &variables);
     let plan = plan.unwrap_or_else(|errors| panic!("line {}: {}", example.line, errors[0]));
     let store = Store::new();
