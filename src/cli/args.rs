@@ -31,6 +31,11 @@ pub(super) struct Args {
 }
 
 impl Args {
+    /// The commands and flags, as help and shells show them.
+    pub(super) fn shown() -> clap::Command {
+        without_idle_flags(Self::command())
+    }
+
     /// Reads the command line. A variable that is set to nothing counts as one that is not set.
     pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let is_empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
@@ -523,7 +528,7 @@ mod tests {
 
     #[test]
     fn help_shows_no_flag_that_does_nothing() {
-        let mut command = without_idle_flags(Args::command());
+        let mut command = Args::shown();
         let mut help = |verb: &str| command.find_subcommand_mut(verb).unwrap().render_help().to_string();
         for verb in ["schema", "functions", "completions"] {
             assert!(!help(verb).contains("--template") && !help(verb).contains("--config"), "{}", help(verb));

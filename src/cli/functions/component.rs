@@ -17,7 +17,9 @@ pub(super) fn list(components: &[Component]) -> Vec<String> {
         .map(|group| {
             let mut text = format!("{} (components)\n", group[0].program());
             for component in group {
-                let _ = writeln!(text, "  {:CALL$}  {}", component.call(), one_line(component.summary));
+                let summary = one_line(component.summary);
+                let summary = summary.split(": ").next().unwrap_or_default().trim_end_matches('.');
+                let _ = writeln!(text, "  {:CALL$}  {summary}", component.call());
             }
             text
         })
