@@ -66,7 +66,7 @@ fn property(row: &Row<'_>, headings: &[&str]) -> Value {
     };
     let value = match takes {
         "map" => map(&["object"]),
-        "list of maps" => json!({"type": "array", "items": map(&["object"])}),
+        "list of maps" => json!({"type": "array", "items": map(&["object"]), "minItems": 1}),
         "list or map" => with(map(&["array", "object"]), &arguments()),
         "expression or map" => both(map(&["object"]), &scalar::scalar("`for_each`", key, "expression").unwrap()),
         _ if takes.starts_with("`none` or map") => {

@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 
+use super::scalar::{NO_TAG, with};
+
 /// The rules of what stands under a heading of the reference, as keywords of its schema.
 pub(super) fn rules(heading: &str) -> Vec<Value> {
     match heading {
@@ -13,30 +15,7 @@ pub(super) fn rules(heading: &str) -> Vec<Value> {
         "`http`" | "A reload by HTTP" => vec![required(&["url"])],
         "`haproxy` as a reload" => vec![required(&["socket"]), one_of_some(&["master", "pid_file"])],
         "Targets" => vec![json!({"minProperties": 1})],
-        "Templates" => {
-            let mut rules = one_of(&["src", "content"]);
-            rules.push(required(&["dest"]));
-            // Without it a tag is a mistake, with it the name needs one.
-            let (tag, items) = (json!("\\{[{%]"), given(&["for_each"]));
-            let without = json!({"properties": {"dest": {
-                "not": {"type": "string", "pattern": tag},
-                "errorMessage": "a tag in `dest` stands for nothing without `for_each`",
-            }}});
-            rules.push(json!({"properties": {"dest": {
-                "pattern": "[^/]$|\\$\\{",
-                "patternErrorMessage": "`dest` is a folder: name the file in it as well",
-            }}}));
-            let both =
-                json!({"required": ["owner"], "properties": {"owner": {"type": "string", "pattern": "^[^$:]+:"}}});
-            let twice = json!({"type": "null", "errorMessage": "the group is given twice, by `owner` and by `group`"});
-            rules.push(json!({"if": both, "then": {"properties": {"group": twice}}}));
-            rules.push(json!({"if": items, "then": {"properties": {"dest": {
-                "pattern": "\\{[{%]|\\$\\{",
-                "patternErrorMessage": "all items would be written to one file: put the item into the name, such as \
-                                        `sites/{{ item.name }}.conf`",
-            }}}, "else": without}));
-            rules
-        }
+        "Templates" => of_templates(),
         "`check`" | "`process`" => one_of(&["command", "shell"]),
         "`reload`" => {
             let mut rules = one_of(&["signal", "systemd", "haproxy", "http", "command", "shell"]);
@@ -52,6 +31,26 @@ pub(super) fn rules(heading: &str) -> Vec<Value> {
         "`nginx`" => vec![json!({"if": given(&["max_hold"]), "then": required(&["max_old_workers"])})],
         _ => Vec::new(),
     }
+}
+
+/// Those of templates: what the name of the file has to do with `for_each` among them.
+fn of_templates() -> Vec<Value> {
+    let dest = |pattern: &str, message: &str| json!({"properties": {"dest": {"pattern": format!(r"{pattern}|\$\{{"), "patternErrorMessage": message}}});
+    let of_many = dest(
+        r"\{[{%]",
+        "all items would be written to one file: put the item into the name, such as `sites/{{ item.name }}.conf`",
+    );
+    let of_one = dest(NO_TAG, "a tag in `dest` stands for nothing without `for_each`");
+    let with_group = json!({"required": ["owner"], "properties": {"owner": {"type": "string", "pattern": "^[^$:]+:"}}});
+    let twice = json!({"type": "null", "errorMessage": "the group is given twice, by `owner` and by `group`"});
+    let mut rules = one_of(&["src", "content"]);
+    rules.extend([
+        required(&["dest"]),
+        dest("[^/]$", "`dest` is a folder: name the file in it as well"),
+        json!({"if": given(&["for_each"]), "then": of_many, "else": of_one}),
+        json!({"if": with_group, "then": {"properties": {"group": twice}}}),
+    ]);
+    rules
 }
 
 /// The keys that must be there: they may not be `null` either, which counts as absent.
@@ -72,7 +71,9 @@ fn given(keys: &[&str]) -> Value {
 
 /// One of these keys or more.
 fn one_of_some(keys: &[&str]) -> Value {
-    json!({"anyOf": keys.iter().map(|key| given(&[key])).collect::<Vec<_>>()})
+    let all: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+    let message = json!({"errorMessage": format!("one of {} is missing", all.join(", "))});
+    json!({"anyOf": keys.iter().map(|key| with(given(&[key]), &message)).collect::<Vec<_>>()})
 }
 
 /// Exactly one of these keys; a second one is what the mistake is told of.

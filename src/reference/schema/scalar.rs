@@ -6,6 +6,9 @@
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+/// Text without `{{` and `{%`.
+pub(super) const NO_TAG: &str = r"^[^{]*(\{[^{%][^{]*)*\{?$";
+
 /// The durations that may be no time at all.
 const MAY_BE_NOTHING: [&str; 7] = ["grace", "after", "hold", "kill_timeout", "reload_interval", "settle", "splay"];
 
@@ -45,9 +48,7 @@ pub(super) fn scalar(heading: &str, key: &str, takes: &str) -> Option<Value> {
             with(mode, &json!({"type": ["string", "integer"], "minimum": 0o040, "maximum": 7777}))
         }
         "`user` or `user:group`" => text(r"^[^\s:/]+(:[^\s:/]+)?$", "`user` or `user:group`, by name or number"),
-        "expression" => {
-            text(r"^[^{]*(\{[^{%][^{]*)*\{?$", "an expression without braces, such as `services(tag=\"public\")`")
-        }
+        "expression" => text(NO_TAG, "an expression without braces, such as `services(tag=\"public\")`"),
         "duration" if MAY_BE_NOTHING.contains(&key) => no_number(text(&seconds("", ""), DURATION)),
         "duration" => something(text(&seconds("", ""), DURATION)),
         "`never`, duration" => no_number(text(&seconds("never|", ""), "`never` or a duration such as `10m`")),
@@ -89,9 +90,11 @@ pub(super) fn any() -> Value {
     json!({"type": ["string", "number", "boolean"]})
 }
 
-/// Text of this form.
+/// Text of this form. Editors show one message for what has another form, and one for what is no text.
 pub(super) fn text(pattern: &str, what: &str) -> Value {
-    with(any(), &json!({"pattern": format!(r"{pattern}|\$\{{"), "patternErrorMessage": format!("takes {what}")}))
+    let message = format!("takes {what}");
+    let pattern = format!(r"{pattern}|\$\{{");
+    with(any(), &json!({"pattern": pattern, "patternErrorMessage": message, "errorMessage": message}))
 }
 
 /// A path.
@@ -136,7 +139,8 @@ fn something(value: Value) -> Value {
 
 /// What needs a unit: the only number without one is 0.
 fn no_number(value: Value) -> Value {
-    with(value, &json!({"type": ["string", "integer"], "minimum": 0, "maximum": 0}))
+    let nothing = json!({"const": 0, "errorMessage": value["errorMessage"]});
+    with(value, &json!({"type": ["string", "integer"], "if": {"type": "integer"}, "then": nothing}))
 }
 
 fn whole(value: Value, least: u64) -> Value {

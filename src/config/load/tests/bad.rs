@@ -60,9 +60,8 @@ fn one_problem_each(table: &[(String, &str)]) {
 /// What no schema can say: what stands elsewhere, in the file or on the command line, or inside of a text.
 #[cfg(all(feature = "consul", feature = "etcd"))]
 const BEYOND_THE_SCHEMA: &[&str] = &[
-    // Another file of `conf.d` may add targets, and templates to a target.
+    // Another file of `conf.d` may add them.
     "there are no `targets`",
-    "has no templates",
     // Placeholders, and where they stand.
     "stands for nothing",
     "names no template of the target",
