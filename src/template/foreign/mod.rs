@@ -70,7 +70,7 @@ fn hint_of(name: &str) -> Option<String> {
         }
         let tool = if row.table == "there" { "Go templates" } else { row.heading };
         // Examples of one call may differ in what they are given.
-        let call = |here: &str| here.split(['"', '\'']).next().unwrap_or_default().to_owned();
+        let call = |here: &str| here.split(['"', '\'']).step_by(2).collect::<String>();
         match told.iter_mut().find(|(_, before, _)| call(before) == call(here)) {
             Some((tools, _, _)) => tools.push(tool),
             None => told.push((vec![tool], here.clone(), plain(note))),

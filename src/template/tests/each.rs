@@ -87,7 +87,8 @@ fn names_that_lead_elsewhere_are_refused_and_not_shown() {
     {
         let bench = Bench::new().prefix("sites", &[("1", "a"), ("2", name)]);
         let error = error(bench, "prefix(path=\"sites\")", "{{ item.value }}");
-        let expected = "the file of item 2 has a character in its name that is not seen, or that turns others around";
+        let expected =
+            "the file of item 2 of 2 has a character in its name that is not seen, or that turns others around";
         assert_eq!(error.message, expected, "{name:?}");
         assert!(!error.to_string().contains(name), "{error}");
     }

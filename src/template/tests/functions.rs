@@ -128,7 +128,7 @@ fn exists_prefix_tree_and_ls() {
             "prefix(path=\"a\", glob=\"*\", min=4)",
             "prefix `a` from registry `main` has 3 entries, and `min=4` are wanted",
         ),
-        ("tree(path=\"empty\", min=1)", "prefix `empty` from registry `main` has 0 entries, and `min=1` are wanted"),
+        ("tree(path=\"empty\", min=1)", "prefix `empty` from registry `main` has 0 entries, and `min=1` is wanted"),
         (
             "ls(path=\"a\", kind=\"keys\", min=3)",
             "listing of `a` from registry `main` has 2 entries, and `min=3` are wanted",

@@ -131,15 +131,25 @@ fn what_a_registry_cannot_be_asked_is_told_before_a_render() {
 #[test]
 fn names_of_other_languages_are_translated() {
     for (source, hint) in [
-        ("{{ getenv(name=\"A\") }}", "`getenv` of confd is `{{ env(name=\"REGION\", default=\"eu\") }}` here"),
+        (
+            "{{ getenv(name=\"A\") }}",
+            "`getenv` of confd is `{{ env(name=\"REGION\", default=\"eu\") }}` here; a variable that is set to nothing is empty \
+             text, and not the default: `| default(value=\"eu\", boolean=true)` is for both",
+        ),
         ("{{ toUpper(path=\"a\") }}", "`toUpper` of confd and consul-template is `{{ \"a\" | upper }}` here"),
         ("{{ \"a\" | upcase }}", "it is `upper` here"),
         ("{{ \"a\" | uper }}", "did you mean `upper`?"),
         (
             "{{ contains(a=1) }}",
-            "`contains` of confd and consul-template is `{% if \"b\" in \"abc\" %}yes{% endif %}` here",
+            "`contains` of confd and Sprig is `{% if \"b\" in \"abc\" %}yes{% endif %}` here; of a text, a list, or the names of \
+             a map; `contains` of consul-template is `{% if \"blue\" in [\"blue\", \"green\"] %}yes{% endif %}` here; of a \
+             text, a list, or the names of a map",
         ),
-        ("{{ printf(a=1) }}", "`printf` of Go templates is `\"app/\" ~ name` here"),
+        (
+            "{{ printf(a=1) }}",
+            "`printf` of Go templates is `\"app/\" ~ name` here; `printf` of Sprig is `{{ \"a\" ~ 1 ~ \"b\" }} {{ 7 | \
+             pad_start(width=3, fill=\"0\") }}` here",
+        ),
         (
             "{{ secret(path=\"a\") }}",
             "`secret` of consul-template and consul-templaterb is not here yet: it is of Vault, and comes with its registry",
@@ -151,7 +161,7 @@ fn names_of_other_languages_are_translated() {
         ),
         (
             "{{ safeLs(path=\"a\") }}",
-            "`safeLs` of consul-template is `{{ prefix(path=\"app/db\", min=1) | length }}` here; an empty folder fails the \
+            "`safeLs` of consul-template is `{{ prefix(path=\"app/db\", glob=\"*\", min=1) | length }}` here; an empty folder fails the \
              render, and the old file stays; or `not_yet`",
         ),
         (
