@@ -50,6 +50,8 @@ mod reload_http;
 mod restore;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod scenarios;
+#[cfg(all(feature = "consul", feature = "etcd"))]
+mod same_bytes;
 mod schema;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod secrets;
