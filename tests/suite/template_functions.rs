@@ -94,7 +94,7 @@ fn functions_are_told_of() {
     assert_eq!(both[0]["arguments"][0], serde_json::json!({"name": "attribute", "required": true}));
 
     job.run(&["functions", "base_name"]).assert_code(2).assert_says(&["`base_name`", "did you mean `basename`?"]);
-    job.run(&["functions", "getv"]).assert_code(2).assert_says(&["it is `key(path=..., default=...)` here"]);
+    job.run(&["functions", "getv"]).assert_code(2).assert_says(&["`getv` of confd", "`{{ key(path="]);
     job.run(&["functions", "xyzzy"]).assert_code(2).assert_says(&["`liveconf functions` lists all"]);
 }
 

@@ -164,14 +164,15 @@ pub(super) fn call(name: &str, arguments: &[Here], is_piped: bool) -> Option<Her
         ("key" | "get" | "getv", [path]) => with("key", &[("path", path)]),
         ("keyOrDefault" | "getv", [path, default]) => with("key", &[("path", path), ("default", default)]),
         ("exists" | "keyExists", [path]) => with("exists", &[("path", path)]),
-        ("gets", [_]) => with("prefix", &[("path", &folder(&arguments[0])?)]).giving(Kind::List(&Kind::Pair)),
-        ("getvs", [_]) => with("prefix", &[("path", &folder(&arguments[0])?)]).piped("map(attribute=\"value\")"),
+        ("gets", [_]) => pattern(&arguments[0])?.giving(Kind::List(&Kind::Pair)),
+        ("getvs", [_]) => pattern(&arguments[0])?.piped("map(attribute=\"value\")"),
         // In Consul a key has no `/` at its beginning, and for confd it has one.
         ("ls", [path]) if path.starts_with("\"/") => with("ls", &[("path", path)]).giving(Kind::List(&Kind::Text)),
-        ("ls" | "tree", [path]) if !path.starts_with("\"/") => {
-            with("prefix", &[("path", path)]).giving(Kind::List(&Kind::Entry))
+        ("ls", [path]) => with("prefix", &[("path", path), ("glob", "\"*\"")]).giving(Kind::List(&Kind::Entry)),
+        ("tree", [path]) => with("prefix", &[("path", path)]).giving(Kind::List(&Kind::Entry)),
+        ("safeLs", [path]) => {
+            with("prefix", &[("path", path), ("glob", "\"*\""), ("min", "1")]).giving(Kind::List(&Kind::Entry))
         }
-        ("safeLs", [path]) => with("prefix", &[("path", path), ("min", "1")]).giving(Kind::List(&Kind::Entry)),
         ("lsdir", [path]) => with("ls", &[("path", path), ("kind", "\"folders\"")]).giving(Kind::List(&Kind::Text)),
         ("service", [_, more @ ..]) => service(&arguments[0], more)?,
         ("datacenters", []) => Here::atom("datacenters()").giving(Kind::List(&Kind::Text)),
@@ -216,27 +217,39 @@ pub(super) fn call(name: &str, arguments: &[Here], is_piped: bool) -> Option<Her
             arguments[2].piped(&format!("regex_replace(pat={pattern}, to={to})"))
         }
         ("default", [value, _]) => arguments[1].piped(&format!("default(value={value})")),
-        ("indent", [width, _]) => arguments[1].piped(&format!("indent(width={width}, first=true)")),
+        ("indent", [columns, _]) => arguments[1].piped(&format!("indent(width={columns}, first=true)")),
         ("byTag", [_]) => arguments[0].piped("group_by(attribute=\"tags\")").giving(Kind::Groups),
         ("byPort", [_]) => arguments[0].piped("group_by(attribute=\"port\")").giving(Kind::Groups),
         _ => return None,
     })
 }
 
-/// The folder of a pattern such as `/app/*`.
-fn folder(pattern: &Here) -> Option<String> {
-    let folder = pattern.literal()?.strip_suffix("/*")?;
+/// What a pattern such as `/app/*/port` asks: the folder, and what stands behind it.
+fn pattern(pattern: &Here) -> Option<Here> {
+    let literal = pattern.literal().filter(|literal| !literal.contains('['))?;
+    let wild = literal.find(['*', '?'])?;
+    let (folder, glob) = literal.split_at(literal[..wild].rfind('/')?);
     let folder = if folder.is_empty() { "/" } else { folder };
-    (!folder.contains(['*', '?', '['])).then(|| format!("\"{folder}\""))
+    Some(Here::atom(format!("prefix(path=\"{folder}\", glob=\"{}\")", glob.trim_start_matches('/'))))
 }
 
 /// `"tag.name@datacenter~near|filter"` and the filter behind it.
 fn service(written: &Here, more: &[&str]) -> Option<Here> {
     /// What Consul calls the states of an instance.
     const STATES: &[&str] = &["passing", "warning", "critical", "maintenance"];
-    let gives = Kind::List(&Kind::Instance);
+    let instances = Kind::List(&Kind::Instance);
     let Some(literal) = written.literal() else {
-        return more.is_empty().then(|| Here::atom(format!("service(name={})", written.text)).giving(gives));
+        let parts: Vec<&str> = written.text.split(" ~ ").collect();
+        let given = match parts[..] {
+            [name, "\"@\"", datacenter] => format!("name={name}, datacenter={datacenter}"),
+            [name, datacenter] if name.ends_with("@\"") => {
+                format!("name={}\", datacenter={datacenter}", name.trim_end_matches("@\""))
+            }
+            // What else is put together may be more than a name.
+            [name] if !name.contains('"') => format!("name={name}"),
+            _ => return None,
+        };
+        return more.is_empty().then(|| Here::atom(format!("service({given})")).giving(instances));
     };
     let (rest, filter) = literal.split_once('|').map_or((literal, None), |(rest, filter)| (rest, Some(filter)));
     let (rest, near) = rest.split_once('~').map_or((rest, None), |(rest, near)| (rest, Some(near)));
@@ -247,23 +260,20 @@ fn service(written: &Here, more: &[&str]) -> Option<Here> {
         (None, [filter]) => Some(filter.strip_prefix('"')?.strip_suffix('"')?),
         _ => return None,
     };
-    let mut text = format!("service(name=\"{name}\"");
-    for (argument, value) in [("tag", tag), ("datacenter", datacenter), ("near", near)] {
-        if let Some(value) = value {
-            text += &format!(", {argument}=\"{value}\"");
-        }
-    }
+    let given = [("name", Some(name)), ("tag", tag), ("datacenter", datacenter), ("near", near)];
+    let given = given.into_iter().filter_map(|(argument, value)| Some(format!("{argument}=\"{}\"", value?)));
+    let mut given: Vec<String> = given.collect();
     let states: Vec<&str> = filter.iter().flat_map(|filter| filter.split(',')).map(str::trim).collect();
     match &states[..] {
         [] | ["passing"] => {}
-        ["any"] => text += ", status=\"any\"",
+        ["any"] => given.push("status=\"any\"".to_owned()),
         states if states.iter().all(|state| STATES.contains(state)) => {
-            text += &format!(", status=[\"{}\"]", states.join("\", \""));
+            given.push(format!("status=[\"{}\"]", states.join("\", \"")));
         }
         _ => return None,
     }
     let is_plain = |name: &str| !name.is_empty() && !name.contains(['.', '/', '?', '&', '=']);
-    is_plain(name).then(|| Here::atom(text + ")").giving(gives))
+    is_plain(name).then(|| Here::atom(format!("service({})", given.join(", "))).giving(instances))
 }
 
 /// Texts and values joined as a format says.

@@ -174,7 +174,7 @@ fn tokens(inner: &str) -> Option<Vec<Token<'_>>> {
                 (if is_member { Token::Member(names) } else { Token::Field(names) }, length)
             }
             '$' => {
-                let name = &rest[1..1 + word(&rest[1..])];
+                let name = &rest[1..=word(&rest[1..])];
                 let names = names(&rest[1 + name.len()..]);
                 let length = 1 + name.len() + names.iter().map(|name| name.len() + 1).sum::<usize>();
                 (Token::Variable(name, names), length)
@@ -255,17 +255,23 @@ impl Action<'_> {
             Self::Else | Self::End | Self::Leave(_) => false,
             Self::Comment(_)
             | Self::Range(..)
-            | Self::If(_)
-            | Self::ElseIf(_)
             | Self::With(..)
             | Self::Define(_)
             | Self::Template(_)
             | Self::Set(..) => true,
-            Self::Print(pipeline) => {
-                pipeline.iter().any(|command| command.iter().any(is_of_go) || is_call(command, known))
+            // The delimiters may only be mixed up.
+            Self::If(condition) | Self::ElseIf(condition) => {
+                let is_name = |command: &[Operand<'_>]| matches!(command, [Operand::Word(name)] if known(name));
+                condition.iter().any(|command| shows_go(command, known) || is_name(command))
             }
+            Self::Print(pipeline) => pipeline.iter().any(|command| shows_go(command, known)),
         }
     }
+}
+
+/// Whether only Go writes a command in this way.
+fn shows_go(command: &[Operand<'_>], known: &dyn Fn(&str) -> bool) -> bool {
+    command.iter().any(is_of_go) || is_call(command, known)
 }
 
 /// Whether only Go writes a value in this way.

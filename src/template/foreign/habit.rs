@@ -181,12 +181,10 @@ pub(in crate::template) fn advice(
                 "an included template sees what is set where it is included, and has to be there: leave it out",
             );
         }
-        if !tag.is_block && TAGS.contains(&keyword(tag.inner)) {
-            return hint(format!(
-                "a tag stands in other brackets: `{} {} {}`",
-                delimiters.block.0, tag.inner, delimiters.block.1
-            ));
-        }
+    }
+    if is_misplaced(tag) {
+        let (open, close) = &delimiters.block;
+        return hint(format!("a tag stands in other brackets: `{open} {} {close}`", tag.inner));
     }
     if message.contains("expected else") {
         return plain(if tag.is_block && keyword(tag.inner) == "for" {
@@ -199,6 +197,16 @@ pub(in crate::template) fn advice(
         return plain("a variable is set as a whole: `{% set_global name = ... %}` keeps what a loop sets");
     }
     None
+}
+
+/// Whether what stands in `{{ }}` is a tag.
+fn is_misplaced(tag: &Tag<'_>) -> bool {
+    let mut words = tag.inner.split_whitespace();
+    let is_tag = words.next().is_some_and(|word| ["elif", "for", "if", "include", "set", "set_global"].contains(&word));
+    let begins = |word: &str| word.starts_with(|c: char| c.is_ascii_alphanumeric() || "_\"'(".contains(c));
+    is_tag
+        && !tag.is_block
+        && words.next().is_some_and(|word| begins(word) && !["and", "if", "in", "is", "or"].contains(&word))
 }
 
 /// What is open at the end of a source.
@@ -295,7 +303,6 @@ fn arguments(text: &str) -> Option<Vec<&str>> {
     for (index, character) in text.char_indices() {
         match (quote, character) {
             (Some(open), _) if open == character => quote = None,
-            (Some(_), _) => {}
             (None, '"' | '\'' | '`') => quote = Some(character),
             (None, '(' | '[' | '{') => depth += 1,
             (None, ')' | ',') if depth == 0 => {
@@ -309,7 +316,7 @@ fn arguments(text: &str) -> Option<Vec<&str>> {
                 }
             }
             (None, ')' | ']' | '}') => depth = depth.saturating_sub(1),
-            (None, _) => {}
+            _ => {}
         }
     }
     None
@@ -322,11 +329,10 @@ fn open_bracket(text: &str) -> Option<char> {
     for character in text.chars().skip(2) {
         match (quote, character) {
             (Some(end), _) if end == character => quote = None,
-            (Some(_), _) => {}
             (None, '"' | '\'' | '`') => quote = Some(character),
             (None, '(' | '[' | '{') => open.push(character),
             (None, ')' | ']' | '}') => _ = open.pop(),
-            (None, _) => {}
+            _ => {}
         }
     }
     open.pop()

@@ -60,7 +60,7 @@ fn is_foreign(name: &str) -> bool {
 
 /// What the page for those who come from other tools says of a name.
 fn hint_of(name: &str) -> Option<String> {
-    let mut told: Vec<(Vec<&str>, String, String)> = Vec::new();
+    let mut told: Vec<(Vec<&str>, String, Vec<String>)> = Vec::new();
     for row in rows(COMING_FROM).into_iter().filter(|row| is_about(row, name)) {
         let [_, here, note @ ..] = &row.cells[..] else { continue };
         let note = note.first().map(String::as_str).unwrap_or_default();
@@ -71,13 +71,19 @@ fn hint_of(name: &str) -> Option<String> {
         let tool = if row.table == "there" { "Go templates" } else { row.heading };
         // Examples of one call may differ in what they are given.
         let call = |here: &str| here.split(['"', '\'']).step_by(2).collect::<String>();
-        match told.iter_mut().find(|(_, before, _)| call(before) == call(here)) {
-            Some((tools, _, _)) => tools.push(tool),
-            None => told.push((vec![tool], here.clone(), plain(note))),
+        let index = told.iter().position(|(_, before, _)| call(before) == call(here)).unwrap_or_else(|| {
+            told.push((Vec::new(), here.clone(), Vec::new()));
+            told.len() - 1
+        });
+        let (tools, _, notes) = &mut told[index];
+        tools.push(tool);
+        let note = plain(note);
+        if !note.is_empty() && !notes.contains(&note) {
+            notes.push(note);
         }
     }
-    let sentence = |(tools, here, note): &(Vec<&str>, String, String)| {
-        let note = if note.is_empty() { String::new() } else { format!("; {note}") };
+    let sentence = |(tools, here, notes): &(Vec<&str>, String, Vec<String>)| {
+        let note: String = notes.iter().map(|note| format!("; {note}")).collect();
         let name = format!("`{name}` of {}", listed(tools));
         match here.as_str() {
             "**not supported**" => format!("{name} is not supported{}", note.replacen("; ", ": ", 1)),

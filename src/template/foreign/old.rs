@@ -35,8 +35,8 @@ struct Walk<'d> {
     /// Whether more tags of our own are open at the end than there are `{% endfor %}` and the like.
     lacks_ends: bool,
     open: Vec<Open>,
-    /// What the variables stand for.
-    variables: BTreeMap<String, Kind>,
+    /// What the variables are called here, and stand for.
+    variables: BTreeMap<String, (String, Kind)>,
 }
 
 /// The tags in a source that Tera refuses which no other language than that of Go templates writes.
@@ -116,14 +116,15 @@ impl Walk<'_> {
                 let value = self.pipeline(&of);
                 let name = name.map_or_else(|| self.free("value"), str::to_owned);
                 let gives = value.as_ref().map_or(Kind::Unknown, |value| value.gives);
-                self.variables.insert(name.clone(), gives);
+                self.variables.insert(name.clone(), (name.clone(), gives));
                 self.open.push(Open { end: "endif", dot: Some((name.clone(), gives)), is_go: true });
                 let (open, close) = &self.delimiters.block;
                 (Written::Block, value.map(|value| format!("set {name} = {} {close}{open} if {name}", value.text)))
             }
             Action::Set(name, of) => {
                 let value = self.pipeline(&of);
-                self.variables.insert(name.to_owned(), value.as_ref().map_or(Kind::Unknown, |value| value.gives));
+                let gives = value.as_ref().map_or(Kind::Unknown, |value| value.gives);
+                self.variables.insert(name.to_owned(), (name.to_owned(), gives));
                 (Written::Set, value.map(|value| format!("set {name} = {}", value.text)))
             }
             Action::Print(pipeline) => (Written::Value, self.pipeline(&pipeline).map(|value| value.text)),
@@ -152,8 +153,8 @@ impl Walk<'_> {
 
     fn range(&mut self, names: &[&str], list: &Pipeline<'_>) -> Option<String> {
         let given = self.pipeline(list);
-        let gives = given.as_ref().map_or(Kind::Unknown, |given| given.gives);
-        let (item, usual) = match gives {
+        let kind = given.as_ref().map_or(Kind::Unknown, |given| given.gives);
+        let (item, usual) = match kind {
             Kind::List(Kind::Instance) => (Kind::Instance, "instance"),
             Kind::List(Kind::Service) => (Kind::Service, "service"),
             Kind::List(Kind::Node) => (Kind::Node, "node"),
@@ -163,11 +164,14 @@ impl Walk<'_> {
             _ => (Kind::Unknown, "item"),
         };
         let name = names.last().map_or_else(|| self.free(usual), |name| (*name).to_owned());
-        self.variables.insert(name.clone(), item);
+        self.variables.insert(name.clone(), (name.clone(), item));
+        if let ([number, _], Kind::List(_)) = (names, kind) {
+            self.variables.insert((*number).to_owned(), ("loop.index0".to_owned(), Kind::Unknown));
+        }
         self.open.push(Open { end: "endfor", dot: Some((name.clone(), item)), is_go: true });
         let given = given?.text;
-        match (names, gives) {
-            // The number of an item; of a map it would be its key, and a call alone does not tell which it is.
+        match (names, kind) {
+            // Of a map the first name is that of the key, and a call alone does not tell whether it gives one.
             ([_, _], Kind::List(_)) | ([] | [_], Kind::List(_) | Kind::Unknown) => {
                 Some(format!("for {name} in {given}"))
             }
@@ -217,7 +221,8 @@ impl Walk<'_> {
             }
             Operand::Variable("", _) => None,
             Operand::Variable(name, names) => {
-                let kind = self.variables.get(*name).copied().unwrap_or(Kind::Unknown);
+                let (name, kind) =
+                    self.variables.get(*name).map_or((*name, Kind::Unknown), |(name, kind)| (name, *kind));
                 field(name, kind, names)
             }
             // `(get "/a").Value` of confd.
@@ -297,14 +302,14 @@ fn field(name: &str, kind: Kind, fields: &[&str]) -> Option<Here> {
 
 /// The function that a tag calls first, where what it is here cannot be told from the call.
 fn first_function(action: &Action<'_>) -> Option<String> {
-    let pipeline = match action {
-        Action::Range(_, of)
-        | Action::If(of)
-        | Action::ElseIf(of)
-        | Action::With(_, of)
-        | Action::Set(_, of)
-        | Action::Print(of) => of,
-        _ => return None,
+    let (Action::Range(_, pipeline)
+    | Action::If(pipeline)
+    | Action::ElseIf(pipeline)
+    | Action::With(_, pipeline)
+    | Action::Set(_, pipeline)
+    | Action::Print(pipeline)) = action
+    else {
+        return None;
     };
     let name = |command: &Vec<Operand<'_>>| match command.first() {
         Some(Operand::Word(name)) => Some((*name).to_owned()),
@@ -313,9 +318,14 @@ fn first_function(action: &Action<'_>) -> Option<String> {
     pipeline.iter().filter_map(name).find(|name| is_foreign(name))
 }
 
+/// The functions that every Go template has.
+const OF_GO: &[&str] =
+    &["and", "eq", "ge", "gt", "index", "le", "len", "lt", "ne", "not", "or", "print", "printf", "println"];
+
 /// Whether a name is one of a function or filter, here or there.
 fn is_known(name: &str) -> bool {
-    is_foreign(name)
+    OF_GO.contains(&name)
+        || is_foreign(name)
         || functions().any(|function| function.entry.name == name)
         || filters().any(|filter| filter.entry.name == name)
 }

