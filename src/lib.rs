@@ -49,7 +49,8 @@
 //! files, its holds, its owed reload and its retry times, a supervisor task its program, the daemon the signals and the
 //! shutdown. A target reaches its program through a [handle](process::supervise::Handle) in the
 //! [context](process::Context) of its commands. Readers get immutable snapshots. No lock is held across an await, and
-//! nothing is global but the log, and the list of our own children, which the kernel keeps for the process as a whole.
+//! nothing is global but the log, and what the kernel keeps for the process as a whole: the list of our own children, and the
+//! limit on open files.
 //!
 //! # Invariants
 //!

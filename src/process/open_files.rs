@@ -1,6 +1,6 @@
 //! How many files may be open at once. A transaction of thousands of files needs more than the 1,024 that a service manager
-//! gives, and may take as many as it allows; the programs that we start are left what we were given, since some of them
-//! take their size from it.
+//! gives, and may take as many as it allows. The programs that we start get back what we were given, since some of them take
+//! their size from it: right after their start, for want of a safe way to do that before.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -32,7 +32,7 @@ pub fn make_room(files: usize) {
     }
 }
 
-/// Gives a child that was just started the limit that we were given.
+/// Gives a child that was just started the limit that we were given, if that is another by now.
 pub(super) fn as_given(child: i32) {
     let Some(given) = *GIVEN.lock().unwrap_or_else(PoisonError::into_inner) else { return };
     if let Err(error) = prlimit(Pid::from_raw(child), Resource::Nofile, given) {
