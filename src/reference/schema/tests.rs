@@ -97,9 +97,12 @@ const BEYOND: &[&str] = &[
     "has a path, which etcd does not",
     "holds no host",
     "has no host",
+    "holds no valid port",
+    "cannot stand before `/v1`",
     "10 minutes at most",
-    // It is 420 for YAML, and `mode` takes it.
+    // It is 420 for YAML, and `mode` takes it, as it takes the 99 that is `0o143`.
     "found `0o644`",
+    "found `99`",
 ];
 
 /// Values of every form, with `; ` between them.
