@@ -111,7 +111,11 @@ fn earlier(target: &str, template: &Template, records: &Records, folders: &mut F
         metadata.put_right(template.into(), now, &existing.stat)?;
         return Ok(File::as_it_is(template, destination)?);
     }
-    let content = records.content(target, &template.dest, &saved).map_err(|error| lost(template, &saved, &error))?;
+    let content = records.content(target, &template.dest, &saved).map_err(|error| match error.kind() {
+        // The state folder may answer again.
+        std::io::ErrorKind::TimedOut => ApplyError::write(template, "read the earlier file", error).into(),
+        _ => lost(template, &saved, &error),
+    })?;
     let hash = hash(&content).map_err(read)?;
     let new = Temporary::with(template, &destination, metadata, |new| new.copy_of(&content))?;
     Ok(File::new(template, destination, metadata, Some(hash), New::File(new)))

@@ -2,22 +2,28 @@
 //!
 //! One small file per target in the state folder says `unsettled`, or which hashes the process has confirmed, and which
 //! it refused. It is replaced by a rename and not synced: a power cut restarts the process too. Whatever cannot be
-//! understood counts as unsettled, which costs a reload at most. A folder that cannot be written degrades to what is held
-//! in memory.
+//! understood counts as unsettled, which costs a reload at most. A folder that cannot be written, or whose disk does not
+//! answer, degrades to what is held in memory, and is brought up to date once it can be used again.
+//!
+//! That a hanging disk is gone on without is a choice between two evils. Servers that are gone get traffic for as long as
+//! files and reloads wait; what a crash may lose meanwhile is little. The next start reloads whatever is not in place as
+//! its record says, so a reload is lost only where the data went somewhere and back while the disk hung, and the end
+//! came before the second reload.
 
 mod contents;
+mod disk;
 mod file;
+mod health;
 mod items;
+mod known;
 mod lock;
-mod work;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::Stat;
 use sha2::{Digest as _, Sha256};
@@ -27,26 +33,16 @@ use super::refused::Refused;
 use super::standing::{Bad, Judgement, Keyed, Owed, Process, Standing, Version};
 use crate::protection::Protection;
 pub(super) use contents::hash;
+use disk::Disk;
+use file::Earlier;
 pub(super) use file::Saved;
-use file::{Earlier, Record};
+use health::Health;
 pub use items::{Listed, Look};
+use known::{AllKnown, Known};
 pub use lock::{Held, Lock};
-use work::Work;
 
-/// A full disk takes one record and not the next: the log is told once in this time.
-const SELDOM: Duration = Duration::from_secs(60);
-
-/// What takes longer than this in the state folder is shown: a disk that hangs.
-const LONG: Duration = Duration::from_secs(10);
-
-/// What the log was last told of a state folder that cannot be used.
-#[derive(Debug, Default)]
-struct Told {
-    /// When.
-    at: Option<Instant>,
-    /// Also that it can be used again.
-    is_over: bool,
-}
+/// How long it is waited for a state folder at the start: what is not known then costs a reload of every process.
+const AT_THE_START: Duration = Duration::from_secs(5);
 
 /// The records of all targets, shared between their tasks. Each target has one task at a time.
 #[derive(Debug)]
@@ -55,29 +51,20 @@ pub struct Records {
     /// Mixed into every hash that is written, so that a record tells nothing about a secret file to whoever has the
     /// record alone.
     key: [u8; 32],
-    known: Mutex<HashMap<String, Known>>,
-    is_degraded: AtomicBool,
-    /// What the log was last told of that.
-    told: Mutex<Told>,
-    /// What is under way in the folder.
-    work: Work,
-    /// When the log was last told that it takes long.
-    told_slow: Mutex<Option<Instant>>,
+    known: Arc<AllKnown>,
+    health: Arc<Health>,
+    disk: Disk,
 }
 
-/// What is known of one target.
-#[derive(Debug, Default)]
-struct Known {
-    /// None when nothing is.
-    standing: Option<Standing>,
-    /// The version to go back to.
-    earlier: Earlier,
-    /// The contents of it that are held in memory, by destination.
-    held: BTreeMap<String, Arc<File>>,
-    /// What the file says, where that is known.
-    written: Option<Record>,
-    /// The files of items that were written, where that is known.
-    items: Option<items::Items>,
+/// Whether a content is in the state folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// It was.
+    Before,
+    /// It is now.
+    Now,
+    /// It is not, or nobody knows.
+    No,
 }
 
 /// A destination as it is now.
@@ -118,51 +105,33 @@ impl Records {
     /// Opens the records in `folder`, which is made with mode 0700 if it is missing. One that cannot be used is told in
     /// a warning, and everything is then remembered for the life of this process only.
     pub fn open(folder: &Path) -> Self {
-        let mut records = Self {
-            folder: folder.to_owned(),
-            key: rand::random(),
-            known: Mutex::default(),
-            is_degraded: AtomicBool::new(false),
-            told: Mutex::default(),
-            work: Work::default(),
-            told_slow: Mutex::default(),
-        };
-        match file::prepare(folder).and_then(|()| file::key(folder, records.key)) {
+        let (health, known) = (Arc::new(Health::new(folder)), Arc::new(AllKnown::default()));
+        let (at, is_well, all) = (folder.to_owned(), health.clone(), known.clone());
+        let disk = Disk::new(move || all.catch_up(&at, &is_well));
+        let mut records = Self { folder: folder.to_owned(), key: rand::random(), known, health, disk };
+        let (at, new) = (folder.to_owned(), records.key);
+        let prepare = move || file::prepare(&at).and_then(|()| file::key(&at, new));
+        match records.disk.run_within(AT_THE_START, prepare) {
             Ok(key) => records.key = key,
-            Err(error) => records.degrade(&error),
+            Err(error) => records.health.degrade(&error),
         }
         records
     }
 
     /// Takes the state folder for this process. A folder that cannot be written cannot be locked either, and is nobody's.
     pub fn lock(&self) -> Result<Lock, Held> {
-        let (lock, error) = lock::lock(&self.folder)?;
+        let folder = self.folder.clone();
+        let locked = self.disk.run_within(AT_THE_START, move || Ok(lock::lock(&folder)));
+        let (lock, error) = locked.unwrap_or_else(|error| Ok((Lock::none(), Some(error))))?;
         if let Some(error) = error {
-            self.degrade(&error);
+            self.health.degrade(&error);
         }
         Ok(lock)
     }
 
-    /// Since when the state folder has been read or written, where that takes long.
+    /// Since when the disk of the state folder does not answer, where it does not: then files and reloads go on without it.
     pub fn hangs(&self) -> Option<SystemTime> {
-        self.work.oldest().filter(|(since, _)| since.elapsed() >= LONG).map(|(_, since)| since)
-    }
-
-    /// How long work on files may go on before the state folder is looked at: see [`Records::tell_if_it_hangs`].
-    pub(crate) const PATIENCE: Duration = LONG;
-
-    /// Tells the log, at most once a minute, where work in the state folder takes long.
-    pub fn tell_if_it_hangs(&self) {
-        let Some((since, _)) = self.work.oldest().filter(|(since, _)| since.elapsed() >= LONG) else { return };
-        let mut told = self.told_slow.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|at| at.elapsed() >= SELDOM) {
-            *told = Some(Instant::now());
-            tracing::warn!(
-                folder = %self.folder.display(),
-                "writing the state folder takes {} so far: files and reloads wait for its disk",
-                crate::log::rounded(since.elapsed())
-            );
-        }
+        self.disk.hangs()
     }
 
     /// What is to be done with a render of `target` that gives these hashes. `terms` say how the files are looked at, and
@@ -180,7 +149,7 @@ impl Records {
     pub fn owed(&self, target: &str, hashes: &Hashes, unchanged: bool) -> Owed {
         let hashes = self.keyed(hashes);
         // Where nothing can be remembered a reload too many is better than one too few.
-        let is_forgetful = self.is_degraded.load(Ordering::Relaxed);
+        let is_forgetful = self.health.is_degraded();
         self.look(target, |known| match &known.standing {
             Some(standing) => standing.owed(&hashes),
             None if unchanged && !is_forgetful => Owed::Adopt,
@@ -288,11 +257,29 @@ impl Records {
         if let Some(held) = self.look(target, |known| known.held.get(&text(destination)).cloned()) {
             return Ok(held);
         }
-        let _under_way = self.work.begin();
         if !saved.kept {
             return Err(io::Error::new(io::ErrorKind::NotFound, "it was not kept"));
         }
-        contents::open(&self.contents(target), &saved.hash, |hash| self.keyed_hash(hash)).map(Arc::new)
+        let (folder, name, key) = (self.contents(target), saved.hash.clone(), self.key);
+        self.disk.run(move || contents::open(&folder, &name, |hash| keyed_hash(key, hash))).map(Arc::new)
+    }
+
+    /// Keeps what a file holds under its hash in the state folder, unless that is there.
+    fn keep(&self, target: &str, hash: &str, file: Option<&File>) -> Kept {
+        let (folder, name, key) = (self.contents(target), hash.to_owned(), self.key);
+        let file = file.map(File::try_clone).transpose();
+        let keep = move || {
+            if contents::holds(&folder, &name) {
+                return Ok(Kept::Before);
+            }
+            let Some(file) = file? else { return Ok(Kept::No) };
+            let kept = contents::keep(&folder, &name, &file, |hash| keyed_hash(key, hash))?;
+            Ok(if kept { Kept::Now } else { Kept::No })
+        };
+        match self.disk.run(keep) {
+            Ok(Kept::Before) => Kept::Before,
+            other => self.health.used(other).unwrap_or(Kept::No),
+        }
     }
 
     /// Keeps what is at a destination if nobody could go back to it otherwise: its path, what it is, and its content
@@ -301,11 +288,9 @@ impl Records {
         let destination = text(live.destination);
         let (known, is_held) = self
             .look(target, |known| (known.earlier.get(&destination).cloned(), known.held.contains_key(&destination)));
-        let _under_way = self.work.begin();
-        let folder = self.contents(target);
         let known = match known {
             Some(None) => return None,
-            Some(Some(saved)) if is_held || saved.kept && contents::holds(&folder, &saved.hash) => return None,
+            Some(Some(saved)) if is_held || saved.kept && self.holds(target, &saved.hash) => return None,
             Some(Some(saved)) => Some(saved),
             None => None,
         };
@@ -317,9 +302,7 @@ impl Records {
             return None;
         }
         let kept = match (&hash, file) {
-            (Ok(hash), Some(file)) if !live.is_private => {
-                self.used(contents::keep(&folder, hash, file, |hash| self.keyed_hash(hash))).unwrap_or(false)
-            }
+            (Ok(hash), Some(file)) if !live.is_private => self.keep(target, hash, Some(file)) != Kept::No,
             _ => false,
         };
         let held = match (&hash, file) {
@@ -334,45 +317,64 @@ impl Records {
         Some((destination, Some(Saved::of(stat, hash.unwrap_or_default(), kept)), held))
     }
 
-    /// Looks at what is known of a target.
-    fn look<T>(&self, target: &str, look: impl FnOnce(&Known) -> T) -> T {
-        look(self.load(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner), target))
+    /// Whether this content is in the state folder.
+    fn holds(&self, target: &str, hash: &str) -> bool {
+        let (folder, name) = (self.contents(target), hash.to_owned());
+        match self.disk.run(move || Ok(contents::holds(&folder, &name))) {
+            Ok(holds) => holds,
+            Err(error) => {
+                self.health.degrade(&error);
+                false
+            }
+        }
     }
 
-    /// Changes what is known of a target, and its record unless that says the same already.
+    /// Looks at what is known of a target.
+    fn look<T>(&self, target: &str, look: impl FnOnce(&Known) -> T) -> T {
+        self.load(target);
+        look(self.known.all().entry(target.to_owned()).or_default())
+    }
+
+    /// Changes what is known of a target, and its record unless that says the same already. Nobody else is kept waiting
+    /// while that is written.
     fn change<T>(&self, target: &str, change: impl FnOnce(&mut Known) -> T) -> T {
-        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.load(&mut all, target);
-        let changed = change(known);
-        if let Some(standing) = &known.standing {
-            let record = Record::of(target, standing, &known.earlier);
-            if known.written.as_ref() != Some(&record) {
-                let _under_way = self.work.begin();
-                let written = file::write(&self.path(target), &record);
+        self.load(target);
+        let (changed, unwritten) = {
+            let mut all = self.known.all();
+            let known = all.entry(target.to_owned()).or_default();
+            (change(known), known.unwritten(target))
+        };
+        if let Some(record) = unwritten {
+            let (path, copy) = (known::record_of(&self.folder, target), record.clone());
+            let written = self.disk.run(move || file::write(&path, &copy));
+            if let Some(known) = self.known.all().get_mut(target) {
                 known.written = written.is_ok().then_some(record);
-                self.used(written);
             }
+            self.health.used(written);
         }
         changed
     }
 
-    /// What is known of a target; its record is read once.
-    fn load<'a>(&self, all: &'a mut HashMap<String, Known>, target: &str) -> &'a mut Known {
-        all.entry(target.to_owned()).or_insert_with(|| {
-            let _under_way = self.work.begin();
-            let read = file::read(&self.path(target), target).filter(|_| !Protection::Owed.is_off());
-            let (mut standing, written) = read.map_or((None, None), |(standing, record)| (Some(standing), record));
-            // Where nothing can be written the life before may have noted nothing of its last reload either.
-            if self.is_degraded.load(Ordering::Relaxed) {
-                standing = standing.map(Standing::doubted);
-            }
-            let earlier = written.as_ref().map(|record| record.earlier.clone()).unwrap_or_default();
-            Known { standing, earlier, held: BTreeMap::new(), written, items: None }
-        })
-    }
-
-    fn path(&self, target: &str) -> PathBuf {
-        self.folder.join(format!("{}.json", file::encode(target)))
+    /// Reads the record of a target, once.
+    fn load(&self, target: &str) {
+        if self.known.all().contains_key(target) {
+            return;
+        }
+        let (path, name) = (known::record_of(&self.folder, target), target.to_owned());
+        let read = self.disk.run(move || Ok(file::read(&path, &name))).unwrap_or_else(|error| {
+            self.health.degrade(&error);
+            // Nobody knows what it says.
+            Some((Standing::unsettled(None, None), None))
+        });
+        let read = read.filter(|_| !Protection::Owed.is_off());
+        let (mut standing, written) = read.map_or((None, None), |(standing, record)| (Some(standing), record));
+        // Where nothing can be written the life before may have noted nothing of its last reload either.
+        if self.health.is_degraded() {
+            standing = standing.map(Standing::doubted);
+        }
+        let earlier = written.as_ref().map(|record| record.earlier.clone()).unwrap_or_default();
+        let known = Known { standing, earlier, written, ..Known::default() };
+        self.known.all().entry(target.to_owned()).or_insert(known);
     }
 
     fn contents(&self, target: &str) -> PathBuf {
@@ -386,61 +388,19 @@ impl Records {
     fn keyed(&self, hashes: &Hashes) -> Keyed {
         hashes.iter().map(|(path, hash)| (text(path), self.keyed_hash(hash))).collect()
     }
-
-    /// Notes whether the state folder could be used.
-    fn used<T>(&self, result: io::Result<T>) -> Option<T> {
-        match result {
-            Ok(value) => {
-                self.recover();
-                Some(value)
-            }
-            Err(error) => {
-                self.degrade(&error);
-                None
-            }
-        }
-    }
-
-    fn degrade(&self, error: &io::Error) {
-        if !self.is_degraded.swap(true, Ordering::Relaxed) {
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            if told.at.is_none_or(|at| at.elapsed() > SELDOM) {
-                *told = Told { at: Some(Instant::now()), is_over: false };
-                tracing::warn!(
-                    folder = %self.folder.display(),
-                    %error,
-                    "cannot use the state folder: after a restart processes may be reloaded without need"
-                );
-            }
-        }
-    }
-
-    fn recover(&self) {
-        if self.is_degraded.swap(false, Ordering::Relaxed) {
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            if !std::mem::replace(&mut told.is_over, true) {
-                tracing::info!(folder = %self.folder.display(), "the state folder can be used again");
-            }
-        }
-    }
 }
 
 impl Settling<'_> {
     /// Keeps what is at one of the destinations, as far as it may and can be kept.
     pub fn keep(&mut self, live: &Live<'_>) {
         let (records, destination) = (self.records, text(live.destination));
-        let _under_way = records.work.begin();
         // What has become private was perhaps kept before.
         self.is_to_prune |= live.is_private;
         let (Some(hash), Some((stat, file))) = (self.hashes.get(&destination), &live.file) else { return };
-        let folder = records.contents(self.target);
-        let mut kept = !live.is_private && contents::holds(&folder, hash);
-        if let Some(file) = file.filter(|_| !live.is_private && !kept) {
-            // Somebody may have edited it since; then there is nothing to keep under this hash.
-            kept = records.used(contents::keep(&folder, hash, file, |hash| records.keyed_hash(hash))).unwrap_or(false);
-            self.is_to_prune |= kept;
-        }
-        self.earlier.insert(destination, Some(Saved::of(stat, hash.clone(), kept)));
+        // Somebody may have edited it since; then there is nothing to keep under this hash.
+        let kept = if live.is_private { Kept::No } else { records.keep(self.target, hash, *file) };
+        self.is_to_prune |= kept == Kept::Now;
+        self.earlier.insert(destination, Some(Saved::of(stat, hash.clone(), kept != Kept::No)));
     }
 
     /// There is nothing to go back to.
@@ -458,9 +418,11 @@ impl Settling<'_> {
             known.earlier = earlier;
             known.held.clear();
         });
-        let _under_way = records.work.begin();
-        if is_to_prune && let Err(error) = contents::prune(&records.contents(target), |name| needed.contains(name)) {
-            tracing::debug!(target, %error, "cannot remove earlier versions from the state folder");
+        if is_to_prune {
+            let folder = records.contents(target);
+            if let Err(error) = records.disk.run(move || contents::prune(&folder, |name| needed.contains(name))) {
+                tracing::debug!(target, %error, "cannot remove earlier versions from the state folder");
+            }
         }
     }
 }

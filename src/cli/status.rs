@@ -36,7 +36,7 @@ fn text(status: &report::Status) -> String {
     }
     if let Some(since) = state_folder_hangs {
         let since = lasted(since);
-        let _ = writeln!(text, "writing the state folder takes {since} so far: files and reloads wait for its disk");
+        let _ = writeln!(text, "the disk of the state folder has not answered for {since}: it is gone on without");
     }
     text.extend(registries.iter().map(registry_line));
     text.extend(targets.iter().map(target_lines));

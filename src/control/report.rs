@@ -16,7 +16,7 @@ pub struct Status {
     pub started: String,
     /// The configuration that is in force.
     pub configuration: Configuration,
-    /// Since when the state folder has been read or written, where that takes more than 10 s, as on a disk that hangs.
+    /// Since when the disk of the state folder has not answered, where that is longer than 2 s: files and reloads go on without.
     #[serde(default)]
     pub state_folder_hangs: Option<String>,
     /// Every registry that is configured.

@@ -95,6 +95,8 @@ async fn accept(
     let own = rustix::process::geteuid().as_raw();
     let mut connections = Connections::default();
     let mut look = tokio::time::interval(look);
+    // A disk that hangs keeps one thread, and nobody waits for it.
+    let mut looking: Option<JoinHandle<bool>> = None;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -105,8 +107,10 @@ async fn accept(
                 }
             },
             () = pulse.asked() => {}
-            _ = look.tick() => {
-                if !socket.is_there() {
+            _ = look.tick(), if looking.is_none() => looking = Some(tokio::task::spawn_blocking(socket.look())),
+            is_there = async { looking.as_mut()?.await.ok() }, if looking.is_some() => {
+                looking = None;
+                if is_there == Some(false) {
                     return;
                 }
             }

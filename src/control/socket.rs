@@ -5,6 +5,9 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, chownat};
 use rustix::io::Errno;
@@ -12,6 +15,9 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 
 /// Who may connect: the user that we run as and the group.
 const MODE: u32 = 0o660;
+
+/// How long the removal of the socket may take.
+const LAST: Duration = Duration::from_secs(1);
 
 /// Where the socket is to be, and for whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,17 +92,26 @@ impl Place {
 }
 
 impl Socket {
-    /// Whether its file is still there, so that somebody may connect.
-    pub(super) fn is_there(&self) -> bool {
-        fs::symlink_metadata(&self.path).is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.file)
+    /// Finds out whether its file is still there, so that somebody may connect. Blocks for as long as the file system does.
+    pub(super) fn look(&self) -> impl FnOnce() -> bool + Send + 'static {
+        let (path, file) = (self.path.clone(), self.file);
+        move || fs::symlink_metadata(path).is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == file)
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if self.is_there() {
-            // Where this fails, the next daemon replaces it.
-            let _ = fs::remove_file(&self.path);
+        let (is_there, path, (sender, done)) = (self.look(), self.path.clone(), channel());
+        let remove = move || {
+            if is_there() {
+                // Where this fails, the next daemon replaces it.
+                let _ = fs::remove_file(path);
+            }
+            let _ = sender.send(());
+        };
+        // A disk that hangs is not to keep the program from ending.
+        if thread::Builder::new().spawn(remove).is_ok() {
+            let _ = done.recv_timeout(LAST);
         }
     }
 }
@@ -155,10 +170,10 @@ mod tests {
         let place = place(folder.path());
         let (socket, _listener) = place.bind().unwrap();
         fs::remove_file(&place.path).unwrap();
-        assert!(!socket.is_there());
+        assert!(!socket.look()());
         let (other, _listener) = place.bind().unwrap();
         drop(socket);
-        assert!(other.is_there());
+        assert!(other.look()());
     }
 
     #[test]

@@ -19,7 +19,7 @@ const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
 /// The folder of saved answers: one file a registry.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Folder {
     path: PathBuf,
 }

@@ -29,6 +29,9 @@ use crate::registry::file::{Saved, Snapshot};
 use crate::registry::{Answer, Asked, Query};
 use crate::store::{Earlier, EarlierAnswer, View};
 
+/// How long the start waits for what was saved: a disk that hangs gives no error.
+const AT_THE_START: Duration = Duration::from_secs(5);
+
 /// How long the answers of the last changes may take to be saved when the program ends.
 const AT_THE_END: Duration = Duration::from_secs(5);
 
@@ -84,10 +87,16 @@ impl Remembered {
     pub async fn open(config: &Config) -> Self {
         let folder = Folder::new(&config.state_dir);
         let (registries, targets) = (remembered(config), targets(config));
-        let open = move || Shared::open(folder, registries, targets);
-        let shared = match tokio::task::spawn_blocking(open).await {
-            Ok(shared) => Arc::new(shared),
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        let unread = (folder.clone(), registries.clone(), targets.clone());
+        let open = tokio::task::spawn_blocking(move || Shared::open(folder, registries, targets));
+        let shared = match tokio::time::timeout(AT_THE_START, open).await {
+            Ok(Ok(shared)) => Arc::new(shared),
+            Ok(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),
+            Err(_) => {
+                warn!("the state folder does not answer: what an earlier run has saved is not known");
+                let (folder, registries, targets) = unread;
+                Arc::new(Shared::with(Saver::new(folder), EarlierLife::default(), registries, targets))
+            }
         };
         let saver = AbortOnDropHandle::new(tokio::spawn(saver::save_as_it_changes(shared.clone())));
         Self { shared, saver }
@@ -157,6 +166,10 @@ impl Shared {
                 }
             }
         }
+        Self::with(saver, earlier, registries, targets)
+    }
+
+    fn with(saver: Saver, earlier: EarlierLife, registries: BTreeSet<Arc<str>>, targets: Vec<Arc<str>>) -> Self {
         let accepted = targets.into_iter().map(|target| (target, None)).collect();
         let state = State { registries, accepted, earlier: Some(earlier), unsaved: BTreeSet::new() };
         Self { state: Mutex::new(state), unsaved: Notify::new(), saver: Mutex::new(saver) }

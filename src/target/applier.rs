@@ -401,14 +401,8 @@ impl Applier {
         &self,
         work: impl FnOnce(&Files) -> T + Send + 'static,
     ) -> Result<T, Failure> {
-        let (files, records) = (self.files.clone(), &self.files.records);
-        let mut working = std::pin::pin!(self.turns.run(&self.pulse, None, move || work(&files)));
-        let worked = loop {
-            tokio::select! {
-                worked = &mut working => break worked,
-                () = tokio::time::sleep(Records::PATIENCE) => records.tell_if_it_hangs(),
-            }
-        };
+        let files = self.files.clone();
+        let worked = self.turns.run(&self.pulse, None, move || work(&files)).await;
         self.pulse.beat();
         match worked {
             Work::Done(done) => Ok(done),

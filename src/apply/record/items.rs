@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 
 use super::{Records, file, hash, keyed_hash};
 use crate::apply::Hashes;
@@ -113,23 +112,33 @@ impl Records {
     }
 
     fn change_items(&self, target: &str, change: impl FnOnce(&mut Items)) -> Items {
+        self.load(target);
         let path = place(&self.folder, target);
-        let _under_way = self.work.begin();
-        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.load(&mut all, target);
-        let before = known.items.take().unwrap_or_else(|| read(&path, target));
+        let known = self.known.all().get(target).and_then(|known| known.items.clone());
+        let before = known.unwrap_or_else(|| {
+            let (path, name) = (path.clone(), target.to_owned());
+            self.health.used(self.disk.run(move || Ok(read(&path, &name)))).unwrap_or_default()
+        });
         let mut items = before.clone();
         change(&mut items);
-        known.items = Some(items.clone());
-        if items != before {
-            self.used(write(&path, &items));
+        let is_other = items != before;
+        if let Some(known) = self.known.all().get_mut(target) {
+            known.items = Some(items.clone());
+            known.are_items_unwritten |= is_other;
+        }
+        if is_other {
+            let copy = items.clone();
+            let written = self.health.used(self.disk.run(move || write(&path, &copy)));
+            if let Some(known) = self.known.all().get_mut(target).filter(|_| written.is_some()) {
+                known.are_items_unwritten = false;
+            }
         }
         items
     }
 }
 
 /// The file of a target.
-fn place(folder: &Path, target: &str) -> PathBuf {
+pub(super) fn place(folder: &Path, target: &str) -> PathBuf {
     folder.join(format!("{}.items", file::encode(target)))
 }
 
@@ -145,7 +154,8 @@ fn read(path: &Path, target: &str) -> Items {
     })
 }
 
-fn write(path: &Path, items: &Items) -> io::Result<()> {
+/// Replaces that file.
+pub(super) fn write(path: &Path, items: &Items) -> io::Result<()> {
     if items.is_empty() {
         return match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -30,6 +30,13 @@ pub struct Held {
     pub folder: PathBuf,
 }
 
+impl Lock {
+    /// Of a folder that could not be locked.
+    pub(super) fn none() -> Self {
+        Self { _file: None }
+    }
+}
+
 /// Locks the folder; gives beside it what keeps the folder from being used as it should.
 pub(super) fn lock(folder: &Path) -> Result<(Lock, Option<io::Error>), Held> {
     let path = folder.join("lock");
@@ -37,12 +44,12 @@ pub(super) fn lock(folder: &Path) -> Result<(Lock, Option<io::Error>), Held> {
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let mut file = match options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(&path) {
         Ok(file) => file,
-        Err(error) => return Ok((Lock { _file: None }, Some(error))),
+        Err(error) => return Ok((Lock::none(), Some(error))),
     };
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => return Err(Held { pid: holder(&path), folder: folder.to_owned() }),
-        Err(error) => return Ok((Lock { _file: None }, Some(error.into()))),
+        Err(error) => return Ok((Lock::none(), Some(error.into()))),
     }
     let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok((Lock { _file: Some(file) }, written.err()))

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
@@ -101,7 +102,7 @@ fn without_a_folder_memory_serves() {
     fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
     for path in [blocked.join("state"), open] {
         let records = Records::open(&path);
-        assert!(records.is_degraded.load(Ordering::Relaxed), "{}", path.display());
+        assert!(records.health.is_degraded(), "{}", path.display());
         assert!(records.lock().is_ok());
         settle(&records, "web", &hashes("1"), &[]);
         assert_eq!(records.owed("web", &hashes("1"), true), Owed::Settled);
@@ -117,11 +118,11 @@ fn a_folder_that_comes_back_is_used_again() {
     let records = Records::open(&state);
     fs::remove_dir_all(&state).unwrap();
     records.begin("web");
-    assert!(records.is_degraded.load(Ordering::Relaxed));
+    assert!(records.health.is_degraded());
     fs::create_dir(&state).unwrap();
     // The same state is written because the file does not say it yet.
     records.begin("web");
-    assert!(!records.is_degraded.load(Ordering::Relaxed));
+    assert!(!records.health.is_degraded());
     assert!(state.join("web.json").exists());
 }
 
@@ -334,10 +335,10 @@ fn a_full_folder_is_told_of_nothing_old() {
     fs::create_dir(state.join("web.new")).unwrap();
     records.begin("web");
     assert_eq!(fs::read(state.join("web.json")).unwrap(), b"");
-    assert!(records.is_degraded.load(Ordering::Relaxed));
+    assert!(records.health.is_degraded());
     assert_eq!(Records::open(&state).owed("web", &a, true), Owed::Owed);
     fs::remove_dir(state.join("web.new")).unwrap();
     as_it_is(&folder.path().join("a"), |live| settle(&records, "web", &a, live));
-    assert!(!records.is_degraded.load(Ordering::Relaxed));
+    assert!(!records.health.is_degraded());
     assert_eq!(Records::open(&state).owed("web", &a, true), Owed::Settled);
 }

@@ -30,7 +30,7 @@ impl Supervisor {
     pub(super) async fn attend(&mut self, mut running: Running) -> Over {
         let Running { pid, begun, group, .. } = running;
         if let Some(group) = group
-            && let Err(error) = self.note.write(group)
+            && let Err(error) = self.note.put(group).await
         {
             debug!(process = self.shown(), %error, "what is left of it could not be found after a crash of ours");
         }
@@ -69,7 +69,7 @@ impl Supervisor {
         if let Some(group) = group {
             self.end_rest(group).await;
         }
-        self.note.remove();
+        self.note.take_away().await;
         over
     }
 

@@ -6,10 +6,14 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::group::Group;
+
+/// How long the disk of the state folder may take.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where the note is kept.
 #[derive(Debug, Clone)]
@@ -26,6 +30,25 @@ impl Note {
     /// The note about the program of this name.
     pub(super) fn new(state_dir: &Path, name: &str) -> Self {
         Self(state_dir.join(format!("{name}.process")))
+    }
+
+    /// [`Note::read`] on a thread that may hang, which is not waited for longer than a moment: its program is to run all
+    /// the same.
+    pub(super) async fn find(&self) -> Option<Group> {
+        let note = self.clone();
+        on_thread(move || note.read()).await.flatten()
+    }
+
+    /// [`Note::write`] in the same way.
+    pub(super) async fn put(&self, group: Group) -> io::Result<()> {
+        let note = self.clone();
+        on_thread(move || note.write(group)).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// [`Note::remove`] in the same way. One that is written late names a group that is not there.
+    pub(super) async fn take_away(&self) {
+        let note = self.clone();
+        on_thread(move || note.remove()).await;
     }
 
     /// The group that an earlier life of ours has noted in this life of the machine. A note that cannot be read is none.
@@ -48,6 +71,10 @@ impl Note {
     pub(super) fn remove(&self) {
         let _ = fs::remove_file(&self.0);
     }
+}
+
+async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(work)).await.ok()?.ok()
 }
 
 /// What tells this life of the machine from every other (random(4)).

@@ -264,7 +264,7 @@ impl Supervisor {
 
     /// Ends what a liveconf that was killed left running, before it is in the way.
     async fn end_leftovers(&mut self) {
-        let Some(group) = self.note.read() else { return };
+        let Some(group) = self.note.find().await else { return };
         let now = BootTime::now();
         if group.has_leader() {
             let pid = group.leader;
@@ -297,7 +297,7 @@ impl Supervisor {
             }
             self.enter(Phase::Waiting(self.waiting.clone()), None);
         }
-        self.note.remove();
+        self.note.take_away().await;
     }
 
     /// It ended by itself: whether and when it is started anew.

@@ -1,10 +1,13 @@
 //! Disks that are full, broken, or read-only.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::Write as _;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use rustix::fs::IFlags;
 use rustix::io::Errno;
 
@@ -14,7 +17,9 @@ use crate::pace;
 use crate::scene::{FILE, Scene};
 use crate::support::folder::Folder;
 use crate::support::liveconf::Daemon;
+use crate::support::process::search_path;
 use crate::support::strace::Strace;
+use crate::support::{SOON, poll_until};
 
 /// Pauses between tries that are short in the short run, and those of the defaults in the full one.
 fn retry() -> &'static str {
@@ -238,4 +243,116 @@ fn row_35_destination_read_only_or_immutable() {
     run("mount", &["--bind", &shown, &shown]);
     let mode = |mode: &str| _ = run("mount", &["-o", &format!("remount,bind,{mode}"), &shown]);
     forbidden(&scene, (Errno::ROFS, "EROFS"), tear, |_| mode("ro"), |_| mode("rw"));
+}
+
+/// A disk of its own on a folder, in a mount namespace of our own, that can be frozen: whoever writes to it then hangs, and
+/// no signal ends that. Dropped, it answers again, also where the test failed.
+struct FreezingDisk(PathBuf);
+
+impl FreezingDisk {
+    fn on(scene: &Scene, folder: &Path) -> Self {
+        needs_root("only root freezes a disk");
+        let image = scene.job.folder().path("image");
+        File::create(&image).unwrap().set_len(16 << 20).unwrap();
+        run("mkfs.ext4", &["-q", "-F", image.to_str().unwrap()]);
+        run("mount", &["-o", "loop", image.to_str().unwrap(), folder.to_str().unwrap()]);
+        fs::set_permissions(folder, Permissions::from_mode(0o700)).unwrap();
+        Self(folder.to_owned())
+    }
+
+    fn freeze(&self) {
+        run("fsfreeze", &["--freeze", self.0.to_str().unwrap()]);
+    }
+
+    fn thaw(&self) {
+        run("fsfreeze", &["--unfreeze", self.0.to_str().unwrap()]);
+    }
+}
+
+impl Drop for FreezingDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("fsfreeze").arg("--unfreeze").arg(&self.0).env("PATH", search_path()).output();
+    }
+}
+
+/// What `status` says, once there is somebody to ask.
+fn status(scene: &Scene) -> serde_json::Value {
+    poll_until(SOON, || {
+        let output = scene.job.run(&["status", "--json"]);
+        serde_json::from_str(&output.stdout).map_err(|_| output.stderr)
+    })
+}
+
+/// The disk of the state folder froze: files and reloads went on without it after 2 s, which log and `status` said; when it answered again the records were brought up to date, and a crash meanwhile lost no reload.
+#[test]
+fn row_34_state_folder_hangs() {
+    if !is_alone(&[Namespace::Mount]) {
+        return;
+    }
+    let scene = Scene::with_file(retry());
+    let state = scene.job.folder().path("state");
+    fs::create_dir(&state).unwrap();
+    let disk = FreezingDisk::on(&scene, &state);
+    let mut daemon = scene.start();
+    scene.wait_for(1);
+    let reader = scene.reader();
+    assert_eq!(status(&scene)["state_folder_hangs"], serde_json::Value::Null);
+
+    disk.freeze();
+    for generation in 2..=4 {
+        let since = Instant::now();
+        scene.change(generation);
+        scene.wait_for_within(Duration::from_secs(10), generation);
+        println!("generation {generation} served {:?} after its change", since.elapsed());
+    }
+    let line = daemon.wait_for_log("the disk of the state folder has not answered for 2s");
+    assert!(line.contains("files and reloads go on without it"), "{line}");
+    let shown = status(&scene);
+    assert!(shown["state_folder_hangs"].is_string() && shown["well"] == false, "{shown:#}");
+    assert_eq!(daemon.logged("has not answered").len(), 1, "{:#?}", daemon.log());
+
+    disk.thaw();
+    daemon.wait_for_log("the state folder can be used again");
+    let record = || fs::read_to_string(state.join("program.json")).unwrap();
+    assert!(record().contains("\"settled\":true"), "{}", record());
+    assert_eq!(status(&scene)["state_folder_hangs"], serde_json::Value::Null);
+    // The record is that of generation 4: nothing is owed.
+    let reloads = scene.reloads();
+    daemon.kill();
+    let mut daemon = scene.start();
+    poll_until(SOON, || match &status(&scene)["targets"][0]["state"] {
+        state if *state == "settled" => Ok(()),
+        state => Err(state.to_string()),
+    });
+    assert_eq!((scene.reloads(), scene.served()), (reloads, Some(4)));
+
+    // An end meanwhile, before the reload: the next start finds another file than its record knows.
+    disk.freeze();
+    scene.change(5);
+    scene.wait_for_within(Duration::from_secs(10), 5);
+    scene.change(6);
+    scene.wait_for_within(Duration::from_secs(10), 6);
+    let reloads = scene.reloads();
+    daemon.signal(Signal::SIGKILL);
+    disk.thaw();
+    assert_eq!(daemon.wait(SOON), 128 + 9);
+    let daemon = scene.start();
+    poll_until(SOON, || if scene.reloads() > reloads { Ok(()) } else { Err("the reload was lost".to_owned()) });
+    scene.change(7);
+    scene.wait_for(7);
+    daemon.stop();
+
+    // A start that finds it so knows nothing, and reloads rather once too often.
+    if pace::either(false, true) {
+        disk.freeze();
+        let since = Instant::now();
+        let mut daemon = scene.start();
+        scene.change(8);
+        scene.wait_for_within(Duration::from_secs(20), 8);
+        println!("generation 8 served {:?} after the start", since.elapsed());
+        disk.thaw();
+        daemon.wait_for_log("the state folder can be used again");
+        daemon.stop();
+    }
+    reader.stop().assert_always_whole();
 }

@@ -1,0 +1,95 @@
+//! Whether the state folder can be used, and what the log was told of that.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::disk::PATIENCE;
+use crate::log::rounded;
+
+/// A full disk takes one record and not the next: the log is told once in this time. Of one that hangs it is told again.
+const SELDOM: Duration = Duration::from_secs(60);
+
+/// Whether the state folder can be used.
+#[derive(Debug)]
+pub(super) struct Health {
+    folder: PathBuf,
+    is_degraded: AtomicBool,
+    told: Mutex<Told>,
+}
+
+/// What the log was last told of a state folder that cannot be used.
+#[derive(Debug, Default)]
+struct Told {
+    /// When.
+    at: Option<Instant>,
+    /// That it hangs.
+    hangs: bool,
+    /// Also that it can be used again.
+    is_over: bool,
+}
+
+impl Health {
+    /// As far as is known it can.
+    pub(super) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), is_degraded: AtomicBool::new(false), told: Mutex::default() }
+    }
+
+    /// Whether what was done last could not be done.
+    pub(super) fn is_degraded(&self) -> bool {
+        self.is_degraded.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the state folder could be used.
+    pub(super) fn used<T>(&self, result: io::Result<T>) -> Option<T> {
+        match result {
+            Ok(value) => {
+                self.recover();
+                Some(value)
+            }
+            Err(error) => {
+                self.degrade(&error);
+                None
+            }
+        }
+    }
+
+    /// It could not.
+    pub(super) fn degrade(&self, error: &io::Error) {
+        let is_new = !self.is_degraded.swap(true, Ordering::Relaxed);
+        let hangs = error.kind() == io::ErrorKind::TimedOut;
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_told = !is_new && !hangs || told.hangs == hangs && told.at.is_some_and(|at| at.elapsed() < SELDOM);
+        if is_told {
+            return;
+        }
+        *told = Told { at: Some(Instant::now()), hangs, is_over: false };
+        let folder = self.folder.display();
+        if hangs {
+            tracing::warn!(
+                %folder,
+                "the disk of the state folder has not answered for {} or more: files and reloads go on without it, and a \
+                 crash meanwhile may lose a reload that is owed",
+                rounded(PATIENCE)
+            );
+        } else {
+            tracing::warn!(
+                %folder,
+                %error,
+                "cannot use the state folder: after a restart processes may be reloaded without need"
+            );
+        }
+    }
+
+    /// It could.
+    pub(super) fn recover(&self) {
+        if self.is_degraded.swap(false, Ordering::Relaxed) {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if !std::mem::replace(&mut told.is_over, true) {
+                tracing::info!(folder = %self.folder.display(), "the state folder can be used again");
+            }
+        }
+    }
+}
