@@ -11,7 +11,7 @@ use crate::process::supervise;
 use crate::registry::Asked;
 use crate::registry::driver::Standing;
 use crate::store::Reading;
-use crate::target::{Cause, Commit, Delay, Delayed, Phase, State, Way};
+use crate::target::{Cause, Commit, Delay, Delayed, LockSeen, Phase, State, Way};
 
 /// A target that is at work for so long is not well, though it was before: its newest files do not serve yet.
 const LONG: Duration = Duration::from_secs(10);
@@ -32,24 +32,46 @@ pub(super) fn status<'a>(roster: &Roster, targets: impl Iterator<Item = &'a Post
             refused: roster.refused().map(time),
         },
         state_folder_hangs: roster.records.hangs().map(time),
-        registries: roster.registries.iter().map(|(name, (kind, now))| registry(name, kind, &now.borrow())).collect(),
+        registries: roster
+            .registries
+            .iter()
+            .map(|(name, (kind, now))| registry(roster, name, kind, &now.borrow()))
+            .collect(),
         targets,
     }
 }
 
-fn registry(name: &str, kind: &str, standing: &Standing) -> report::Registry {
+fn registry(roster: &Roster, name: &str, kind: &str, standing: &Standing) -> report::Registry {
     let (state, since, reason) = match standing {
-        Standing::Idle => ("idle", None, None),
-        Standing::Connecting(since) => ("connecting", Some(since), None),
-        Standing::Well(since) => ("well", Some(since), None),
-        Standing::Away(since, outage) => ("away", Some(since), Some(outage.to_string())),
+        Standing::Idle => by_its_locks(roster, name),
+        Standing::Connecting(since) => ("connecting", Some(*since), None),
+        Standing::Well(since) => ("well", Some(*since), None),
+        Standing::Away(since, outage) => ("away", Some(*since), Some(outage.to_string())),
     };
     report::Registry {
         name: name.to_owned(),
         kind: kind.to_owned(),
         state: state.to_owned(),
-        since: since.copied().map(time),
+        since: since.map(time),
         reason,
+    }
+}
+
+/// How a registry stands that no template asks: as the targets say whose lock it keeps.
+fn by_its_locks(roster: &Roster, name: &str) -> (&'static str, Option<SystemTime>, Option<String>) {
+    let seen = roster.targets.iter().filter_map(|posted| posted.desk.state().borrow().lock.clone());
+    let newest = seen.filter(|seen| *seen.registry == *name).max_by_key(|seen| (seen.is_wanted, seen.since));
+    match newest {
+        None => ("idle", None, None),
+        Some(LockSeen { is_wanted: true, since, answers, .. }) => match answers {
+            None => ("connecting", Some(since), None),
+            Some(Ok(())) => ("well", Some(since), None),
+            Some(Err(reason)) => ("away", Some(since), Some(reason)),
+        },
+        Some(LockSeen { path, since, answers, .. }) => {
+            let reason = answers.and_then(Result::err);
+            ("idle", Some(since), reason.map(|reason| format!("when it was last asked, for lock `{path}`: {reason}")))
+        }
     }
 }
 
@@ -158,7 +180,17 @@ fn delayed(Delayed { by, since, until }: &Delayed) -> report::Delayed {
         Delay::OldWorkers { .. } => "old_workers",
         Delay::Lock { .. } => "lock",
     };
-    report::Delayed { by: name.to_owned(), reason: by.to_string(), since: time(*since), until: until.map(moment) }
+    let holder = match by {
+        Delay::Lock { ahead: Some(ahead), .. } => ahead.first.clone(),
+        Delay::Lock { ahead: None, .. } | Delay::OldWorkers { .. } => None,
+    };
+    report::Delayed {
+        by: name.to_owned(),
+        reason: by.to_string(),
+        holder,
+        since: time(*since),
+        until: until.map(moment),
+    }
 }
 
 fn rejected(Refused { by, at, .. }: &Refused) -> report::Rejected {

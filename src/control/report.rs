@@ -115,6 +115,9 @@ pub struct Delayed {
     pub by: String,
     /// The same for people.
     pub reason: String,
+    /// Who holds the lock, as the first in its line says of itself; none where that is not known.
+    #[serde(default)]
+    pub holder: Option<String>,
     /// Since when it is due.
     pub since: String,
     /// When it goes on whatever is; none for without limit.

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::lock::{Lock, Standing, Taking};
-use super::state::{Delay, Delayed};
+use super::state::{Delay, Delayed, LockSeen};
 use crate::apply::confirm::Workers;
 use crate::config::{ConfirmKind, OldWorkers, Target};
 use crate::log::{Line, Repeats, rounded};
@@ -39,6 +39,8 @@ pub(super) struct Gate {
     /// A lock that is being given back.
     leaving: Option<JoinHandle<()>>,
     waiting: Option<Waiting>,
+    /// How the registry of the lock stands, once it was asked for.
+    seen: Option<LockSeen>,
     /// What was said of a lock that was done without.
     repeats: Repeats,
 }
@@ -78,8 +80,8 @@ impl Gate {
             _ => None,
         });
         let (name, repeats) = (target.name.to_string(), Repeats::default());
-        let (lock, taking, leaving, waiting) = (None, None, None, None);
-        Self { name, old_workers, is_past_workers: false, lock, taking, leaving, waiting, repeats }
+        let (lock, taking, leaving, waiting, seen) = (None, None, None, None, None);
+        Self { name, old_workers, is_past_workers: false, lock, taking, leaving, waiting, seen, repeats }
     }
 
     /// The same with the lock of a fleet. The place that the gate before had in its line is kept; one in another line is
@@ -115,6 +117,11 @@ impl Gate {
     /// What waits, for the operator.
     pub(super) fn delayed(&self) -> Option<&Delayed> {
         self.waiting.as_ref().map(|waiting| &waiting.shown)
+    }
+
+    /// How the registry of the lock stands, once it was asked for.
+    pub(super) fn seen(&self) -> Option<&LockSeen> {
+        self.seen.as_ref()
     }
 
     /// Waits until the gate is to be asked again. Safe to cancel.
@@ -206,6 +213,9 @@ impl Gate {
     pub(super) fn close(&mut self) {
         self.waiting = None;
         self.is_past_workers = false;
+        if let Some(seen) = &mut self.seen {
+            seen.is_wanted = false;
+        }
         if let Some(taking) = self.taking.take() {
             self.leaving = Some(taking.release());
         }
@@ -236,7 +246,20 @@ impl Gate {
         let rule = &lock.rule;
         let by =
             |ahead, reason| Delay::Lock { registry: rule.registry.clone(), path: rule.path.clone(), ahead, reason };
-        match taking.standing() {
+        let standing = taking.standing();
+        let answers = match &standing {
+            Standing::Held | Standing::Behind(_) => Some(Ok(())),
+            Standing::Asking(_, Some(reason)) => Some(Err(reason.clone())),
+            Standing::Asking(_, None) => None,
+        };
+        let was = self.seen.as_ref().filter(|seen| {
+            let is_well = |answers: &Option<Result<(), String>>| answers.as_ref().map(Result::is_ok);
+            seen.is_wanted && is_well(&seen.answers) == is_well(&answers)
+        });
+        let since = was.map_or_else(SystemTime::now, |seen| seen.since);
+        let (registry, path) = (rule.registry.clone(), rule.path.clone());
+        self.seen = Some(LockSeen { registry, path, is_wanted: true, since, answers });
+        match standing {
             Standing::Held => {
                 let _ = self.repeats.recovered(now);
                 None

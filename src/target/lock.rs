@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 use crate::backoff::Backoff;
 use crate::config;
 use crate::heartbeat::Heart;
-use crate::registry::line::Line;
+use crate::registry::line::{Ahead, Line};
 use crate::registry::{Outage, Registry};
 
 /// How long one step may take, so that a registry that is silent is found out.
@@ -44,8 +44,8 @@ pub struct Lock {
 pub(super) enum Standing {
     /// The registry has not said anything since then, for this reason where there is one.
     Asking(Instant, Option<String>),
-    /// So many stand in front.
-    Behind(usize),
+    /// These stand in front.
+    Behind(Ahead),
     /// It is ours.
     Held,
 }
@@ -175,14 +175,14 @@ async fn follow(line: &mut dyn Line, standing: &watch::Sender<Standing>, rule: &
                     renewed = Some(began);
                 }
                 match ahead {
-                    Some(ahead) if ahead < rule.holders => {
+                    Some(ahead) if ahead.count < rule.holders => {
                         standing.send_replace(Standing::Held);
                         return hold(line, rule, renewed.unwrap_or(began)).await;
                     }
                     Some(ahead) => {
                         backoff.reset();
+                        let to_go = u32::try_from(ahead.count + 1 - rule.holders).unwrap_or(u32::MAX);
                         standing.send_replace(Standing::Behind(ahead));
-                        let to_go = u32::try_from(ahead + 1 - rule.holders).unwrap_or(u32::MAX);
                         let pause = LOOK.saturating_mul(to_go).min(LONGEST_LOOK).min(rule.ttl / RENEWALS);
                         let pause = pause.mul_f64(rand::rng().random_range(0.75..1.0));
                         sleep(pause).await;

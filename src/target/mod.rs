@@ -23,6 +23,6 @@ pub use left::Left;
 pub use lock::Lock;
 pub use render::{Complete, Render, RenderFailure, Renderer, Waiting};
 pub use schedule::Schedule;
-pub use state::{Cause, Commit, Delay, Delayed, Journal, Phase, State};
+pub use state::{Cause, Commit, Delay, Delayed, Journal, LockSeen, Phase, State};
 pub use task::{RETRY_JITTER, Task, waiting_for};
 pub use turn::{Turns, Work};

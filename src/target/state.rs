@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 use super::applier::Way;
 use crate::apply::Refused;
 use crate::guard::Held;
+use crate::registry::line::Ahead;
 use crate::registry::{Asked, Path};
 use crate::store::ReaderId;
 
@@ -42,6 +43,8 @@ pub struct State {
     pub drifted: Vec<String>,
     /// What is due and has to wait, if something has.
     pub delayed: Option<Delayed>,
+    /// How the registry of its lock stands, once that was asked.
+    pub lock: Option<LockSeen>,
 }
 
 /// Something is due that ends in a reload, and is delayed, before its render.
@@ -71,8 +74,8 @@ pub enum Delay {
         registry: Arc<str>,
         /// The folder of its keys.
         path: Path,
-        /// How many stand in front; none where the registry does not say.
-        ahead: Option<usize>,
+        /// Who stands in front; none where the registry does not say.
+        ahead: Option<Ahead>,
         /// Why it does not; none where it was asked only now.
         reason: Option<String>,
     },
@@ -85,8 +88,9 @@ impl fmt::Display for Delay {
                 write!(f, "{old} old workers of nginx serve connections, and a reload may leave more than {most}")
             }
             Self::Lock { registry, path, ahead: Some(ahead), .. } => {
-                let others = if *ahead == 1 { "other comes" } else { "others come" };
-                write!(f, "{ahead} {others} first at lock `{path}` of registry `{registry}`")
+                let others = if ahead.count == 1 { "other comes" } else { "others come" };
+                write!(f, "{} {others} first at lock `{path}` of registry `{registry}`", ahead.count)?;
+                ahead.first.as_ref().map_or(Ok(()), |first| write!(f, ", which is held by {first}"))
             }
             Self::Lock { registry, path, ahead: None, reason: Some(reason) } => {
                 write!(f, "registry `{registry}` gives no answer about lock `{path}`: {reason}")
@@ -96,6 +100,21 @@ impl fmt::Display for Delay {
             }
         }
     }
+}
+
+/// How the registry of a lock stands towards the target that wants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockSeen {
+    /// The registry.
+    pub registry: Arc<str>,
+    /// The folder of the keys of the lock.
+    pub path: Path,
+    /// The lock is wanted or held; otherwise this was so when it was last.
+    pub is_wanted: bool,
+    /// Since when it is so.
+    pub since: SystemTime,
+    /// Whether it answers; none where it was asked only now, the reason where it does not.
+    pub answers: Option<Result<(), String>>,
 }
 
 /// How far a target has come.
@@ -202,6 +221,7 @@ impl State {
             in_place: false,
             began: Instant::now(),
             delayed: None,
+            lock: None,
             due: None,
             busy: None,
             refused: None,

@@ -109,6 +109,13 @@ fn target(job: &Job) -> serde_json::Value {
     status["targets"][0].clone()
 }
 
+/// How the registry of this name stands, and why.
+fn registry(job: &Job, name: &str) -> (String, Option<String>) {
+    let status: serde_json::Value = serde_json::from_str(&job.run(&["status", "--json"]).stdout).unwrap_or_default();
+    let registry = status["registries"].as_array().unwrap().iter().find(|registry| registry["name"] == name).unwrap();
+    (registry["state"].as_str().unwrap().to_owned(), registry["reason"].as_str().map(str::to_owned))
+}
+
 /// The most reloads that were under way at a time.
 fn most_at_a_time(told: &[String]) -> i32 {
     let mut now = 0;
@@ -196,6 +203,12 @@ fn one_is_killed(
     assert_eq!(places.len(), 2, "{places:?}");
     let killed = fleet.members[first].1.id();
     assert!(places[..].iter().any(|(_, holder)| holder.contains(&format!("pid {killed} target web"))), "{places:?}");
+    let (job, daemon) = &mut fleet.members[second];
+    let shown = target(job)["delayed"].clone();
+    let holder = shown["holder"].as_str().unwrap();
+    assert!(holder.starts_with("host ") && holder.ends_with(&format!(" pid {killed} target web")), "{shown}");
+    assert!(job.run(&["status"]).stdout.contains(&format!("which is held by {holder}")), "{shown}");
+    daemon.wait_for_log(&format!("which is held by {holder}"));
 
     put("three");
     let (_, daemon) = fleet.members.swap_remove(first);
@@ -255,6 +268,7 @@ fn put_in_file(fleet: &Fleet, x: &str) {
 fn a_registry_that_is_away_delays_a_reload_only_for_a_while() {
     let mut etcd = Etcd::start();
     let mut fleet = of_a_file(&etcd, "unavailable_after: 3s");
+    assert_eq!(registry(&fleet.members[0].0, "locks"), ("idle".to_owned(), None), "nobody asks it anything");
     etcd.kill(0);
     let since = Instant::now();
     put_in_file(&fleet, "two");
@@ -265,6 +279,15 @@ fn a_registry_that_is_away_delays_a_reload_only_for_a_while() {
     assert!(said.contains("WARN") && said.contains("though registry `locks` gives no answer"), "{said}");
     assert!(said.contains("refused"), "{said}");
     fleet.members[0].0.wait_for("out", "two");
+    // Nobody asks it any more, and what it said last is still known.
+    poll_until(SOON, || match registry(&fleet.members[0].0, "locks") {
+        (state, Some(reason))
+            if state == "idle" && reason.contains("when it was last asked, for lock `locks/web`: ") =>
+        {
+            Ok(())
+        }
+        other => Err(format!("{other:?}")),
+    });
     fleet.stop();
 }
 
@@ -275,6 +298,8 @@ fn a_registry_may_be_waited_for_as_long_as_it_takes() {
     etcd.kill(0);
     put_in_file(&fleet, "two");
     fleet.members[0].1.wait_for_log("delayed: registry `locks` gives no answer about lock `locks/web`");
+    let (state, reason) = registry(&fleet.members[0].0, "locks");
+    assert!(state == "away" && reason.as_ref().is_some_and(|reason| reason.contains("refused")), "{reason:?}");
     // The operator may want it at once.
     fleet.members[0].0.run(&["apply"]).assert_code(0);
     assert_eq!(fleet.told().len(), 2);
@@ -288,6 +313,15 @@ fn a_registry_may_be_waited_for_as_long_as_it_takes() {
     etcd.restart(0);
     fleet.wait_for_told(Duration::from_secs(30), 4);
     fleet.members[0].0.wait_for("out", "three");
+    poll_until(SOON, || match registry(&fleet.members[0].0, "locks") {
+        (state, None) if state == "idle" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    fleet.hang();
+    put_in_file(&fleet, "four");
+    fleet.wait_for_told(SOON, 5);
+    assert_eq!(registry(&fleet.members[0].0, "locks"), ("well".to_owned(), None), "its lock is held");
+    fleet.let_end();
     fleet.stop();
 }
 

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use reqwest::Method;
 use serde::Deserialize;
@@ -17,7 +19,7 @@ use super::request::Request;
 use super::token::Token;
 use crate::config::Limits;
 use crate::registry::Outage;
-use crate::registry::line::Steps;
+use crate::registry::line::{Ahead, Steps};
 
 /// The shortest time of a session that Consul takes.
 const LEAST: Duration = Duration::from_secs(10);
@@ -61,6 +63,9 @@ struct Taken {
     /// None has a key that somebody wrote by hand, and that would never end.
     #[serde(rename = "Session")]
     session: Option<String>,
+    /// Who took it, in base64.
+    #[serde(rename = "Value")]
+    value: Option<String>,
 }
 
 impl ConsulLine {
@@ -115,7 +120,7 @@ impl Steps for ConsulLine {
         }
     }
 
-    async fn try_ahead(&mut self) -> Result<Option<usize>, Failure> {
+    async fn try_ahead(&mut self) -> Result<Option<Ahead>, Failure> {
         let Some(session) = &self.session else { return Ok(None) };
         let key = format!("{}{session}", self.folder);
         let path = format!("{}consistent&", self.keys.path());
@@ -127,7 +132,9 @@ impl Steps for ConsulLine {
         let keys: Vec<Taken> = read(&reply)?;
         let Some(own) = keys.iter().find(|taken| taken.key == key && taken.session.is_some()) else { return Ok(None) };
         let before = |taken: &&Taken| taken.session.is_some() && taken.create_index < own.create_index;
-        Ok(Some(keys.iter().filter(before).count()))
+        let first = keys.iter().filter(before).min_by_key(|taken| taken.create_index);
+        let value = first.and_then(|first| STANDARD.decode(first.value.as_deref()?).ok());
+        Ok(Some(Ahead::new(keys.iter().filter(before).count(), value.as_deref())))
     }
 
     async fn try_renew(&mut self) -> Result<bool, Failure> {

@@ -9,9 +9,9 @@ use rand::Rng;
 use super::config::Config;
 use super::connection::{Connection, Endpoint, Failure};
 use super::keys::KeyRange;
-use super::messages::{RangeRequest, ResponseHeader};
+use super::messages::{RangeRequest, RangeResponse, ResponseHeader};
 use crate::config::Limits;
-use crate::registry::line::Steps;
+use crate::registry::line::{Ahead, Steps};
 use crate::registry::{Outage, Path};
 
 /// Asks for a lease.
@@ -92,6 +92,8 @@ pub(super) struct EtcdLine {
     holder: String,
     /// None where there is no place.
     lease: Option<i64>,
+    /// The key of whoever was first in line when it was last looked, and its value.
+    first: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl EtcdLine {
@@ -102,7 +104,7 @@ impl EtcdLine {
         seconds: i64,
         holder: String,
     ) -> Self {
-        Self { config, endpoints, next: 0, connection: None, line, shown, seconds, holder, lease: None }
+        Self { config, endpoints, next: 0, connection: None, line, shown, seconds, holder, lease: None, first: None }
     }
 
     /// One request to a member; after a failure the next goes to another.
@@ -148,7 +150,7 @@ impl Steps for EtcdLine {
         Ok(())
     }
 
-    async fn try_ahead(&mut self) -> Result<Option<usize>, Failure> {
+    async fn try_ahead(&mut self) -> Result<Option<Ahead>, Failure> {
         let Some(lease) = self.lease else { return Ok(None) };
         let range = RangeRequest {
             key: self.line.start.clone(),
@@ -160,7 +162,18 @@ impl Steps for EtcdLine {
         let key = self.key(lease);
         let Some(own) = keys.iter().find(|taken| taken.key == key) else { return Ok(None) };
         let before = |taken: &&Taken| taken.lease != 0 && taken.create_revision < own.create_revision;
-        Ok(Some(keys.iter().filter(before).count()))
+        let count = keys.iter().filter(before).count();
+        let Some(first) = keys.iter().filter(before).min_by_key(|taken| taken.create_revision) else {
+            return Ok(Some(Ahead::default()));
+        };
+        // The values of a long line are not read with each look: who is first stays so for a while.
+        if self.first.as_ref().is_none_or(|(key, _)| *key != first.key) {
+            let read = RangeRequest { key: first.key.clone(), ..RangeRequest::default() };
+            let RangeResponse { kvs, .. } = self.call("/etcdserverpb.KV/Range", read).await?;
+            let value = kvs.into_iter().next().map(|kv| kv.value).unwrap_or_default();
+            self.first = Some((first.key.clone(), value));
+        }
+        Ok(Some(Ahead::new(count, self.first.as_ref().map(|(_, value)| &**value))))
     }
 
     async fn try_renew(&mut self) -> Result<bool, Failure> {

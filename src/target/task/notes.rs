@@ -135,7 +135,7 @@ impl Task {
         let held = self.applier.guard().map(|guard| guard.held()).unwrap_or_default();
         let (due, journal) = (self.due(), self.applier.journal().clone());
         let (earlier, drifted) = (self.recall.shown().clone(), self.drift.found().to_vec());
-        let delayed = self.gate.delayed().cloned();
+        let (delayed, lock) = (self.gate.delayed().cloned(), self.gate.seen().cloned());
         let refused = self.applier.refused_last().cloned();
         self.desk.lay_out(|state| {
             state.enter(phase);
@@ -143,6 +143,7 @@ impl Task {
             state.earlier = earlier;
             state.drifted = drifted;
             state.delayed = delayed;
+            state.lock = lock;
             state.due = due;
             state.busy = None;
             state.refused = refused;
@@ -154,7 +155,7 @@ impl Task {
     pub(super) fn begin(&self) {
         self.desk.lay_out(|state| {
             state.busy = Some(SystemTime::now());
-            state.delayed = self.gate.delayed().cloned();
+            (state.delayed, state.lock) = (self.gate.delayed().cloned(), self.gate.seen().cloned());
         });
     }
 
@@ -173,9 +174,14 @@ impl Task {
 
     /// Shows what waits at the gate, where that is news.
     pub(super) fn show_delay(&self) {
-        let delayed = self.gate.delayed();
-        if self.desk.state().borrow().delayed.as_ref() != delayed {
-            self.desk.lay_out(|state| state.delayed = delayed.cloned());
+        let (delayed, lock) = (self.gate.delayed(), self.gate.seen());
+        let is_news = {
+            let state = self.desk.state();
+            let state = state.borrow();
+            state.delayed.as_ref() != delayed || state.lock.as_ref() != lock
+        };
+        if is_news {
+            self.desk.lay_out(|state| (state.delayed, state.lock) = (delayed.cloned(), lock.cloned()));
         }
     }
 }
