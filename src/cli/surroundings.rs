@@ -5,6 +5,7 @@ use crate::apply::look_up_owner;
 use crate::config::{Command, Placeholder, Program, Reload};
 use crate::plan::Plan;
 use crate::process::find_program;
+use crate::process::supervise::look_up_identity;
 
 /// A line for each thing that is not there. Looks and touches nothing.
 pub(super) fn missing(plan: &Plan) -> Vec<String> {
@@ -41,6 +42,10 @@ pub(super) fn missing(plan: &Plan) -> Vec<String> {
         {
             let program = process.program();
             note(format!("the program `{program}` of its process is not there\n  hint: {}", advice(program)));
+        }
+        for error in target.process.as_deref().map(look_up_identity).unwrap_or_default() {
+            let advice = "create it, or give one that exists (`getent`), by name or number";
+            note(format!("{error}, as which its process is to run\n  hint: {advice}"));
         }
         for (name, command) in commands {
             if let Some(program) = absent(command) {

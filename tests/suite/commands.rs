@@ -277,6 +277,26 @@ fn durations_are_those_of_the_configuration() {
 }
 
 #[test]
+fn check_warns_of_users_and_groups_that_are_not_there() {
+    let job = job();
+    let process = "    process: {command: [true], user: nobody-at-all, group: 'no-group'}\n    reload: restart";
+    let config = CONFIG
+        .replace("    reload: {shell: 'echo one >> reloads'}", process)
+        .replace("mode: 640", "mode: 640, group: other-group");
+    job.write("liveconf.yaml", &config);
+    let output = job.run(&["check"]);
+    output.assert_code(0).assert_says(&[
+        "warning: target `one`: there is no user `nobody-at-all`, as which its process is to run\n  hint: create it",
+        "warning: target `one`: there is no group `no-group`, as which its process is to run",
+        "there is no group `other-group`",
+    ]);
+    assert_eq!(output.stderr.matches("warning:").count(), 3, "{}", output.stderr);
+    let is_there = config.replace("nobody-at-all", "root").replace("'no-group'", "0").replace("other-group", "root");
+    job.write("liveconf.yaml", is_there);
+    assert!(!job.run(&["check"]).assert_code(0).stderr.contains("warning"));
+}
+
+#[test]
 fn check_looks_around_and_warns() {
     let job = job();
     let config = CONFIG

@@ -63,6 +63,14 @@ pub(super) fn identity(process: &Process) -> io::Result<Identity> {
     Ok(identity)
 }
 
+/// Why a program cannot run as its user and its group, each for itself; nothing where it can.
+pub fn look_up_identity(process: &Process) -> Vec<io::Error> {
+    let alone = |user: Option<&String>, group: Option<&String>| {
+        identity(&Process { user: user.cloned(), group: group.cloned(), ..process.clone() }).err()
+    };
+    [alone(process.user.as_ref(), None), alone(None, process.group.as_ref())].into_iter().flatten().collect()
+}
+
 fn absent(what: &str, name: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("there is no {what} `{name}`"))
 }

@@ -17,6 +17,7 @@ mod stray;
 mod supervised;
 mod supervisor;
 
+pub use environment::look_up_identity;
 pub use handle::{Handle, Mark, Ran, Survival};
 pub use launch::stand_in;
 pub use state::{Ended, Phase, Run, State};
