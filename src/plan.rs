@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::apply::Records;
 use crate::config::{Config, Target};
 use crate::guard::{Guard, Memory};
-use crate::process::Context;
+use crate::process::{Context, Leavings};
 use crate::target::{Applier, Lock, Options, Turns};
 use crate::template::{Environment, TemplateError, Templates};
 
@@ -94,7 +94,7 @@ impl Plan {
     pub fn applier(&self, index: usize, records: &Arc<Records>, options: Options) -> Applier {
         let (target, templates) = &self.targets[index];
         let env_allow = self.config.env_allow.as_slice().into();
-        let context = Context { target: target.name.clone(), env_allow, process: None };
+        let context = Context { target: target.name.clone(), env_allow, process: None, remains: Leavings::default() };
         let unremembered = self.config.registries.values().filter(|named| !named.remember);
         Applier::new(target.clone(), templates.clone(), records.clone(), self.turns.clone(), context, options)
             .forgetting(unremembered.map(|named| named.name.clone()).collect())

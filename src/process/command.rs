@@ -18,9 +18,10 @@ use tokio::process::Child;
 use tokio::time::{sleep, timeout};
 
 use super::children::{self, Ours};
+use super::environment;
 use super::output::Output;
+use super::remains::{self, Leavings, Remains};
 use super::supervise::Handle;
-use super::{environment, remains};
 
 /// What a command is given after it was asked to end, before it is killed.
 const MERCY: Duration = Duration::from_secs(5);
@@ -28,6 +29,9 @@ const MERCY: Duration = Duration::from_secs(5);
 /// How long the output is still read after the command itself has ended: a process that it left in the background may
 /// hold the pipe for ever.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How many of those are named that a command has left behind.
+const NAMED: usize = 5;
 
 /// A variable that tells the processes of one run from all others.
 const RUN: &str = "LIVECONF_RUN";
@@ -41,6 +45,8 @@ pub struct Context {
     pub env_allow: Arc<[String]>,
     /// The program of the target, where we supervise it.
     pub process: Option<Handle>,
+    /// What was said of what they leave behind.
+    pub remains: Leavings,
 }
 
 /// One run of a program: everything filled in.
@@ -205,9 +211,13 @@ impl Running {
             }
             End::TimedOut(invocation.timeout)
         };
-        let _ = timeout(LAST_WORDS, reading.until_closed()).await;
+        let is_closed = timeout(LAST_WORDS, reading.until_closed()).await.is_ok();
         if matches!(end, End::TimedOut(_)) {
-            report_remains(invocation, context, run.to_owned()).await;
+            report_remains(invocation, context, run.to_owned(), Left::TooLate).await;
+        } else if !is_closed {
+            report_remains(invocation, context, run.to_owned(), Left::HoldingOutput).await;
+        } else if self.group.is_there() {
+            report_remains(invocation, context, run.to_owned(), Left::Quiet).await;
         }
         Finished { end, output: self.output }
     }
@@ -232,18 +242,52 @@ async fn stop(child: &mut Child, group: &mut Group, reading: &mut Reading<'_>) -
     Ok(())
 }
 
-/// Names the processes that left the group of a command and outlived it. They are not ours to kill: some reload
-/// commands start the daemon itself.
-async fn report_remains(invocation: &Invocation, context: &Context, run: String) {
+/// What a command left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// It took too long, and its group was ended.
+    TooLate,
+    /// It ended in time, and somebody still holds its output: each run takes [`LAST_WORDS`] longer.
+    HoldingOutput,
+    /// It ended in time, and its group has not.
+    Quiet,
+}
+
+/// Names the processes that a command left behind. They are not ours to kill: some reload commands start the daemon
+/// itself, which as a rule leaves the group, and is then not looked for.
+async fn report_remains(invocation: &Invocation, context: &Context, run: String, left: Left) {
     let found = tokio::task::spawn_blocking(move || remains::with_variable(RUN, &run)).await.unwrap_or_default();
-    for remains in found {
-        tracing::warn!(
-            target = %context.target,
-            program = invocation.program(),
-            pid = remains.pid,
-            name = remains.name,
-            "a command that took too long left a process of another session behind, which still runs"
-        );
+    let is_told = left == Left::TooLate || context.remains.is_news(found.first().map(|first| &*first.name));
+    for Remains { pid, name } in found.into_iter().take(NAMED) {
+        let (target, program) = (&*context.target, invocation.program());
+        match left {
+            Left::TooLate => tracing::warn!(
+                target,
+                program,
+                pid,
+                name,
+                "a command that took too long left a process of another session behind, which still runs"
+            ),
+            Left::HoldingOutput if is_told => tracing::warn!(
+                target,
+                program,
+                pid,
+                name,
+                "a command ended and left a process behind that holds its output, which keeps each run waiting for {}: \
+                 end it, or give it an output of its own",
+                humantime::format_duration(LAST_WORDS)
+            ),
+            Left::Quiet if is_told => tracing::warn!(
+                target,
+                program,
+                pid,
+                name,
+                "a command ended and left a process behind, which still runs: with each run there may be one more"
+            ),
+            Left::HoldingOutput | Left::Quiet => {
+                tracing::debug!(target, program, pid, name, "a command ended and left a process behind");
+            }
+        }
     }
 }
 

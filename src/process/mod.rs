@@ -18,4 +18,5 @@ pub use command::{Context, End, Finished, Invocation};
 pub use environment::find_program;
 pub use open_files::make_room;
 pub use output::Output;
+pub use remains::Leavings;
 pub use wall_clock::note_wall_clock;

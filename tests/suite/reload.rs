@@ -168,3 +168,32 @@ fn a_reload_that_hangs_is_ended_and_tried_again() {
     assert_eq!(job.wait_for_lines("tries", 2).len(), 2);
     daemon.stop();
 }
+
+/// What a command leaves behind when it ends in time is named once, and not ended: it may be the program itself.
+#[test]
+fn what_a_command_leaves_behind_is_named() {
+    for (output, says) in [(">/dev/null 2>&1", "with each run there may be one more"), ("", "that holds its output")] {
+        let job = job(&format!("    reload: {{shell: 'sleep 60 {output} & echo $! >> left'}}"));
+        let mut command = job.command(&["run"]);
+        command.args(["--log-level", "debug"]);
+        let mut daemon = crate::support::liveconf::start(command);
+        let line = daemon.wait_for_log(says);
+        let first = job.wait_for_lines("left", 1).remove(0);
+        for part in ["WARN", "a command ended and left a process behind", "program=\"sh\"", "name=\"sleep\""] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+        assert!(line.contains(&format!("pid={first}")), "{line}");
+        job.write("registry.yaml", "x: B\n");
+        let left = job.wait_for_lines("left", 2);
+        crate::support::poll_until(crate::support::SOON, || {
+            let second = daemon.logged(&format!("pid={}", left[1]));
+            if second.iter().any(|line| line.contains("DEBUG")) { Ok(()) } else { Err(format!("{:#?}", daemon.log())) }
+        });
+        assert_eq!(daemon.logged(says).len(), 1, "{:#?}", daemon.log());
+        daemon.stop();
+        for pid in left {
+            let pid = nix::unistd::Pid::from_raw(pid.parse().unwrap());
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        }
+    }
+}

@@ -25,7 +25,12 @@ fn confirm(kind: ConfirmKind) -> Confirm {
 }
 
 async fn verdict(confirm: Confirm) -> Verdict {
-    let context = Context { target: "web".into(), env_allow: Arc::new([]), process: None };
+    let context = Context {
+        target: "web".into(),
+        env_allow: Arc::new([]),
+        process: None,
+        remains: crate::process::Leavings::default(),
+    };
     Before::look(&confirm, None, &context).await.confirmed(&context).await
 }
 

@@ -154,7 +154,12 @@ mod tests {
 
     async fn reload_in(folder: &Path, http: &HttpReload) -> Outcome {
         let target = target(vec![template(folder.join("out.conf"))]);
-        let context = Context { target: "web".into(), env_allow: Arc::new([]), process: None };
+        let context = Context {
+            target: "web".into(),
+            env_allow: Arc::new([]),
+            process: None,
+            remains: crate::process::Leavings::default(),
+        };
         reload(&target, http, &context).await
     }
 

@@ -103,7 +103,12 @@ esac
 
         async fn reload(&self, state: &str, committed: BootTime) -> (Outcome, Vec<String>) {
             fs::write(self.folder.path().join("state"), state).unwrap();
-            let context = Context { target: "web".into(), env_allow: Arc::new([]), process: None };
+            let context = Context {
+                target: "web".into(),
+                env_allow: Arc::new([]),
+                process: None,
+                remains: crate::process::Leavings::default(),
+            };
             let outcome = reload(&self.unit, Some(committed), &context).await;
             let told = self.folder.path().join("told");
             let lines = fs::read_to_string(&told).unwrap_or_default().lines().map(str::to_owned).collect();

@@ -66,7 +66,12 @@ pub(super) fn target(templates: impl Into<Vec<Template>>) -> Target {
 }
 
 fn context() -> Context {
-    Context { target: "web".into(), env_allow: Arc::new([]), process: None }
+    Context {
+        target: "web".into(),
+        env_allow: Arc::new([]),
+        process: None,
+        remains: crate::process::Leavings::default(),
+    }
 }
 
 /// Stages and commits one file without a check.

@@ -5,7 +5,12 @@ use rustix::process::test_kill_process;
 use super::*;
 
 fn context() -> Context {
-    Context { target: "web".into(), env_allow: Arc::new([]), process: None }
+    Context {
+        target: "web".into(),
+        env_allow: Arc::new([]),
+        process: None,
+        remains: crate::process::Leavings::default(),
+    }
 }
 
 fn shell(script: &str) -> Invocation {
