@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::Verdict;
 use super::generation::Habits;
 use super::master::{GONE, Program, Role};
+use crate::apply::reload::haproxy::presence::{is_still_bound, one_is_lost};
 use crate::apply::reload::haproxy::socket::{ask, is_closed};
 use crate::config::Confirm;
 use crate::process::BootTime;
@@ -203,7 +204,8 @@ fn over(
     answer: io::Result<Processes>,
     had_new: bool,
 ) -> Verdict {
-    let socket = socket.display();
+    let path = socket;
+    let socket = path.display();
     match answer {
         Ok(_) if had_new => {
             let reason = "haproxy took the files, and its new workers end as soon as they have started".to_owned();
@@ -212,6 +214,9 @@ fn over(
         Ok(processes) if before.is_some_and(|before| before.reloads != processes.reloads) => kept(),
         // A master that is about to come up drops what it is told.
         Ok(_) => Verdict::Unseen("haproxy has not begun to load the files that it was told of".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_still_bound(path) => {
+            Verdict::Unseen(one_is_lost("socket of its master", socket, "`haproxy -S` names another path"))
+        }
         Err(error) if is_closed(&error) && confirm.pid_file.is_none() => {
             Verdict::NotRunning(format!("no master of haproxy listens on `{socket}`"))
         }

@@ -30,7 +30,7 @@ pub async fn reload(target: &Target, committed: Option<BootTime>, context: &Cont
         Reload::None => Outcome::Taken,
         Reload::Signal { signal, pid_file } => signal::reload(*signal, pid_file, committed),
         Reload::Systemd(unit) => systemd::reload(unit, committed, context).await,
-        Reload::Haproxy(haproxy) => haproxy::reload(target, haproxy, committed).await,
+        Reload::Haproxy(haproxy) => haproxy::reload(target, haproxy, committed, context).await,
         Reload::Http(request) => http::reload(target, request, context).await,
         Reload::Command(command) => command::reload(target, command, context).await,
         Reload::Process(how) => process::reload(*how, context).await,

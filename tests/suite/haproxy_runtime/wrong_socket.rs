@@ -82,6 +82,31 @@ fn one_that_was_removed_comes_back_with_a_restart_of_haproxy() {
     daemon.stop();
 }
 
+/// Nothing is left to ask, no pid file is configured, and it serves all the same.
+#[test]
+fn one_that_lost_both_sockets_is_not_one_that_does_not_run() {
+    let a = server("a", "127.0.0.1", 1001);
+    let mut web = Web::start(MASTER, std::slice::from_ref(&a));
+    let mut daemon = web.follow();
+    for name in ["admin.sock", "master.sock"] {
+        fs::remove_file(web.job.folder().path(name)).unwrap();
+    }
+    web.set(&[a.clone(), server("b", "127.0.0.2", 1002)], "");
+    let said = daemon.wait_for_log("reload failed and is tried again");
+    for part in ["haproxy runs, and neither", "master.sock", "admin.sock", "only a restart of haproxy brings them back"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(daemon.logged("not running").is_empty(), "{:#?}", daemon.log());
+    // One that does not run is another thing, and what starts then has read the files.
+    web.haproxy = None;
+    daemon.wait_for_log("not running, the reload is owed");
+    let web = web.with_haproxy();
+    daemon.wait_for_log(RELOADED);
+    web.wait_for(&[a, server("b", "127.0.0.2", 1002)]);
+    daemon.stop();
+}
+
 #[test]
 fn a_master_whose_socket_was_removed_is_not_one_that_does_not_run() {
     let a = server("a", "127.0.0.1", 1001);

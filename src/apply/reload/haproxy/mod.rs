@@ -19,7 +19,7 @@ mod difference;
 pub(crate) mod fuzzing;
 mod options;
 mod plan;
-mod presence;
+pub(in crate::apply) mod presence;
 mod runtime;
 mod sections;
 pub(in crate::apply) mod socket;
@@ -32,11 +32,16 @@ use nix::sys::signal::Signal;
 pub use self::runtime::{Change, Prepared, Running, Runtime};
 use super::{Outcome, signal};
 use crate::config::{Haproxy, Target};
-use crate::process::BootTime;
+use crate::process::{BootTime, Context};
 
 /// Reloads a HAProxy, over the socket of its master where there is one. What its servers have come to is saved before, where
 /// its files load that.
-pub(super) async fn reload(target: &Target, haproxy: &Haproxy, committed: Option<BootTime>) -> Outcome {
+pub(super) async fn reload(
+    target: &Target,
+    haproxy: &Haproxy,
+    committed: Option<BootTime>,
+    context: &Context,
+) -> Outcome {
     state::save(target, haproxy).await;
     let Some(master) = &haproxy.master else {
         return match &haproxy.pid_file {
@@ -56,6 +61,9 @@ pub(super) async fn reload(target: &Target, haproxy: &Haproxy, committed: Option
         )),
         Ok(_) => Outcome::Taken,
         Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Outcome::Taken,
-        Err(error) => presence::without_master(haproxy, master, &error).await,
+        Err(error) => {
+            let is_ours = context.process.as_ref().is_some_and(|process| process.current().is_some());
+            presence::without_master(haproxy, master, &error, is_ours).await
+        }
     }
 }
