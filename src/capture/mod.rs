@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use crate::registry::file::{Fixture, Saved, Snapshot};
-use crate::registry::{Answer, Asked, Data, Entry, Instance, NodeServices, Path, Query, Text};
+use crate::registry::{Answer, Asked, Data, Entry, Instance, NodeServices, Path, Query, RecordType, Text};
 use crate::store::View;
 use crate::template::LOCAL_FILES;
 use public::Public;
@@ -265,6 +265,18 @@ impl<'a> Secrets<'a> {
             // Anybody may put anything there, and a template that is secret may show it for that.
             (Query::Service(asked), Data::Service(instances)) if !self.open.all.contains(query) => {
                 without_values(instances, &asked.tags, replaced).map(Data::Service)
+            }
+            (Query::Lookup(lookup), Data::Records(texts))
+                if lookup.record == RecordType::Txt && !self.open.all.contains(query) =>
+            {
+                let stand_in = |(number, text): (usize, &String)| {
+                    let path = format!("{}/{number}", lookup.name);
+                    let value = stand_in(&path, &Text(text.clone().into()));
+                    replaced.insert(path);
+                    String::from_utf8_lossy(&value.0).into_owned()
+                };
+                let texts: Vec<String> = texts.iter().enumerate().map(stand_in).collect();
+                (!texts.is_empty()).then_some(Data::Records(texts))
             }
             (Query::Node(_), Data::Node(Some(NodeServices { node, services }))) if !self.open.all.contains(query) => {
                 let services = without_values(services, &BTreeSet::new(), replaced)?;

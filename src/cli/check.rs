@@ -1,18 +1,18 @@
 //! `check`: what is wrong with configuration and templates, without side effects.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::{Check, Common};
 use super::ready::Patience;
 use super::{load, say, surroundings};
+use crate::config::NamedRegistry;
 use crate::daemon::count;
 use crate::exit::Exit;
 use crate::log::rounded;
 use crate::plan::Plan;
 use crate::registries::Registries;
-use crate::registry::{Asked, Path, Query};
+use crate::registry::Asked;
 use crate::store::{Reader, Store};
 use crate::target::waiting_for;
 
@@ -76,7 +76,7 @@ async fn connect(plan: &Plan, timeout: Duration) -> bool {
     let store = Store::new();
     let _registries = Registries::start_briefly(&plan.config.registries, &store).await;
     // Any answer will do, also that there is no such key.
-    let probes: BTreeSet<Asked> = plan.config.registries.keys().map(probe).collect();
+    let probes: BTreeSet<Asked> = plan.config.registries.values().filter_map(probe).collect();
     let reader = store.reader();
     reader.has_read(&reader.view(), probes.clone());
     let patience = Patience::new(timeout);
@@ -132,7 +132,6 @@ fn standing(asked: &Asked, reader: &Reader) -> Standing {
     }
 }
 
-fn probe(registry: &Arc<str>) -> Asked {
-    let path = Path::parse("liveconf/probe").unwrap_or_else(|_| Path::root());
-    Asked { registry: registry.clone(), query: Query::Exists(path) }
+fn probe(named: &NamedRegistry) -> Option<Asked> {
+    Some(Asked { registry: named.name.clone(), query: named.registry.probe()? })
 }

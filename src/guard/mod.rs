@@ -258,7 +258,7 @@ impl Guard {
         };
         let min = match &asked.query {
             Query::Service(_) => usize::try_from(self.rule.min_instances).unwrap_or(usize::MAX),
-            Query::Services { .. } | Query::Nodes { .. } | Query::Node(_) | Query::Datacenters => 0,
+            Query::Services { .. } | Query::Nodes { .. } | Query::Node(_) | Query::Datacenters | Query::Lookup(_) => 0,
             Query::Prefix(path) | Query::Listing(path) if prefixed(path) => 0,
             Query::Key(_)
             | Query::Exists(_)

@@ -101,6 +101,7 @@ pub(super) fn count(answer: &Answer) -> usize {
         // The node is one, and so it is not nothing without services.
         Data::Node(node) => node.as_ref().map_or(0, |node| 1 + node.services.len()),
         Data::Datacenters(names) => names.len(),
+        Data::Records(records) => records.len(),
         Data::Prefix(entries) => entries.len(),
         Data::Listing(names) => names.keys.len() + names.folders.len(),
         Data::Key(value) => usize::from(value.is_some()),

@@ -28,13 +28,13 @@ pub(crate) mod table;
 
 #[cfg(test)]
 #[cfg_attr(
-    not(all(feature = "consul", feature = "etcd")),
+    not(all(feature = "consul", feature = "dns", feature = "etcd")),
     expect(dead_code, reason = "a build without them cannot read all examples")
 )]
 pub(crate) mod page;
 #[cfg(test)]
-#[cfg(all(feature = "consul", feature = "etcd"))]
+#[cfg(all(feature = "consul", feature = "dns", feature = "etcd"))]
 mod tests;
 #[cfg(test)]
-#[cfg(all(feature = "consul", feature = "etcd"))]
+#[cfg(all(feature = "consul", feature = "dns", feature = "etcd"))]
 pub(crate) mod schema;

@@ -17,7 +17,7 @@ use rules::{must_be_given, rules};
 use scalar::with;
 
 /// The kinds of registries, which have a heading each.
-const KINDS: [&str; 3] = ["file", "etcd", "consul"];
+const KINDS: [&str; 4] = ["file", "etcd", "consul", "dns"];
 
 /// The whole schema.
 fn schema() -> Value {

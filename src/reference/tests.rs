@@ -14,6 +14,7 @@ use crate::exit::Exit;
 use crate::heartbeat::Heart;
 use crate::plan::Plan;
 use crate::registries::Registries;
+use crate::registry::dns::stub::{Says, Server};
 use crate::store::Store;
 use crate::target::{Render, Renderer};
 use crate::template::catalog::{SAMPLE, Sort, sections};
@@ -32,6 +33,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("etcd", "`etcd`"),
     ("services", "`services`"),
     ("consul", "`consul`"),
+    ("dns", "`dns`"),
     ("web", "Targets"),
     ("templates", "Templates"),
     ("for_each", "`for_each`"),
@@ -97,6 +99,7 @@ fn every_key_that_is_read_is_explained_and_no_other() {
     let asked = Section::asked(|| {
         assert_eq!(example().targets.len(), 2);
         configuration_of(&with("consul", "strict: false"));
+        configuration_of(&with("dns", ""));
         for kind in ["http", "tcp", "systemd", "process"] {
             configuration_of(&with(kind, ""));
         }
@@ -129,6 +132,7 @@ pub(super) fn with(section: &str, line: &str) -> String {
         "file" => (format!("file: {{path: x, {line}}}"), String::new()),
         "etcd" => (format!("etcd: {{{line}}}"), String::new()),
         "consul" => (format!("consul: {{{line}}}"), String::new()),
+        "dns" => (format!("dns: {{{line}}}"), String::new()),
         "lock" => ("etcd: {}".into(), String::new()),
         "services" => (format!("etcd: {{services: {{{line}}}}}"), String::new()),
         "delimiters" => ("file: {path: x}".into(), format!("delimiters: {{{line}}}")),
@@ -460,11 +464,17 @@ async fn written_defaults_change_nothing() {
 /// What an example gives. The registry and the configuration may be left out.
 async fn rendered(example: &Example) -> String {
     let folder = tempfile::tempdir().unwrap();
+    let names = Server::start().await;
+    names.says("db.example", Says::addresses(600, &[[10, 0, 0, 8], [10, 0, 0, 7]]));
     write(folder.path(), "registry.yaml", "{}");
     write(
         folder.path(),
         "liveconf.yaml",
-        "registries: {main: {file: {path: registry.yaml}}}\ntargets: {t: {templates: [{src: in.tera, dest: out}]}}\n",
+        &format!(
+            "registries: {{main: {{file: {{path: registry.yaml}}}}, names: {{dns: {{servers: \"{}\"}}}}}}\n\
+             targets: {{t: {{templates: [{{src: in.tera, dest: out}}]}}}}\n",
+            names.address
+        ),
     );
     for (name, text) in &example.files {
         write(folder.path(), name, text);

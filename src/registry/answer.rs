@@ -64,6 +64,8 @@ pub enum Data {
     Node(Option<NodeServices>),
     /// The names of datacenters, sorted.
     Datacenters(Vec<String>),
+    /// What DNS says of a name, sorted; empty where the name or its records are not there.
+    Records(Vec<String>),
 }
 
 /// The bytes of a value as they stand in the registry. Whether they are UTF-8 is asked when they are used.

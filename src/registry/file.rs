@@ -91,6 +91,7 @@ impl Registry for FileRegistry {
         match query {
             Query::File(_) => Err("does not read files for `file()`".into()),
             Query::Time { .. } => Err("has no clock".into()),
+            Query::Lookup(_) => Err("does no DNS look-ups: a registry of kind `dns` does".into()),
             Query::Service(service) if service.near.is_some() => Err("has no `near=`".into()),
             Query::Service(service) if service.datacenter.is_some() => Err("has no `datacenter=`".into()),
             Query::Service(service) if service.filter.is_some() => Err("has no `filter=`".into()),

@@ -9,7 +9,7 @@
 //! # How to add a kind
 //!
 //! One file beside this one with a [`Registry`] and a [`Watch`], one line in [`KINDS`], one line in the contract
-//! test that every kind passes.
+//! test that every kind with keys and services passes.
 
 mod answer;
 pub mod clock;
@@ -28,6 +28,8 @@ pub(crate) mod recorder;
 
 #[cfg(feature = "consul")]
 pub mod consul;
+#[cfg(feature = "dns")]
+pub mod dns;
 #[cfg(feature = "etcd")]
 pub mod etcd;
 pub mod file;
@@ -43,7 +45,7 @@ use futures_util::future::BoxFuture;
 
 pub use answer::{Answer, Data, Entry, Instance, Names, Node, NodeServices, ServiceName, Status, Text, UnknownService};
 pub use path::{Path, PathError};
-pub use query::{Asked, NodeQuery, Query, ServiceQuery, StatusFilter};
+pub use query::{Asked, LookupQuery, NodeQuery, Query, RecordType, ServiceQuery, StatusFilter};
 pub use shown::{Aside, COMPUTED, Computed, FilePath};
 
 use crate::config::{Limits, Section};
@@ -66,6 +68,8 @@ pub const KINDS: &[Kind] = &[
     consul::KIND,
     #[cfg(feature = "etcd")]
     etcd::KIND,
+    #[cfg(feature = "dns")]
+    dns::KIND,
 ];
 
 /// A registry as it is configured: immutable, without a connection.
@@ -79,6 +83,17 @@ pub trait Registry: Send + Sync + fmt::Debug {
     fn knows(&self, query: &Query) -> Result<(), String> {
         let _ = query;
         Ok(())
+    }
+
+    /// Whether it is there for names and nothing else. Such a registry does not stand beside the others where a template
+    /// does not say which one it asks.
+    fn answers_lookups(&self) -> bool {
+        false
+    }
+
+    /// A question to find out whether it answers at all, whatever it says. None where no question is right for all.
+    fn probe(&self) -> Option<Query> {
+        Path::parse("liveconf/probe").ok().map(Query::Exists)
     }
 
     /// A watch that is not connected yet. No I/O.

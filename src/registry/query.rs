@@ -36,6 +36,9 @@ pub enum Query {
     Node(NodeQuery),
     /// The names of the datacenters; [`Data::Datacenters`](super::Data::Datacenters).
     Datacenters,
+    /// What DNS says of a name; [`Data::Service`](super::Data::Service) for SRV records, else
+    /// [`Data::Records`](super::Data::Records).
+    Lookup(LookupQuery),
     /// The text of a local file; [`Data::Key`](super::Data::Key).
     File(FilePath),
     /// The time in steps, as whole seconds since 1970; [`Data::Key`](super::Data::Key).
@@ -102,6 +105,70 @@ impl NodeQuery {
     }
 }
 
+/// Which records of DNS are wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LookupQuery {
+    /// The name, as it is written.
+    pub name: String,
+    /// Which of its records.
+    pub record: RecordType,
+    /// Whether a template computed the name from values.
+    pub computed: Aside<bool>,
+}
+
+/// The records of a name that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RecordType {
+    /// IPv4 addresses.
+    A,
+    /// IPv6 addresses.
+    Aaaa,
+    /// Addresses of both.
+    Ip,
+    /// The name that it is another one of.
+    Cname,
+    /// The servers of a service.
+    Srv,
+    /// Free text.
+    Txt,
+}
+
+impl RecordType {
+    /// The types by the name that templates use.
+    pub const NAMES: [(&'static str, Self); 6] = [
+        ("A", Self::A),
+        ("AAAA", Self::Aaaa),
+        ("IP", Self::Ip),
+        ("CNAME", Self::Cname),
+        ("SRV", Self::Srv),
+        ("TXT", Self::Txt),
+    ];
+
+    /// The name that templates use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::Aaaa => "AAAA",
+            Self::Ip => "IP",
+            Self::Cname => "CNAME",
+            Self::Srv => "SRV",
+            Self::Txt => "TXT",
+        }
+    }
+}
+
+impl LookupQuery {
+    /// The IPv4 addresses of a name.
+    pub fn addresses(name: impl Into<String>) -> Self {
+        Self { name: name.into(), record: RecordType::A, computed: Aside(false) }
+    }
+
+    /// The name as it may stand in a message.
+    pub fn shown_name(&self) -> &str {
+        if self.computed.0 { COMPUTED } else { &self.name }
+    }
+}
+
 impl ServiceQuery {
     /// The name as it may stand in a message.
     pub fn shown_name(&self) -> &str {
@@ -127,6 +194,7 @@ impl Query {
             Self::Services { tag } => tag.is_some(),
             Self::Nodes { datacenter } => datacenter.is_some(),
             Self::Node(query) => query.computed.0 != Computed::default(),
+            Self::Lookup(query) => query.computed.0,
             Self::Datacenters | Self::File(_) | Self::Time { .. } => false,
         }
     }
@@ -166,6 +234,7 @@ impl fmt::Display for Query {
             Self::Nodes { .. } => write!(f, "nodes"),
             Self::Node(query) => write!(f, "node `{}`", query.shown_name()),
             Self::Datacenters => write!(f, "datacenters"),
+            Self::Lookup(query) => write!(f, "{} records of `{}`", query.record.as_str(), query.shown_name()),
             Self::File(path) => write!(f, "file `{path}`"),
             Self::Time { every } => {
                 write!(f, "time every {}", humantime::format_duration(Duration::from_secs(every.get())))
@@ -195,6 +264,7 @@ impl Asked {
             }
             Query::Service(service) => service.name.clone(),
             Query::Node(node) => node.name.clone(),
+            Query::Lookup(lookup) => lookup.name.clone(),
             Query::File(path) => path.as_path().display().to_string(),
             Query::Services { .. } | Query::Nodes { .. } | Query::Datacenters | Query::Time { .. } => String::new(),
         };

@@ -17,7 +17,7 @@ use crate::config::{Target, Template, Writes};
 use crate::guard::Guard;
 use crate::heartbeat::Pulse;
 use crate::log::{Line, Repeats};
-use crate::registry::{Asked, Query};
+use crate::registry::{Asked, Query, RecordType};
 use crate::store::{Earlier, Reader, View};
 use crate::template::{Each, ErrorKind, Rendering, TemplateError, Templates};
 
@@ -390,6 +390,8 @@ impl Renderer {
 fn holds_values(query: &Query) -> bool {
     match query {
         Query::Key(_) | Query::Prefix(_) | Query::File(_) => true,
+        // Addresses are none either; a text may hold anything.
+        Query::Lookup(query) => query.record == RecordType::Txt,
         Query::Exists(_)
         | Query::Listing(_)
         | Query::Services { .. }

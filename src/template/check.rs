@@ -1,6 +1,6 @@
 //! What is wrong with a template before it is rendered: every misspelt name, with its place and what was meant.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Environment;
@@ -15,7 +15,7 @@ use super::literal;
 use super::predicate::TESTS;
 use super::scan::{Piece, PieceKind, Token, TokenKind};
 use super::source::Source;
-use crate::registry::{Path, Registry};
+use crate::registry::{Path, Query, Registry};
 
 /// Words that may stand before a bracket and are no functions.
 const KEYWORDS: &[&str] = &["and", "or", "not", "in", "if", "elif", "else", "is", "for", "set", "set_global", "filter"];
@@ -88,8 +88,9 @@ impl<'c> Checker<'c> {
         if self.known(Sort::Function, call, &known, extra)
             && let Some(question) = question
         {
-            if let Some((name, registry)) = self.registry(call)
-                && let Some(query) = question(&|argument| self.written(call, argument))
+            let query = question(&|argument| self.written(call, argument));
+            if let Some((name, registry)) = self.registry(call, query.as_ref())
+                && let Some(query) = query
                 && let Err(refusal) = registry.supports(&query)
             {
                 self.unsupported(call, name, &refusal);
@@ -148,21 +149,26 @@ impl<'c> Checker<'c> {
 
     /// The registry that a call asks, where that can be told before a render. It complains where none is named and one
     /// has to be, and where there is none of the name.
-    fn registry(&mut self, call: &Call<'c>) -> Option<(&'c Arc<str>, &'c Arc<dyn Registry>)> {
+    fn registry(&mut self, call: &Call<'c>, query: Option<&Query>) -> Option<(&'c Arc<str>, &'c Arc<dyn Registry>)> {
         let registries = &self.environment.registries;
-        let list = || registries.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let of_its_sort: BTreeMap<_, _> = match query {
+            Some(query) => self.environment.registries_for(query).collect(),
+            None => registries.iter().collect(),
+        };
+        let list = || of_its_sort.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         match self.argument(call, "registry") {
-            None if registries.len() > 1 => {
+            None if of_its_sort.len() > 1 => {
                 let message = format!("`{}` must say which registry it asks: there are several", call.name);
                 self.problem(call.token, message, Some(format!("add `registry=`, one of {}", list())));
                 None
             }
-            None if registries.is_empty() => {
+            None if of_its_sort.is_empty() => {
                 let message = format!("`{}` has no registry to ask", call.name);
-                self.problem(call.token, message, Some("add one under `registries:`".into()));
+                let of_dns = if matches!(query, Some(Query::Lookup(_))) { " of kind `dns`" } else { "" };
+                self.problem(call.token, message, Some(format!("add one{of_dns} under `registries:`")));
                 None
             }
-            None => registries.iter().next(),
+            None => of_its_sort.into_iter().next(),
             Some([Token { kind: TokenKind::Text(name), .. }]) => {
                 let found = registries.get_key_value(name.as_str());
                 if found.is_none() {

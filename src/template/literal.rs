@@ -1,7 +1,7 @@
 //! Arguments whose content can be judged before a render, because it is written out in the template.
 
 use super::error::did_you_mean;
-use crate::registry::Status;
+use crate::registry::{RecordType, Status};
 
 /// What `ls(kind=)` may be.
 pub(super) const KINDS: [(&str, &str); 3] = [("all", "all"), ("keys", "keys"), ("folders", "folders")];
@@ -13,6 +13,7 @@ const PARTS: [(char, &str); 3] = [('@', "`datacenter=`"), ('~', "`near=`"), ('|'
 pub(super) fn refusal(function: &str, argument: &str, text: &str) -> Option<(String, Option<String>)> {
     match (function, argument) {
         ("service", "status") if text != "any" => one_of(argument, text, Status::NAMES.map(|(name, _)| name)),
+        ("lookup", "type") => one_of(argument, text, RecordType::NAMES.map(|(name, _)| name)),
         ("ls", "kind") => one_of(argument, text, KINDS.map(|(name, _)| name)),
         ("service", "name") => {
             let (part, own) = PARTS.iter().find(|(part, _)| text.contains(*part))?;

@@ -64,7 +64,7 @@ pub(crate) use foreign::{plain, translated_name as foreign_name};
 pub use load::Templates;
 
 use crate::config::Limits;
-use crate::registry::{Asked, Registry};
+use crate::registry::{Asked, Query, Registry};
 
 /// A value as templates see it; cheap to clone.
 pub type Value = tera::Value;
@@ -90,6 +90,15 @@ pub struct Environment {
     pub variables: BTreeMap<String, String>,
     /// Bounds on values and output.
     pub limits: Limits,
+}
+
+impl Environment {
+    /// The registries that a question may go to where the template does not say which: those for names where it is about
+    /// a name, else all others. So whoever adds one for names need not touch what asks another.
+    fn registries_for(&self, query: &Query) -> impl Iterator<Item = (&Arc<str>, &Arc<dyn Registry>)> {
+        let is_lookup = matches!(query, Query::Lookup(_));
+        self.registries.iter().filter(move |(_, registry)| registry.answers_lookups() == is_lookup)
+    }
 }
 
 /// The variables may hold secrets: only their names are shown.

@@ -60,6 +60,10 @@ impl Render {
                     let is_one = names.iter().any(|name| found("name", name));
                     is_one.then(|| format!("the name of a datacenter, registry `{registry}`"))
                 }
+                Data::Records(records) => {
+                    let is_one = records.iter().any(|record| found("record", record));
+                    is_one.then(|| format!("one of the {asked}"))
+                }
                 _ => None,
             }
         })

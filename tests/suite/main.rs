@@ -23,6 +23,8 @@ mod confirm;
 mod consul_kind;
 mod contract;
 mod control;
+#[cfg(feature = "dns")]
+mod dns_kind;
 mod documentation;
 mod drift;
 #[cfg(feature = "etcd")]

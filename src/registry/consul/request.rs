@@ -128,6 +128,7 @@ impl Request {
                 datacenter: query.datacenter.clone().or_else(|| config.datacenter.clone()),
             },
             Query::Datacenters => Self::Datacenters,
+            Query::Lookup(_) => return Err("does no DNS look-ups: a registry of kind `dns` does".to_owned()),
             Query::File(_) => return Err("has no local files".to_owned()),
             Query::Time { .. } => return Err("has no clock".to_owned()),
         })

@@ -69,9 +69,12 @@ impl Answers {
                 Ok(path) => vec![self.layout.folder(&path)],
                 Err(_) => Vec::new(),
             },
-            Query::Nodes { .. } | Query::Node(_) | Query::Datacenters | Query::File(_) | Query::Time { .. } => {
-                Vec::new()
-            }
+            Query::Nodes { .. }
+            | Query::Node(_)
+            | Query::Datacenters
+            | Query::Lookup(_)
+            | Query::File(_)
+            | Query::Time { .. } => Vec::new(),
         }
     }
 
@@ -80,6 +83,7 @@ impl Answers {
         match query {
             Query::Nodes { .. } | Query::Node(_) => Err("has no nodes".to_owned()),
             Query::Datacenters => Err("has no datacenters".to_owned()),
+            Query::Lookup(_) => Err("does no DNS look-ups: a registry of kind `dns` does".to_owned()),
             Query::File(_) => Err("has no files".to_owned()),
             Query::Time { .. } => Err("has no clock".to_owned()),
             Query::Service(ServiceQuery { near: Some(_), .. }) => Err("has no `near=`".to_owned()),

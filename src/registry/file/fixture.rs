@@ -172,8 +172,10 @@ impl Known {
         }
         match query {
             Query::Service(service) if !is_plain(service) => return false,
+            // What no file says by itself.
             Query::File(_)
             | Query::Time { .. }
+            | Query::Lookup(_)
             | Query::Nodes { datacenter: Some(_) }
             | Query::Node(NodeQuery { datacenter: Some(_), .. }) => return false,
             _ => {}
@@ -201,6 +203,7 @@ impl Known {
                 | Query::Nodes { .. }
                 | Query::Node(_)
                 | Query::Datacenters
+                | Query::Lookup(_)
                 | Query::File(_)
                 | Query::Time { .. } => false,
             }
@@ -242,6 +245,10 @@ impl Registry for FixtureRegistry {
         let path = self.path.display();
         let query = described(query);
         Err(format!("has no answer to {query} in the fixture `{path}`: capture it again, or add it there"))
+    }
+
+    fn answers_lookups(&self) -> bool {
+        self.original.answers_lookups()
     }
 
     fn watch(&self) -> Box<dyn Watch> {

@@ -103,7 +103,8 @@ impl Snapshot {
             | Data::Service(_)
             | Data::Nodes(_)
             | Data::Node(_)
-            | Data::Datacenters(_) => 0,
+            | Data::Datacenters(_)
+            | Data::Records(_) => 0,
         };
         self.answers.values().map(|saved| values(&saved.answer.data) as u64).sum()
     }

@@ -6,6 +6,7 @@
 
 mod key;
 mod local;
+mod lookup;
 mod service;
 mod template;
 
@@ -50,7 +51,7 @@ enum Placeholder {
 
 /// All functions.
 pub(super) const FUNCTIONS: &[&Group<Function>] =
-    &[&key::KEYS, &service::SERVICES, &local::MACHINE, &template::TEMPLATE];
+    &[&key::KEYS, &service::SERVICES, &lookup::NAMES, &local::MACHINE, &template::TEMPLATE];
 
 /// Other names of functions, which are told of under their own.
 const ALIASES: &[(&str, &str)] = &[("throw", "fail")];
@@ -128,7 +129,7 @@ impl Placeholder {
     }
 }
 
-/// The query of a call with the registry that it goes to.
+/// The query of a call with the registry that it goes to: the one that is named, or the only one of its sort.
 fn asked(render: &Render, arguments: &Arguments<'_>, query: Query) -> Result<Asked, Stop> {
     let registries = &render.environment.registries;
     let registry = match arguments.text("registry", render)? {
@@ -138,11 +139,14 @@ fn asked(render: &Render, arguments: &Arguments<'_>, query: Query) -> Result<Ask
             let failure = arguments.refusal("registry", "there is no registry of this name");
             failure.hint(format!("there is {}", names.join(", ")))
         })?,
-        None => match (registries.iter().next(), registries.len()) {
-            (Some(only), 1) => only,
-            (None, _) => return Err(Failure::new("there is no registry to ask").into()),
-            _ => return Err(arguments.absent("registry")),
-        },
+        None => {
+            let mut of_its_sort = render.environment.registries_for(&query);
+            match (of_its_sort.next(), of_its_sort.next()) {
+                (Some(only), None) => only,
+                (None, _) => return Err(Failure::new("there is no registry to ask").into()),
+                _ => return Err(arguments.absent("registry")),
+            }
+        }
     }
     .0;
     Ok(Asked { registry: registry.clone(), query })

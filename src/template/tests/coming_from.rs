@@ -377,7 +377,7 @@ fn every_template_loads_and_renders() {
     for row in rows(COMING_FROM).into_iter().filter(|row| THEIRS.iter().any(|(tool, _)| row.heading == *tool)) {
         let sources = row.codes(1).into_iter().filter(|code| code.contains("{{") || code.contains("{%"));
         for source in sources {
-            let mut bench = Bench::new();
+            let mut bench = Bench::new().with_names();
             bench.environment.template_dirs = vec![folder.path().to_owned()];
             bench.environment.variables = BTreeMap::from([("REGION".into(), "eu".into())]);
             let rendering = bench.render(source);

@@ -294,6 +294,71 @@ fn a_node_is_a_map_with_its_services() {
 }
 
 #[test]
+fn names_are_looked_up() {
+    let of = |name: &str, record| Query::Lookup(LookupQuery { record, ..LookupQuery::addresses(name) });
+    let records = |texts: &[&str]| Data::Records(texts.iter().map(|text| (*text).to_owned()).collect());
+    let server = Instance { meta: BTreeMap::from([("priority".into(), "10".into())]), ..instance("s", "a.b", 80) };
+    let bench = || {
+        Bench::new()
+            .with_names()
+            .answer(of("db", RecordType::A), records(&["10.0.0.1", "10.0.0.2"]))
+            .answer(of("db", RecordType::Aaaa), records(&[]))
+            .answer(of("db", RecordType::Txt), records(&["a\nb"]))
+            .answer(of("_web._tcp.x", RecordType::Srv), Data::Service(vec![Arc::new(server.clone())]))
+            .answer(of("_no._tcp.x", RecordType::Srv), Data::Service(Vec::new()))
+            .key("name", "db")
+            .key("secret", "hunter2")
+            .answer(of("hunter2", RecordType::A), records(&[]))
+    };
+    for (source, expected) in [
+        ("{{ lookup(name=\"db\") | join(sep=\",\") }}", "10.0.0.1,10.0.0.2"),
+        ("{{ lookup(name=\"db\", type=\"A\", registry=\"names\") | length }}", "2"),
+        ("{{ lookup(name=key(path=\"name\")) | length }}", "2"),
+        ("{{ lookup(name=\"db\", type=\"AAAA\", default=[]) | length }}", "0"),
+        ("{% if lookup(name=\"db\", type=\"AAAA\") %}a{% else %}b{% endif %}", "b"),
+        (
+            "{% for i in lookup(name=\"_web._tcp.x\", type=\"SRV\") %}{{ i.endpoint }} {{ i.meta.priority }}{% endfor %}",
+            "a.b:80 10",
+        ),
+        ("{{ lookup(name=\"_no._tcp.x\", type=\"SRV\", default=\"none\") }}", "none"),
+        ("{{ lookup(name=\"db\", min=2) | first }}", "10.0.0.1"),
+    ] {
+        assert_eq!(bench().output(source), expected, "{source}");
+    }
+    for (source, expected) in [
+        ("{{ lookup(name=\"db\", type=\"AAAA\") }}", "not there: AAAA records of `db` from registry `names`"),
+        ("{% for i in lookup(name=\"_no._tcp.x\", type=\"SRV\") %}{% endfor %}", "SRV records of `_no._tcp.x`"),
+        ("{{ lookup(name=\"db\", type=\"AAAA\", required=true) }}", "is not there, and it is required"),
+        (
+            "{{ lookup(name=\"db\", min=3) }}",
+            "A records of `db` from registry `names` has 2 entries, and `min=3` are wanted",
+        ),
+        ("{{ lookup(name=\"\") }}", "`name` of `lookup` is refused: it is empty"),
+        ("{{ lookup(name=[\"db\"]) }}", "`name` of `lookup` must be text, not a list"),
+        ("{{ lookup(name=\"db\", type=\"S\" ~ \"OA\") }}", "`type` of `lookup` is none of the names it may be"),
+        // What is computed is not shown, and a value is safe in its place or refused.
+        ("{{ lookup(name=key(path=\"secret\")) }}", "A records of `[computed]`"),
+        ("{{ lookup(name=\"db\", type=\"TXT\") | first | token }}", "one of the TXT records of `db`"),
+    ] {
+        let error = bench().error(source).to_string();
+        assert!(error.contains(expected) && !error.contains("hunter2"), "{source}: {error}");
+    }
+    for (source, expected) in [
+        ("{{ lookup() }}", "needs `name=`"),
+        ("{{ lookup(name=\"db\", type=\"a\") }}", "`type` cannot be `a`"),
+        ("{{ lookup(name=\"db\", registry=\"main\") }}", "registry `main` does no DNS look-ups"),
+    ] {
+        let message = bench().refused(source)[0].message.clone();
+        assert!(message.contains(expected), "{source}: {message}");
+    }
+    // Nobody is asked for a name without a registry for names, and one for names is in nobody's way.
+    let errors = Bench::new().refused("{{ lookup(name=\"db\") }}");
+    assert_eq!(errors[0].message, "`lookup` has no registry to ask");
+    assert_eq!(errors[0].hint.as_deref(), Some("add one of kind `dns` under `registries:`"));
+    assert_eq!(bench().output("{{ key(path=\"name\") }}"), "db");
+}
+
+#[test]
 fn env_and_file() {
     let bench = || {
         let mut bench = Bench::new()

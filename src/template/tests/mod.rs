@@ -25,16 +25,17 @@ use std::time::Duration;
 use super::{CLOCK, Environment, ErrorKind, LOCAL_FILES, Rendering, TemplateError, Templates};
 use crate::config::{Drift, Gather, Guard, Owner, Places, Reload, Target, Template, TemplateSource, Wait, Writes};
 use crate::registry::{
-    Answer, Asked, Data, Entry, Instance, Names, Node, NodeQuery, NodeServices, Path, Query, Registry, ServiceName,
-    ServiceQuery, Status, StatusFilter, Text, Watch,
+    Answer, Asked, Data, Entry, Instance, LookupQuery, Names, Node, NodeQuery, NodeServices, Path, Query, RecordType,
+    Registry, ServiceName, ServiceQuery, Status, StatusFilter, Text, Watch,
 };
 use crate::store::View;
 
-/// A registry that supports everything, or everything but nodes and nearness.
+/// A registry that supports everything, or everything but nodes and nearness, or one for names.
 #[derive(Debug)]
 enum Fake {
     Full,
     Limited,
+    Names,
 }
 
 impl Registry for Fake {
@@ -42,8 +43,13 @@ impl Registry for Fake {
         match (self, query) {
             (Self::Limited, Query::Nodes { .. }) => Err("has no nodes".into()),
             (Self::Limited, Query::Service(ServiceQuery { near: Some(_), .. })) => Err("has no `near=`".into()),
+            (Self::Full | Self::Limited, Query::Lookup(_)) => Err("does no DNS look-ups".into()),
             _ => Ok(()),
         }
+    }
+
+    fn answers_lookups(&self) -> bool {
+        matches!(self, Self::Names)
     }
 
     fn watch(&self) -> Box<dyn Watch> {
@@ -70,9 +76,16 @@ impl Bench {
         let registry = match query {
             Query::File(_) => LOCAL_FILES,
             Query::Time { .. } => CLOCK,
+            Query::Lookup(_) => "names",
             _ => "main",
         };
         self.answers.push((Asked { registry: registry.into(), query }, Answer::new(data, 1)));
+        self
+    }
+
+    /// With a registry for names.
+    fn with_names(mut self) -> Self {
+        self.environment.registries.insert("names".into(), Arc::new(Fake::Names));
         self
     }
 

@@ -331,6 +331,7 @@ pub fn show(data: &Data) -> String {
             format!("{}@{} in {}: {services}", node.name, node.address, node.datacenter)
         }
         Data::Datacenters(names) => names.join(","),
+        Data::Records(records) => records.join(","),
     }
 }
 

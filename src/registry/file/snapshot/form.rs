@@ -8,8 +8,8 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::registry::{
-    Aside, Data, Entry, Instance, Names, Node, NodeQuery, NodeServices, Path, Query, ServiceName, ServiceQuery, Status,
-    StatusFilter, Text,
+    Aside, Data, Entry, Instance, LookupQuery, Names, Node, NodeQuery, NodeServices, Path, Query, RecordType,
+    ServiceName, ServiceQuery, Status, StatusFilter, Text,
 };
 
 /// What is read first of the section of a file that is a snapshot.
@@ -87,6 +87,11 @@ pub(super) enum Question {
         datacenter: Option<String>,
     },
     Datacenters {},
+    Lookup {
+        name: String,
+        #[serde(rename = "type")]
+        record: String,
+    },
 }
 
 /// [`Data`] as they are written.
@@ -102,6 +107,7 @@ pub(super) enum Reply {
     Nodes(Vec<NodeForm>),
     Node(Option<NodeServicesForm>),
     Datacenters(Vec<String>),
+    Records(Vec<String>),
 }
 
 /// The value of a key: text, or else base64.
@@ -203,6 +209,7 @@ impl Question {
             Query::Nodes { datacenter } => Self::Nodes { datacenter: datacenter.clone() },
             Query::Node(query) => Self::Node { name: query.name.clone(), datacenter: query.datacenter.clone() },
             Query::Datacenters => Self::Datacenters {},
+            Query::Lookup(query) => Self::Lookup { name: query.name.clone(), record: query.record.as_str().to_owned() },
             Query::File(_) | Query::Time { .. } => return None,
         })
     }
@@ -231,6 +238,10 @@ impl Question {
             Self::Nodes { datacenter } => Query::Nodes { datacenter },
             Self::Node { name, datacenter } => Query::Node(NodeQuery { name, datacenter, computed: Aside::default() }),
             Self::Datacenters {} => Query::Datacenters,
+            Self::Lookup { name, record } => {
+                let (_, record) = *RecordType::NAMES.iter().find(|(known, _)| *known == record)?;
+                Query::Lookup(LookupQuery { name, record, computed: Aside(false) })
+            }
         })
     }
 }
@@ -276,7 +287,7 @@ impl Reply {
                 Self::Services(services.iter().map(form).collect())
             }
             Data::Service(instances) => {
-                let service = if let Query::Service(query) = query { query.name.as_str() } else { "" };
+                let service = service_of(query);
                 Self::Instances(instances.iter().map(|instance| InstanceForm::of(instance, service)).collect())
             }
             Data::Nodes(nodes) => Self::Nodes(nodes.iter().map(NodeForm::of).collect()),
@@ -285,6 +296,7 @@ impl Reply {
                 services: services.iter().map(|instance| InstanceForm::of(instance, "")).collect(),
             })),
             Data::Datacenters(names) => Self::Datacenters(names.clone()),
+            Data::Records(records) => Self::Records(records.clone()),
         }
     }
 
@@ -305,8 +317,11 @@ impl Reply {
                 let service = |form: ServiceForm| ServiceName { name: form.name, tags: form.tags };
                 Data::Services(services.into_iter().map(service).collect())
             }
-            (Query::Service(query), Self::Instances(instances)) => {
-                let instance = |form: InstanceForm| Some(Arc::new(form.into_instance(&query.name, registry)?));
+            (
+                Query::Service(_) | Query::Lookup(LookupQuery { record: RecordType::Srv, .. }),
+                Self::Instances(instances),
+            ) => {
+                let instance = |form: InstanceForm| Some(Arc::new(form.into_instance(service_of(query), registry)?));
                 Data::Service(instances.into_iter().map(instance).collect::<Option<_>>()?)
             }
             (Query::Nodes { .. }, Self::Nodes(nodes)) => {
@@ -321,8 +336,18 @@ impl Reply {
                 }
             }),
             (Query::Datacenters, Self::Datacenters(names)) => Data::Datacenters(names),
+            (Query::Lookup(_), Self::Records(records)) => Data::Records(records),
             _ => return None,
         })
+    }
+}
+
+/// The name of the service whose instances answer a query.
+fn service_of(query: &Query) -> &str {
+    match query {
+        Query::Service(query) => &query.name,
+        Query::Lookup(query) => &query.name,
+        _ => "",
     }
 }
 

@@ -8,7 +8,9 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::registry::{Aside, Entry, Names, NodeQuery, NodeServices, ServiceName, Status, Text};
+use crate::registry::{
+    Aside, Entry, LookupQuery, Names, NodeQuery, NodeServices, RecordType, ServiceName, Status, Text,
+};
 
 fn registry() -> Arc<str> {
     "main".into()
@@ -256,6 +258,17 @@ fn any_node_with_services() -> impl Strategy<Value = (Query, Data)> {
     (query, option::of(found.boxed()).prop_map(Data::Node))
 }
 
+fn any_lookup() -> impl Strategy<Value = (Query, Data)> {
+    let lookup = |record| move |name: String| Query::Lookup(LookupQuery { record, ..LookupQuery::addresses(name) });
+    prop_oneof![
+        (text().prop_map(lookup(RecordType::A)), vec(text(), 0..3).prop_map(Data::Records)),
+        (
+            text().prop_map(lookup(RecordType::Srv)),
+            vec(text().prop_flat_map(any_instance), 0..3).prop_map(Data::Service)
+        ),
+    ]
+}
+
 /// A query with an answer that may be its own; that it belongs to the same moment as others is not said.
 fn any_answer() -> impl Strategy<Value = (Query, Data)> {
     let entry =
@@ -264,18 +277,20 @@ fn any_answer() -> impl Strategy<Value = (Query, Data)> {
     let listing =
         (vec(text(), 0..3), vec(text(), 0..3)).prop_map(|(keys, folders)| Data::Listing(Names { keys, folders }));
     prop_oneof![
-        2 => (any_path().prop_map(Query::Key), option::of(bytes()).prop_map(Data::Key)),
-        1 => (any_path().prop_map(Query::Exists), any::<bool>().prop_map(Data::Exists)),
-        2 => (any_path().prop_map(Query::Prefix), vec(entry, 0..4).prop_map(Data::Prefix)),
-        1 => (any_path().prop_map(Query::Listing), listing),
-        1 => (option::of(text()).prop_map(|tag| Query::Services { tag }), vec(named, 0..3).prop_map(Data::Services)),
+        2 => (any_path().prop_map(Query::Key), option::of(bytes()).prop_map(Data::Key)).boxed(),
+        1 => (any_path().prop_map(Query::Exists), any::<bool>().prop_map(Data::Exists)).boxed(),
+        2 => (any_path().prop_map(Query::Prefix), vec(entry, 0..4).prop_map(Data::Prefix)).boxed(),
+        1 => (any_path().prop_map(Query::Listing), listing).boxed(),
+        1 => (option::of(text()).prop_map(|tag| Query::Services { tag }), vec(named, 0..3).prop_map(Data::Services)).boxed(),
         1 => (
             option::of(text()).prop_map(|datacenter| Query::Nodes { datacenter }),
             vec(any_node(), 0..3).prop_map(Data::Nodes)
-        ),
+        )
+            .boxed(),
         1 => any_node_with_services().boxed(),
+        1 => any_lookup().boxed(),
         1 => (Just(Query::Datacenters), vec(text(), 0..3).prop_map(Data::Datacenters)).boxed(),
-        4 => any_service(),
+        4 => any_service().boxed(),
     ]
 }
 
