@@ -8,7 +8,8 @@
 //! `document`: a [tree of nodes](crate::yaml) with its places. `decode` reads documents together, with a file for
 //! each thing that is configured: `registries`, `target`, `guard`, `template`, `command` (with `placeholder` and `shell`),
 //! `process`, `state`; `case` reads a case of `liveconf test` in the same way. They read through [`Section`], a mapping, and `field`, a value, which note what is wrong as [`Problem`]s
-//! with their places and go on. What comes out is a [`Config`] (`model`), complete and checked.
+//! with their places and go on; `places` says where the parts of a template stand that is written in the configuration.
+//! What comes out is a [`Config`] (`model`), complete and checked.
 
 mod model;
 mod options;

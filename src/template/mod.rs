@@ -3,8 +3,8 @@
 //! # How a template becomes a file
 //!
 //! `load` makes templates of all targets: `read` reads the sources of one with what they include; `scan` splits each
-//! source into tags and text, `check` and `component` find what is wrong with it (`foreign` knows the names of other
-//! languages), `rewrite` and `trim` change it before Tera sees it (`edit` keeps the way back to the places of the
+//! source into tags and text, `check` and `component` find what is wrong with it (`foreign` knows other
+//! languages, by their names and by their tags), `rewrite` and `trim` change it before Tera sees it (`edit` keeps the way back to the places of the
 //! source). `render` runs Tera; the functions in `function` and the filters in `filter` look into the view and note in
 //! `record` what they asked. `print` looks at every value that is written, and `origin` says where one that is refused
 //! came from. `message` turns what Tera reports into a [`TemplateError`].
