@@ -1,5 +1,6 @@
 //! Templates from the outside: a source and answers go in, bytes or an error come out.
 
+mod any_input;
 mod canary;
 mod coming_from;
 mod components;
