@@ -83,6 +83,17 @@ impl View {
         own.or_else(|| self.earlier.get(asked).map(|earlier| &earlier.answer))
     }
 
+    /// All answers that there are, for messages.
+    pub fn answers(&self) -> impl Iterator<Item = (&Asked, &Arc<Answer>)> {
+        let own = self.slots.iter().filter_map(|(asked, slot)| Some((asked, slot.answer.as_ref()?)));
+        own.chain(
+            self.earlier
+                .iter()
+                .filter(|(asked, _)| self.latest(asked).is_none())
+                .map(|(asked, earlier)| (asked, &earlier.answer)),
+        )
+    }
+
     /// When the answer to a query was saved, if that is one of an earlier life.
     pub fn earlier(&self, asked: &Asked) -> Option<SystemTime> {
         let is_answered = self.instead.contains_key(asked) || self.latest(asked).is_some();
@@ -241,7 +252,10 @@ impl Store {
                     confirmed = serial > slot.serial;
                     slot.serial = slot.serial.max(serial);
                     let news = slot.answer.as_deref() != Some(&answer);
-                    if news {
+                    if !news && slot.answer.as_ref().is_some_and(|before| before.beside != answer.beside) {
+                        // What stands beside is for messages: it wakes nobody.
+                        slot.answer = Some(Arc::new(answer));
+                    } else if news {
                         slot.answer = Some(Arc::new(answer));
                         slot.since = Some(wall);
                     }

@@ -387,8 +387,12 @@ async fn templates_give_what_is_shown() {
             example.files.insert(file.to_owned(), block.text);
             example.line = block.line;
         } else {
-            assert_eq!(block.title, "gives", "templates.md, line {}: nobody reads this", block.line);
-            let rendered = rendered(&std::mem::take(&mut example)).await;
+            let outcome = outcome(&std::mem::take(&mut example)).await;
+            let rendered = match (block.title, outcome) {
+                ("gives", outcome) => outcome.unwrap_or_else(|error| panic!("line {}: {error}", block.line)),
+                ("fails", outcome) => format!("{}\n", outcome.expect_err("an example that fails")),
+                _ => panic!("templates.md, line {}: nobody reads this", block.line),
+            };
             assert_eq!(rendered, block.text, "templates.md, line {}", block.line);
             shown += 1;
         }
@@ -461,8 +465,13 @@ async fn written_defaults_change_nothing() {
     }
 }
 
-/// What an example gives. The registry and the configuration may be left out.
+/// What an example gives.
 async fn rendered(example: &Example) -> String {
+    outcome(example).await.unwrap_or_else(|error| panic!("line {}: {error}", example.line))
+}
+
+/// What an example gives, or why it fails. The registry and the configuration may be left out.
+async fn outcome(example: &Example) -> Result<String, String> {
     let folder = tempfile::tempdir().unwrap();
     let names = Server::start().await;
     names.says("db.example", Says::addresses(600, &[[10, 0, 0, 8], [10, 0, 0, 7]]));
@@ -490,8 +499,11 @@ async fn rendered(example: &Example) -> String {
     let output = async {
         loop {
             match renderer.render(&reader).await {
-                Render::Complete(complete) => return String::from_utf8(complete.files[0].to_vec()).unwrap(),
-                Render::Failed(failure) => panic!("line {}: {failure}", example.line),
+                Render::Complete(complete) => return Ok(String::from_utf8(complete.files[0].to_vec()).unwrap()),
+                Render::Failed(failure) => {
+                    let folder = format!("{}/", folder.path().display());
+                    return Err(failure.to_string().replace(&folder, ""));
+                }
                 Render::Waiting(waiting) => {
                     while !waiting.is_over(&reader.view()) {
                         reader.changed().await;

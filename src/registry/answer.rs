@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use super::Path;
 use crate::template::Value;
 
 /// The whole current reply to a query. Two answers are equal when their data are, whatever their revisions.
@@ -17,6 +18,9 @@ pub struct Answer {
     pub revision: u64,
     /// The service that was asked for is in no catalog. That is no part of the answer, but is said once.
     pub unknown: Option<UnknownService>,
+    /// What stands where the key or folder that was asked for is not, where the kind holds that anyway. It is no part of the
+    /// answer either, and serves messages only.
+    pub beside: Option<Beside>,
     /// What templates see of it, made once for each answer and in no answer that nobody renders.
     pub(crate) view: OnceLock<Value>,
     /// The same as nested maps, for `tree()`.
@@ -26,8 +30,17 @@ pub struct Answer {
 impl Answer {
     /// An answer that was read at `revision`.
     pub fn new(data: Data, revision: u64) -> Self {
-        Self { data, revision, unknown: None, view: OnceLock::new(), tree: OnceLock::new() }
+        Self { data, revision, unknown: None, beside: None, view: OnceLock::new(), tree: OnceLock::new() }
     }
+}
+
+/// What stands where something is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beside {
+    /// The deepest folder on the way that is there.
+    pub folder: Path,
+    /// What is in it.
+    pub names: Arc<Names>,
 }
 
 /// A service that was asked for and that nobody registered, in whatever state.

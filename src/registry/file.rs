@@ -35,7 +35,7 @@ use super::{
 };
 use crate::config::{Limits, Section};
 use crate::file_watch::{FileWatch, POLL_INTERVAL};
-use content::{Content, LeftOut};
+use content::{Content, Folders, LeftOut};
 pub use fixture::Fixture;
 pub use snapshot::{Saved, Snapshot};
 pub(super) use source::read_bounded;
@@ -176,10 +176,11 @@ impl FileRegistryWatch {
         self.generation += 1;
         self.stale = true;
         let mut answered = Wanted::default();
+        let mut folders = Folders::new();
         loop {
             let wanted = feed.wanted();
             let new = wanted.iter().filter(|(query, serial)| answered.get(query) != Some(serial));
-            feed.publish(new.map(|(query, _)| self.reply(&content, query)).collect());
+            feed.publish(new.map(|(query, _)| self.reply(&content, query, &mut folders)).collect());
             answered.clone_from(&wanted);
             self.entries.retain(|folder, _| wanted.contains_key(&Query::Prefix(folder.clone())));
             tokio::select! {
@@ -189,7 +190,7 @@ impl FileRegistryWatch {
         }
     }
 
-    fn reply(&mut self, content: &Content, query: &Query) -> Reply {
+    fn reply(&mut self, content: &Content, query: &Query, folders: &mut Folders) -> Reply {
         let data = match query {
             Query::Prefix(folder) => {
                 let entries = self.entries.entry(folder.clone()).or_default();
@@ -205,7 +206,8 @@ impl FileRegistryWatch {
             Query::Service(ServiceQuery { name, .. }) => content.unknown(name),
             _ => None,
         };
-        Reply { query: query.clone(), result: Ok(Answer { unknown, ..Answer::new(data, self.generation) }) }
+        let beside = content.beside(query, &data, folders);
+        Reply { query: query.clone(), result: Ok(Answer { unknown, beside, ..Answer::new(data, self.generation) }) }
     }
 
     /// Reads the files, and once more when there are others than those that are followed.

@@ -43,7 +43,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-pub use answer::{Answer, Data, Entry, Instance, Names, Node, NodeServices, ServiceName, Status, Text, UnknownService};
+pub use answer::{
+    Answer, Beside, Data, Entry, Instance, Names, Node, NodeServices, ServiceName, Status, Text, UnknownService,
+};
 pub use path::{Path, PathError};
 pub use query::{Asked, LookupQuery, NodeQuery, Query, RecordType, ServiceQuery, StatusFilter};
 pub use shown::{Aside, COMPUTED, Computed, FilePath};

@@ -232,7 +232,8 @@ impl<'c> Checker<'c> {
         {
             let hint = did_you_mean(&name, known.iter().map(String::as_str));
             let message = format!("unknown component `{name}`");
-            self.errors.push(self.source.error(range, ErrorKind::Syntax, message).hint(hint));
+            let error = self.source.error(range, ErrorKind::Syntax, message);
+            self.errors.push(error.available(component::beside(&name, known)).hint(hint));
         }
     }
 

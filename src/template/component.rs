@@ -3,9 +3,13 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use tera::{ComponentArg, Tera};
+use tera::{ComponentArg, ComponentArgType, ComponentInfo, Tera};
 
+use super::again::Again;
 use super::error::{ErrorKind, TemplateError, did_you_mean};
+use super::lookup;
+use super::message::in_words;
+use super::near::{listed, quoted};
 use super::rewrite::closing;
 use super::scan::{Token, TokenKind};
 use super::source::Source;
@@ -47,6 +51,16 @@ pub(super) fn name(source: &str, tokens: &[Token], index: usize) -> Option<(Stri
     Some((name, range))
 }
 
+/// The components that begin as an unknown one does; where none does, how components begin.
+pub(super) fn beside(name: &str, known: &BTreeSet<String>) -> Option<String> {
+    let first = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+    let of_same = listed(name, known.iter().map(String::as_str).filter(|other| first(other) == first(name)));
+    of_same.map(|list| format!("components of {}: {list}", quoted(&first(name)))).or_else(|| {
+        let all: BTreeSet<String> = known.iter().map(|name| first(name)).collect();
+        listed(&first(name), all.iter().map(String::as_str)).map(|list| format!("there are components of {list}"))
+    })
+}
+
 /// The calls in a source that do not fit the definition of their component.
 pub(super) fn misfits(source: &Source, tera: &Tera) -> Vec<TemplateError> {
     let mut errors = Vec::new();
@@ -59,19 +73,20 @@ pub(super) fn misfits(source: &Source, tera: &Tera) -> Vec<TemplateError> {
             let Some(given) = attributes(&source.text, tokens, after) else { continue };
             let Some(component) = tera.get_component_definition(&name) else { continue };
             let known = || component.args().iter().map(ComponentArg::name);
-            for token in &given.names {
+            for (token, _) in &given.values {
                 let written = token.of(&source.text);
                 if component.rest_param().is_none() && !known().any(|name| name == written) {
-                    let list = known().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-                    let hint = did_you_mean(written, known()).unwrap_or_else(|| format!("it has {list}"));
                     let message = format!("component `{name}` has no argument `{written}`");
-                    errors.push(error(&token.range, message).hint(hint));
+                    let hint = did_you_mean(written, known());
+                    errors.push(error(&token.range, message).available(takes(&component)).hint(hint));
                 }
             }
-            let is_given = |name: &str| given.spread || given.names.iter().any(|token| token.of(&source.text) == name);
+            let is_given =
+                |name: &str| given.spread || given.values.iter().any(|(token, _)| token.of(&source.text) == name);
             for argument in component.args().iter().filter(|argument| argument.is_required()) {
                 if !is_given(argument.name()) {
-                    errors.push(error(&range, format!("component `{name}` needs `{}=`", argument.name())));
+                    let message = format!("component `{name}` needs `{}=`", argument.name());
+                    errors.push(error(&range, message).available(takes(&component)));
                 }
             }
         }
@@ -81,14 +96,15 @@ pub(super) fn misfits(source: &Source, tera: &Tera) -> Vec<TemplateError> {
 
 /// The attributes of a call.
 struct Attributes<'t> {
-    names: Vec<&'t Token>,
+    /// The name of each, and where its value stands.
+    values: Vec<(&'t Token, Range<usize>)>,
     /// Whether a map is spread into them, of which nothing is known before a render.
     spread: bool,
 }
 
 fn attributes<'t>(source: &str, tokens: &'t [Token], mut at: usize) -> Option<Attributes<'t>> {
     let of = |index: usize| tokens.get(index).map_or("", |token| token.of(source));
-    let mut attributes = Attributes { names: Vec::new(), spread: false };
+    let mut attributes = Attributes { values: Vec::new(), spread: false };
     loop {
         let token = tokens.get(at)?;
         match of(at) {
@@ -98,14 +114,130 @@ fn attributes<'t>(source: &str, tokens: &'t [Token], mut at: usize) -> Option<At
                 at = closing(source, tokens, at)? + 1;
             }
             _ if token.kind == TokenKind::Word => {
-                attributes.names.push(token);
+                let name = token;
                 at = match (of(at + 1), of(at + 2)) {
                     ("=", "{") => closing(source, tokens, at + 2)? + 1,
                     ("=", _) => at + 3,
                     _ => at + 1,
                 };
+                let value = tokens.get(at.checked_sub(1)?)?;
+                attributes.values.push((name, name.range.start..value.range.end));
             }
             _ => return None,
         }
+    }
+}
+
+/// What a component takes: "it takes `name` (text), `servers` (list), and may take `keepalive` (whole number)".
+fn takes(component: &ComponentInfo) -> String {
+    let list = |is_required: bool| {
+        let arguments = component.args().iter().filter(|argument| argument.is_required() == is_required);
+        let shown = |argument: &ComponentArg| match argument.arg_type() {
+            Some(of_type) => format!("`{}` ({})", argument.name(), type_name(of_type)),
+            None => format!("`{}`", argument.name()),
+        };
+        arguments.map(shown).collect::<Vec<_>>().join(", ")
+    };
+    match (list(true).as_str(), list(false).as_str()) {
+        ("", "") => "it takes nothing".to_owned(),
+        (required, "") => format!("it takes {required}"),
+        ("", optional) => format!("it may take {optional}"),
+        (required, optional) => format!("it takes {required}, and may take {optional}"),
+    }
+}
+
+/// What a type of an argument is called.
+pub(super) fn type_name(of_type: ComponentArgType) -> &'static str {
+    match of_type {
+        ComponentArgType::String => "text",
+        ComponentArgType::Bool => "`true` or `false`",
+        ComponentArgType::Integer => "whole number",
+        ComponentArgType::Float | ComponentArgType::Number => "number",
+        ComponentArgType::Array => "list",
+        ComponentArgType::Map => "map",
+        _ => "bytes",
+    }
+}
+
+/// What is wrong with the call of a component that only a render can tell.
+pub(super) struct Misfit {
+    range: Range<usize>,
+    message: String,
+    available: String,
+    hint: Option<String>,
+    is_undefined: bool,
+}
+
+/// What is wrong with the call of a component at a place, if that is what Tera says there.
+pub(super) fn misfit(message: &str, source: &Source, range: &Range<usize>, again: &Again<'_>) -> Option<Misfit> {
+    let between = |text: &'_ str, before: &str| -> Option<String> {
+        Some(text.split_once(before)?.1.split_once('`')?.0.to_owned())
+    };
+    let (argument, types) = if message.starts_with("Component argument `") {
+        let types = (between(message, "(type: `")?, between(message, "expected type: `")?);
+        (between(message, "Component argument `")?, Some(types))
+    } else if message.starts_with("Argument `") || message.starts_with("Implicit argument `") {
+        (between(message, "rgument `")?, None)
+    } else if message.starts_with("Unknown argument(s) `") {
+        (between(message, "Unknown argument(s) `")?, None)
+    } else {
+        return None;
+    };
+    let piece = source.pieces().iter().find(|piece| piece.range.contains(&range.start))?;
+    let tokens = &piece.tokens;
+    let of = |index: usize| tokens.get(index).map_or("", |token: &Token| token.of(&source.text));
+    let is_call = |index: &usize| of(*index) == "<" && tokens[*index].range.end >= range.start;
+    let less = (0..tokens.len()).find(is_call).or_else(|| (0..tokens.len()).rfind(|&index| of(index) == "<"))?;
+    let (name, place) = name(&source.text, tokens, less + 1)?;
+    let component = again.parsed.tera.get_component_definition(&name)?;
+    let after = tokens.partition_point(|token| token.range.start < place.end);
+    let given = attributes(&source.text, tokens, after);
+    let written = given.iter().flat_map(|given| &given.values).find(|(token, _)| token.of(&source.text) == argument);
+    let range = written.map_or(place, |(_, range)| range.clone());
+    let available = takes(&component);
+    let misfit = |message: String, hint: Option<String>, is_undefined| {
+        Some(Misfit { range, message, available, hint, is_undefined })
+    };
+    match types {
+        Some((given, _)) if given == "undefined" => {
+            misfit(format!("`{argument}` of component `{name}` is undefined"), None, true)
+        }
+        Some((given, wanted)) => {
+            let (given, wanted) = (in_words(&format!("`{given}`")), in_words(&format!("`{wanted}`")));
+            let hint = match (wanted.as_str(), given.as_str()) {
+                ("a whole number" | "a number", "text") => {
+                    Some(format!("a number stands in braces, `{argument}={{8}}`, and `int` makes one of a text"))
+                }
+                ("a list", "text") => Some("`split`, `lines` and `from_json` make a list of a text".to_owned()),
+                ("a list", "a map") => Some("a list of one is `[...]`; `values` makes a list of a map".to_owned()),
+                ("a truth value", _) => Some(format!("it is `{argument}={{true}}` or `{argument}={{false}}`")),
+                ("text", "a number") => Some(format!("text stands in quotes: `{argument}=\"8\"`")),
+                ("a map", "text") => Some("`from_json` and its like make a map of a text".to_owned()),
+                _ => None,
+            };
+            misfit(format!("`{argument}` of component `{name}` must be {wanted}, not {given}"), hint, false)
+        }
+        None if message.starts_with("Unknown") => {
+            let known = component.args().iter().map(ComponentArg::name);
+            // It comes of a map, and what a secret is made of may be a name in it.
+            let shown = if again.given.is_secret { String::new() } else { format!(" {}", quoted(&argument)) };
+            let hint = did_you_mean(&argument, known).filter(|_| !again.given.is_secret);
+            misfit(format!("component `{name}` has no argument{shown}"), hint, false)
+        }
+        None => misfit(format!("component `{name}` needs `{argument}=`"), None, false),
+    }
+}
+
+impl Misfit {
+    /// The error, with what is undefined where that is what is wrong.
+    pub(super) fn error(self, source: &Source, callers: &[(&Source, usize)], again: &Again<'_>) -> TemplateError {
+        let Self { range, message, available, hint, is_undefined } = self;
+        if is_undefined {
+            let found = lookup::undefined("", source, &range, callers, again);
+            return found.unwrap_or_else(|| {
+                source.error(range, ErrorKind::Undefined { absent: Vec::new() }, message).available(available)
+            });
+        }
+        source.error(range, ErrorKind::Function, message).available(available).hint(hint)
     }
 }

@@ -12,6 +12,7 @@ use super::error::{ErrorKind, Failure, TemplateError, undefined};
 use super::function::fail;
 use super::load::{Entry, Parsed};
 use super::record::{self, Render};
+use super::render::Given;
 use super::words::Listed;
 use super::{Rendering, Templates};
 use crate::registry::Asked;
@@ -21,7 +22,7 @@ use crate::store::View;
 pub(super) const ITEMS: &str = "__items";
 
 /// What a template calls the item that a file is made of.
-const ITEM: &str = "item";
+pub(super) const ITEM: &str = "item";
 
 /// How many files one template may write: a transaction opens up to three files for each, all at once, and has to fit
 /// `render_timeout`.
@@ -131,7 +132,8 @@ impl Templates {
             return all.map(|()| Each::default());
         };
         let one = |parsed: &Arc<Parsed>, number, context: &Context, listed: &Listed| {
-            self.one(parsed, number, context, listed, view, deadline.saturating_duration_since(Instant::now()))
+            let given = Given { context, listed, is_secret: *secret };
+            self.one(parsed, number, &given, view, deadline.saturating_duration_since(Instant::now()))
         };
         let listed = one(each, *items, &Context::new(), &Listed::default());
         all.take(listed.rendering);

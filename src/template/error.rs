@@ -1,7 +1,11 @@
 //! What is wrong with a template, with its place, for people. It never holds a value of a registry.
 
 use std::fmt;
+use std::ops::Range;
 
+use super::absence::Beside;
+use super::near::{nearest, quoted};
+use super::source::Source;
 use crate::registry::Asked;
 
 /// What is shown for a message of a template that was put together.
@@ -24,6 +28,8 @@ pub struct TemplateError {
     pub notes: Vec<Note>,
     /// The item of a `for_each` that was rendered, such as "item 3 of 7, whose file is `blog.conf`".
     pub item: Option<String>,
+    /// What there is instead, names only: "in scope: `a`, `b`".
+    pub available: Option<String>,
     /// What to do, if that can be said.
     pub hint: Option<String>,
     /// What sort of error it is, for whoever decides what follows from it.
@@ -84,9 +90,17 @@ impl TemplateError {
             snippet: None,
             notes: Vec::new(),
             item: None,
+            available: None,
             hint: None,
             kind,
         }
+    }
+
+    /// The same error with the names that there are.
+    #[must_use]
+    pub(super) fn available(mut self, available: impl Into<Option<String>>) -> Self {
+        self.available = available.into().or(self.available);
+        self
     }
 
     /// The same error with advice.
@@ -124,6 +138,9 @@ impl fmt::Display for TemplateError {
         if let Some(item) = &self.item {
             write!(f, "\n{gutter} = for {item}")?;
         }
+        if let Some(available) = &self.available {
+            write!(f, "\n{gutter} = {available}")?;
+        }
         if let Some(hint) = &self.hint {
             write!(f, "\n{gutter} = hint: {hint}")?;
         }
@@ -138,6 +155,8 @@ impl std::error::Error for TemplateError {}
 pub(super) struct Failure {
     /// What is wrong.
     pub(super) message: String,
+    /// What there is instead, names only.
+    pub(super) available: Option<String>,
     /// What to do, if that can be said.
     pub(super) hint: Option<String>,
     /// What sort of error it is.
@@ -154,13 +173,33 @@ impl Failure {
 
     /// A failure of this sort.
     pub(super) fn of(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, kind, suspect: false }
+        Self { message: message.into(), available: None, hint: None, kind, suspect: false }
+    }
+
+    /// The error of a file as a whole.
+    pub(super) fn whole(self, file: &str) -> TemplateError {
+        let Self { message, available, hint, kind, suspect: _ } = self;
+        TemplateError::whole(file, message, kind).available(available).hint(hint)
+    }
+
+    /// The error of a range of a source.
+    pub(super) fn at(self, source: &Source, range: Range<usize>) -> TemplateError {
+        let Self { message, available, hint, kind, suspect: _ } = self;
+        source.error(range, kind, message).available(available).hint(hint)
     }
 
     /// The same failure with advice.
     #[must_use]
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same failure with what there is instead and what may be meant, as far as that can be said.
+    #[must_use]
+    pub(super) fn teach(mut self, Beside { available, hint }: Beside) -> Self {
+        self.available = available.or(self.available);
+        self.hint = hint.or(self.hint);
         self
     }
 }
@@ -172,16 +211,7 @@ pub(super) fn undefined(message: impl Into<String>) -> Failure {
 
 /// "did you mean `NAME`?", when one of the names is close to what was written.
 pub(crate) fn did_you_mean<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    names
-        .into_iter()
-        .map(|name| {
-            // The one knows exchanged letters in short names, the other common beginnings.
-            let edits = strsim::normalized_damerau_levenshtein(written, name) + 0.2;
-            (edits.max(strsim::jaro_winkler(written, name)), name)
-        })
-        .filter(|(similarity, _)| *similarity > 0.8)
-        .max_by(|(left, _), (right, _)| left.total_cmp(right))
-        .map(|(_, name)| format!("did you mean `{name}`?"))
+    nearest(written, names).map(|name| format!("did you mean {}?", quoted(name)))
 }
 
 #[cfg(test)]
@@ -198,15 +228,15 @@ mod tests {
             snippet: Some(Snippet { line: "\t {{ kye() }}".into(), width: 5 }),
             notes: vec![Note { file: "main.conf".into(), line: 1, column: 4 }],
             item: Some("item 3 of 7".into()),
+            available: Some("there is `key`".into()),
             hint: did_you_mean("kye", ["service", "key"]),
             kind: ErrorKind::Syntax,
         };
         assert_eq!(
             error.to_string(),
             "web.conf:12:3: unknown function `kye`\n   |\n12 | \t {{ kye() }}\n   | \t ^^^^^\n   \
-             = called from main.conf:1:4\n   = for item 3 of 7\n   = hint: did you mean `key`?"
+             = called from main.conf:1:4\n   = for item 3 of 7\n   = there is `key`\n   = hint: did you mean `key`?"
         );
-        assert_eq!(did_you_mean("upper", ["service"]), None);
         assert_eq!(TemplateError::whole("a", "b", ErrorKind::Io).to_string(), "a: b");
     }
 }

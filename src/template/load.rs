@@ -14,7 +14,7 @@ use super::read::Reading;
 use super::scan::{default_delimiters, scan};
 use super::source::Source;
 use super::words::Words;
-use super::{Environment, component, filter, foreign, function, message, print};
+use super::{Environment, component, filter, foreign, function, lookup, message, print};
 use crate::config::{Delimiters, ForEach, Target, Template, TemplateSource, Writes};
 
 /// All templates of one target, parsed.
@@ -315,6 +315,7 @@ fn tera(delimiters: &Delimiters) -> tera::TeraResult<Tera> {
     // A component of the user goes before a built-in one of the same name.
     tera.set_fallback_prefixes([FOLDER])?;
     function::register(&mut tera);
+    lookup::register(&mut tera);
     filter::register(&mut tera);
     Ok(tera)
 }

@@ -6,12 +6,16 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
+use super::absence::{Beside, OF_FOLDERS};
+use super::again::Again;
+use super::edit::Place;
 use super::error::{ErrorKind, Failure, Note, TemplateError, UNSHOWN, did_you_mean, undefined};
 use super::foreign;
 use super::record::{Absent, Render};
 use super::scan::{Token, TokenKind};
 use super::source::Source;
 use super::view::FIELDS;
+use super::{component, lookup};
 use crate::config::Delimiters;
 use crate::registry::{Asked, Data, Query};
 
@@ -148,33 +152,58 @@ fn advice(message: &str, source: &Source, delimiters: &Delimiters, range: &Range
 }
 
 /// An error of a render; `render` knows what was asked and what our own functions refused.
-pub(super) fn rendering(error: &tera::Error, sources: &[Source], entry: &Source, render: &mut Render) -> TemplateError {
+pub(super) fn rendering(
+    error: &tera::Error,
+    again: &Again<'_>,
+    sources: &[Source],
+    render: &mut Render,
+) -> TemplateError {
     let failure = render.failure.take();
     let tera::ErrorKind::RenderingError(report) = error.kind() else {
-        let failure = failure.unwrap_or_else(|| Failure::new(safe(&error.to_string())));
-        return TemplateError::whole(&entry.file, failure.message, failure.kind).hint(failure.hint);
+        return failure.unwrap_or_else(|| Failure::new(safe(&error.to_string()))).whole(&again.entry.file);
     };
-    let source = sources.iter().find(|source| source.name == report.filename());
-    let failure = failure.unwrap_or_else(|| tera_failure(report.message(), render));
-    let failure = without_suspicion(failure, source);
-    let failure = name_the_absent(failure, source, report, render);
-    let mut located = located(report, sources, failure.kind, failure.message).hint(failure.hint);
-    located.notes = notes(error, report, sources);
-    located
+    let Some(source) = sources.iter().find(|source| source.name == report.filename()) else {
+        let failure = failure.unwrap_or_else(|| tera_failure(report.message(), render));
+        return failure.whole(report.filename());
+    };
+    let range = span(source, report);
+    let caller = |(name, place): (String, Place)| {
+        let source = sources.iter().find(|source| source.name == name)?;
+        Some((source, source.edited.origin(place.offset(&source.edited.text))))
+    };
+    let callers: Vec<(&Source, usize)> = callers(error).into_iter().filter_map(caller).collect();
+    let misfit = || component::misfit(report.message(), source, &range, again);
+    let located = if let Some(misfit) = failure.is_none().then(misfit).flatten() {
+        misfit.error(source, &callers, again)
+    } else {
+        let failure = failure.unwrap_or_else(|| tera_failure(report.message(), render));
+        let failure = without_suspicion(failure, source);
+        undefined_at(&failure, source, &range, &callers, again, render)
+            .unwrap_or_else(|| name_the_absent(failure, source, &range, render).at(source, range.clone()))
+    };
+    TemplateError { notes: notes(&callers), ..located }
+}
+
+/// What is said of something undefined where that is no question of what the registry holds.
+fn undefined_at(
+    failure: &Failure,
+    source: &Source,
+    range: &Range<usize>,
+    callers: &[(&Source, usize)],
+    again: &Again<'_>,
+    render: &Render,
+) -> Option<TemplateError> {
+    let is_open = matches!(&failure.kind, ErrorKind::Undefined { absent } if absent.is_empty());
+    // While something is missing the render is thrown away.
+    let is_final = render.missing.is_empty();
+    (is_open && is_final).then(|| lookup::undefined(&failure.message, source, range, callers, again)).flatten()
 }
 
 /// A value that was refused when it was printed, at the place of its expression where that was found.
-pub(super) fn printing(
-    failure: Option<Failure>,
-    place: Option<(&Source, Range<usize>)>,
-    entry: &Source,
-) -> TemplateError {
+pub(super) fn printing(failure: Option<Failure>, again: &Again<'_>) -> TemplateError {
     let failure = failure.unwrap_or_else(|| Failure::new("a value cannot be printed"));
-    let error = match place {
-        Some((source, range)) => source.error(range, failure.kind, failure.message),
-        None => TemplateError::whole(&entry.file, failure.message, failure.kind),
-    };
-    error.hint(failure.hint)
+    let Some((source, range, notes)) = again.find_refused() else { return failure.whole(&again.entry.file) };
+    TemplateError { notes, ..failure.at(source, range) }
 }
 
 /// What Tera itself complains about, without values.
@@ -196,16 +225,26 @@ fn tera_failure(message: &str, render: &Render) -> Failure {
     {
         let available = rest.trim_start_matches(" Available variables: ").split(", ");
         let failure = undefined(format!("variable `{name}` is not defined"));
-        return match did_you_mean(name, available) {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        };
+        return failure.teach(Beside::hint(did_you_mean(name, available)));
     }
     if message == "Tried to render a variable that is undefined" || message == "Cannot index into an undefined value" {
         return undefined("what stands here is undefined");
     }
+    if let Some(rest) = message.strip_prefix("Key/value iteration is not possible on type ") {
+        let given = rest.split(',').next().unwrap_or_default();
+        return Failure::new(format!("a `for` with two names goes over a map, not {}", in_words(given)));
+    }
     let shown = safe(message);
-    if message.contains("undefined") { undefined(shown) } else { Failure::new(shown) }
+    if message.contains("undefined") {
+        return undefined(shown);
+    }
+    let is_of_text =
+        ["Math operations", "`+` requires", "Cannot compare"].iter().any(|start| message.starts_with(start))
+            && message.contains("`string`");
+    let hint = is_of_text.then(|| {
+        "what a registry holds is text: `int` and `float` make a number of it, and `~` joins texts".to_owned()
+    });
+    Failure::new(shown).teach(Beside::hint(hint))
 }
 
 /// The names of fields that may be shown, those that our own lists have, and names of keys. Others may
@@ -226,9 +265,34 @@ fn safe(message: &str) -> String {
         return (*instead).to_owned();
     }
     if PLAIN.iter().any(|beginning| message.starts_with(beginning)) {
-        return fragment(message);
+        return in_words(&fragment(message));
     }
     "an operator or filter refuses what it was given".to_owned()
+}
+
+/// What Tera calls the types, and what they are called here.
+const TYPES: &[(&str, &str)] = &[
+    ("`string`", "text"),
+    ("`array`", "a list"),
+    ("`map/struct`", "a map"),
+    ("`map`", "a map"),
+    ("`bool`", "a truth value"),
+    ("`bytes`", "bytes"),
+    ("`none`", "none"),
+    ("`undefined`", "undefined"),
+    ("`u64`", "a number"),
+    ("`i64`", "a number"),
+    ("`f64`", "a number"),
+    ("`u128`", "a number"),
+    ("`i128`", "a number"),
+    ("`integer`", "a whole number"),
+    ("`number`", "a number"),
+    ("`float`", "a number"),
+];
+
+/// The names of types as users say them.
+pub(super) fn in_words(message: &str) -> String {
+    TYPES.iter().fold(message.to_owned(), |message, (of_tera, word)| message.replace(of_tera, word))
 }
 
 /// Lowercase at the beginning and no full stop at the end.
@@ -242,9 +306,9 @@ fn fragment(message: &str) -> String {
 }
 
 /// The message of `fail` or `not_yet` is shown when the template holds it as it is; what was put together may hold a value.
-fn without_suspicion(mut failure: Failure, source: Option<&Source>) -> Failure {
+fn without_suspicion(mut failure: Failure, source: &Source) -> Failure {
     let literal = |token: &Token| matches!(&token.kind, TokenKind::Text(text) if *text == failure.message);
-    let written = || source.into_iter().flat_map(Source::pieces).flat_map(|piece| &piece.tokens).any(literal);
+    let written = || source.pieces().iter().flat_map(|piece| &piece.tokens).any(literal);
     if failure.suspect && !written() {
         failure.message = format!("the template gave up with {UNSHOWN}");
     }
@@ -252,22 +316,18 @@ fn without_suspicion(mut failure: Failure, source: Option<&Source>) -> Failure {
 }
 
 /// Names the keys that are not there in an error about something undefined.
-fn name_the_absent(
-    mut failure: Failure,
-    source: Option<&Source>,
-    report: &tera::ReportError,
-    render: &Render,
-) -> Failure {
-    // An error that knows what it needs has named it.
+fn name_the_absent(mut failure: Failure, source: &Source, range: &Range<usize>, render: &Render) -> Failure {
     let ErrorKind::Undefined { absent } = &mut failure.kind else { return failure };
-    let (Some(last), []) = (&render.last_absent, &absent[..]) else { return failure };
+    // An error that knows what it needs has named it.
+    if let [asked, ..] = &absent[..] {
+        let beside = render.beside(&Absent::Query(asked.clone()));
+        return failure.teach(beside);
+    }
+    let Some(last) = &render.last_absent else { return failure };
     // Where the place itself asks, what was asked last is what is not there. Elsewhere a variable may hold any of them.
-    let asks = source.is_some_and(|source| {
-        let range = span(source, report);
-        let inside = |token: &&Token| token.range.start >= range.start && token.range.end <= range.end;
-        let mut tokens = source.pieces().iter().flat_map(|piece| &piece.tokens).filter(inside);
-        tokens.any(|token| ["key", "file", "env"].contains(&token.of(&source.text)))
-    });
+    let inside = |token: &&Token| token.range.start >= range.start && token.range.end <= range.end;
+    let mut tokens = source.pieces().iter().flat_map(|piece| &piece.tokens).filter(inside);
+    let asks = tokens.any(|token| ["key", "file", "env"].contains(&token.of(&source.text)));
     let meant: Vec<&Absent> = if asks { vec![last] } else { render.absent.iter().collect() };
     *absent = meant
         .iter()
@@ -280,8 +340,10 @@ fn name_the_absent(
     let more =
         if meant.len() > names.len() { format!(" and {} more", meant.len() - names.len()) } else { String::new() };
     failure.message = format!("{}; not there: {}{more}", failure.message, names.join(", "));
-    failure.hint.get_or_insert_with(|| advice_on_absence(&meant, render));
-    failure
+    // Of several only one may be misspelt, and which is not known.
+    let Beside { available, hint } = if let [only] = &meant[..] { render.beside(only) } else { Beside::default() };
+    let hint = failure.hint.take().or(hint).or_else(|| Some(advice_on_absence(&meant, render)));
+    failure.teach(Beside { available, hint })
 }
 
 /// What to do about something that is not there.
@@ -290,12 +352,11 @@ fn advice_on_absence(absent: &[&Absent], render: &Render) -> String {
         Absent::Query(Asked { registry, query: Query::Key(path) }) => Some((registry, path)),
         Absent::Query(_) | Absent::Variable(_) => None,
     });
-    let of_folders = "`prefix`, `tree` and `ls` give what is in a folder";
     if let Some((_, path)) = keys.clone().find(|(registry, path)| render.has_folder(registry, path)) {
-        return format!("`{}` is a folder: {of_folders}", path.shown());
+        return format!("`{}` is a folder: {OF_FOLDERS}", path.shown());
     }
     let advice = "give `default=`, or ask with `if` before using it";
-    if keys.count() > 0 { format!("{advice}; {of_folders}") } else { advice.to_owned() }
+    if keys.count() > 0 { format!("{advice}; {OF_FOLDERS}") } else { advice.to_owned() }
 }
 
 fn span(source: &Source, report: &tera::ReportError) -> std::ops::Range<usize> {
@@ -310,15 +371,19 @@ fn located(report: &tera::ReportError, sources: &[Source], kind: ErrorKind, mess
     }
 }
 
-/// From where the place was reached. Tera gives that only as part of its report.
-fn notes(error: &tera::Error, report: &tera::ReportError, sources: &[Source]) -> Vec<Note> {
+/// From where the place of an error was reached, innermost first: the name of a source, and where in what Tera got of it.
+/// Tera gives that only as part of its report.
+pub(super) fn callers(error: &tera::Error) -> Vec<(String, Place)> {
+    let tera::ErrorKind::RenderingError(report) = error.kind() else { return Vec::new() };
     let text = error.to_string();
     let after_message = text.strip_prefix("error: ").and_then(|text| text.strip_prefix(report.message()));
     let after_message = after_message.unwrap_or_default();
     let places = after_message.split("\n\nnote: called from ").skip(1).filter_map(|note| place(note.lines().next()?));
-    places
-        .filter_map(|(name, line, column)| Some(sources.iter().find(|source| source.name == name)?.note(line, column)))
-        .collect()
+    places.map(|(name, line, column)| (name.to_owned(), Place { line, column: column + 1 })).collect()
+}
+
+fn notes(callers: &[(&Source, usize)]) -> Vec<Note> {
+    callers.iter().map(|(source, at)| source.note(*at)).collect()
 }
 
 /// Reads `NAME:LINE:COLUMN`; lines from 1 and columns from 0, as Tera counts inside.

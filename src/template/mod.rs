@@ -19,6 +19,8 @@
 //! A function is added in `function`, a filter in `filter`, a component in `templates/` and `builtin`. What is told of a
 //! function, a filter or a test is an `entry` beside it, and `catalog` has them all.
 
+mod absence;
+mod again;
 mod arguments;
 mod builtin;
 pub(crate) mod catalog;
@@ -35,7 +37,9 @@ mod function;
 pub(crate) mod fuzzing;
 mod literal;
 mod load;
+mod lookup;
 mod message;
+mod near;
 mod origin;
 mod predicate;
 mod print;
@@ -44,6 +48,7 @@ mod record;
 mod render;
 mod rewrite;
 mod scan;
+mod scope;
 mod source;
 mod trim;
 mod view;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tera::Value;
 
+use super::near::quoted;
 use super::record::Render;
 use crate::registry::{Asked, Data, Instance, Node, NodeServices, Query};
 
@@ -24,6 +25,36 @@ impl Render {
     pub(super) fn origin_of_controls(&self, text: &str) -> Option<String> {
         let found = |_: &str, value: &str| value.contains(char::is_control) && text.contains(value);
         self.find(text, None, &found)
+    }
+
+    /// The key or the entry of `meta` whose name is refused: what was given is that name, or ends with it.
+    pub(super) fn origin_of_name(&self, refused: &str) -> Option<String> {
+        let is_end = |name: &str| !name.is_empty() && refused.ends_with(name);
+        let found = self.reads.iter().filter_map(|asked| {
+            let registry = &asked.registry;
+            match &self.view.answer(asked)?.data {
+                Data::Prefix(entries) => {
+                    let entry =
+                        entries.iter().filter(|entry| is_end(&entry.key)).max_by_key(|entry| entry.key.len())?;
+                    Some((entry.key.len(), format!("the name of key {}, registry `{registry}`", quoted(&entry.path))))
+                }
+                Data::Service(instances) => {
+                    let instance = instances.iter().find(|instance| instance.meta.contains_key(refused))?;
+                    let of = described(instance, asked, refused);
+                    Some((refused.len(), format!("the name of {} in `meta` of {of}", quoted(refused))))
+                }
+                _ => None,
+            }
+        });
+        found.max_by_key(|(length, _)| *length).map(|(_, origin)| origin)
+    }
+
+    /// Whether a registry lists a key of this name below a folder that was asked for.
+    pub(super) fn lists_key(&self, name: &str) -> bool {
+        self.reads.iter().filter_map(|asked| self.view.answer(asked)).any(|answer| match &answer.data {
+            Data::Prefix(entries) => entries.iter().any(|entry| entry.key == name || entry.path == name),
+            _ => false,
+        })
     }
 
     fn find(&self, refused: &str, port: Option<u64>, found: &dyn Fn(&str, &str) -> bool) -> Option<String> {

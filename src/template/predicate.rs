@@ -100,7 +100,7 @@ pub(super) const TESTS: Group<Entry> = Group {
             name: "iterable",
             arguments: &[],
             takes: "anything, also undefined",
-            gives: "what `for` can go over",
+            gives: "a list, a map or a text; `for` goes over the first two",
             empty: "true for an empty list, map or text",
             example: r#"{% if {"a": 1} is iterable %}yes{% endif %}"#,
             output: "yes",

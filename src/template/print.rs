@@ -8,21 +8,19 @@
 //! Tera hands every printed value that is not marked as safe to its escape function, which here is [`write`]. What comes
 //! out of components and captured blocks is marked: the values in it were looked at when they were printed there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
-use std::time::Duration;
 
-use tera::{Context, Kwargs, State, Tera, Value};
+use tera::{Kwargs, State, Tera, TeraResult, Value};
 
-use super::edit::{Edit, Edited};
-use super::error::{ErrorKind, Failure};
-use super::load::Parsed;
+use super::again::Again;
+use super::edit::{Edit, Place};
+use super::error::{ErrorKind, Failure, Note};
+use super::message;
 use super::record::{self, Render};
-use super::scan::{Piece, PieceKind, TokenKind, scan};
-use super::{Environment, source::Source};
-use crate::store::View;
+use super::scan::{Piece, PieceKind, TokenKind};
+use super::source::Source;
 
 /// The function that stands before an expression which may print several lines.
 pub(super) const LINES: &str = "__lines";
@@ -57,11 +55,18 @@ pub(super) fn register(tera: &mut Tera) {
     tera.register_function(LINE_AGAIN, move |_: Kwargs, _: &State| go(|depth| depth.saturating_sub(1)));
     tera.register_function(LINES, move |_: Kwargs, _: &State| set(true));
     tera.register_function(ONE_LINE, move |_: Kwargs, _: &State| set(false));
-    tera.register_function(PRINTING, |arguments: Kwargs, _: &State| {
+    tera.register_function(PRINTING, |arguments: Kwargs, _: &State| -> TeraResult<Value> {
         let number = |name| arguments.get::<usize>(name).ok().flatten().unwrap_or_default();
         let place = (number("source"), number("start")..number("end"));
-        record::with(|render| render.printing = Some(place));
-        Value::none()
+        let begun = record::with(|render| {
+            render.printing = Some(place);
+            render.begun += 1;
+            render.begun
+        });
+        if begun.is_some() && begun == arguments.get::<usize>("last").ok().flatten() {
+            return Err(tera::Error::message("the expression that was looked for"));
+        }
+        Ok(Value::none())
     });
 }
 
@@ -239,46 +244,45 @@ fn line_is_free(source: &str, pieces: &[Piece], first: usize, last: usize, look:
     ends(&mut pieces[..first].iter().rev(), &before) && ends(&mut pieces[last + 1..].iter(), &after)
 }
 
-impl Parsed {
-    /// Where the expression stands whose value was refused: found by a render in which every expression says where it is.
-    /// The first render cannot tell, since a look at a value knows nothing of its place.
-    pub(super) fn find_refused(
-        &self,
-        entry: &str,
-        context: &Context,
-        environment: &Arc<Environment>,
-        view: &View,
-        timeout: Duration,
-    ) -> Option<(&Source, Range<usize>)> {
-        let delimiters = &self.dialect.delimiters;
-        let marked = self.sources.iter().enumerate().map(|(number, source)| {
-            let text = &source.edited.text;
-            let pieces = scan(text, delimiters).unwrap_or_default();
+impl Again<'_> {
+    /// The error of a render that failed when an expression was printed. Where that stands is found by a render in which
+    /// every expression says where it is, and from where it was reached by one more that ends before it: the first one
+    /// cannot tell, since a look at a value knows nothing of its place.
+    pub(super) fn find_refused(&self) -> Option<(&Source, Range<usize>, Vec<Note>)> {
+        let numbers: HashMap<&str, usize> =
+            self.parsed.sources.iter().enumerate().map(|(number, source)| (source.name.as_str(), number)).collect();
+        let mark = |source: &Source, text: &str, last: &str| {
+            let (open, close) = &self.parsed.dialect.delimiters.variable;
+            let pieces = self.pieces(text);
             let expressions = pieces.iter().filter(|piece| {
                 let is_ours = piece.tokens.first().is_some_and(|token| token.of(text).starts_with("__"));
                 piece.kind == PieceKind::Variable && !is_ours
             });
+            let number = numbers.get(source.name.as_str()).copied().unwrap_or_default();
             let mark = |piece: &Piece| {
                 let (start, end) = (source.edited.origin(piece.range.start), source.edited.origin(piece.range.end - 1));
-                let (open, close) = &delimiters.variable;
-                let call = format!("{open} {PRINTING}(source={number}, start={start}, end={end}) {close}");
+                let call = format!("{open} {PRINTING}(source={number}, start={start}, end={end}{last}) {close}");
                 Edit::insert(piece.range.start, call)
             };
-            (source.name.clone(), Edited::new(text, expressions.map(mark).collect()).text)
+            expressions.map(mark).collect()
+        };
+        let found = self.render(|source, text| mark(source, text, ""))?.render;
+        let (number, range) = found.printing?;
+        let last = format!(", last={}", found.begun);
+        let callers = self.render(|source, text| mark(source, text, &last)).map(|outcome| {
+            let callers = outcome.result.as_ref().err().map(message::callers).unwrap_or_default();
+            let note = |(name, place): (String, Place)| {
+                self.origin(&outcome, &name, place).map(|(source, at)| source.note(at))
+            };
+            callers.into_iter().filter_map(note).collect()
         });
-        let mut tera = self.dialect.tera.clone();
-        tera.add_raw_templates(marked.collect::<Vec<_>>()).ok()?;
-        let (_, render) = record::during(Arc::clone(environment), view.clone(), self.words.clone(), timeout, || {
-            tera.render_to(entry, context, io::sink())
-        });
-        let (number, range) = render?.printing?;
-        Some((self.sources.get(number)?, range.start..range.end + 1))
+        Some((self.parsed.sources.get(number)?, range.start..range.end + 1, callers.unwrap_or_default()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::scan::default_delimiters;
+    use super::super::scan::{default_delimiters, scan};
     use super::*;
 
     #[test]

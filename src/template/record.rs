@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::{ErrorKind, Failure};
+use super::lookup::Lack;
 use super::words::{Names, Words};
 use super::{Environment, Value};
 use crate::registry::{Answer, Asked, Data, Path, Query};
@@ -55,6 +56,12 @@ pub(super) struct Render {
     pub(super) printed: u64,
     /// The expression that is printed, in a render that is to find one: the number of its source, and where it stands.
     pub(super) printing: Option<(usize, Range<usize>)>,
+    /// How many expressions were begun, in a render that is to find one.
+    pub(super) begun: usize,
+    /// What last lacked a field, in a render that is to find it.
+    pub(super) lack: Option<Lack>,
+    /// Whether what is rendered is a secret.
+    pub(super) is_secret: bool,
     deadline: Instant,
     timeout: Duration,
 }
@@ -102,6 +109,7 @@ pub(super) fn during<T>(
     environment: Arc<Environment>,
     view: View,
     words: Arc<Words>,
+    is_secret: bool,
     timeout: Duration,
     action: impl FnOnce() -> T,
 ) -> (T, Option<Render>) {
@@ -130,6 +138,9 @@ pub(super) fn during<T>(
         no_weights: Cell::new(0),
         printed: 0,
         printing: None,
+        begun: 0,
+        lack: None,
+        is_secret,
         deadline: Instant::now() + timeout,
         timeout,
     };
@@ -209,7 +220,7 @@ mod tests {
     #[test]
     fn a_panic_ends_the_render() {
         let panicked = std::panic::catch_unwind(|| {
-            during(Arc::default(), View::default(), Arc::default(), Duration::from_secs(1), || {
+            during(Arc::default(), View::default(), Arc::default(), false, Duration::from_secs(1), || {
                 assert!(with(|_| ()).is_some());
                 std::panic::resume_unwind(Box::new("stop"))
             })

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tera::Context;
 
+use super::again::Again;
 use super::error::{ErrorKind, Failure, TemplateError};
 use super::load::{Entry, Parsed};
 use super::record::{Render, late};
@@ -26,31 +27,36 @@ pub(super) struct One {
     pub(super) names: Names,
 }
 
+/// What a source is rendered with, besides the view.
+pub(super) struct Given<'a> {
+    /// The variables.
+    pub(super) context: &'a Context,
+    /// Names that registries listed before, which the variables may hold.
+    pub(super) listed: &'a Listed,
+    /// Whether what is made is a secret.
+    pub(super) is_secret: bool,
+}
+
 impl Templates {
     /// Renders the template at `index` of the target from a view. Synchronous: it takes up to `render_timeout`, or
     /// longer in a filter of Tera's own that is given megabytes.
     pub fn render(&self, index: usize, view: &View) -> Rendering {
-        let Some(Entry { content: (parsed, number), .. }) = self.entries.get(index) else {
+        let Some(Entry { content: (parsed, number), secret, .. }) = self.entries.get(index) else {
             return failed("templates", format!("the target has no template {index}"));
         };
-        self.one(parsed, *number, &Context::new(), &Listed::default(), view, self.timeout).rendering
+        let given = Given { context: &Context::new(), listed: &Listed::default(), is_secret: *secret };
+        self.one(parsed, *number, &given, view, self.timeout).rendering
     }
 
-    /// Renders one source, with the variables of `context`, which may hold names that were `listed` before.
-    pub(super) fn one(
-        &self,
-        parsed: &Parsed,
-        number: usize,
-        context: &Context,
-        listed: &Listed,
-        view: &View,
-        timeout: Duration,
-    ) -> One {
+    /// Renders one source with what it is given.
+    pub(super) fn one(&self, parsed: &Parsed, number: usize, given: &Given<'_>, view: &View, timeout: Duration) -> One {
+        let Given { context, listed, is_secret } = given;
         let source = parsed.source(number);
-        let start = Instant::now();
+        let deadline = Instant::now() + timeout;
+        let environment = &self.environment;
         let mut output = Output::new(self.environment.limits.output, timeout);
         let (rendered, render) =
-            record::during(Arc::clone(&self.environment), view.clone(), parsed.words.clone(), timeout, || {
+            record::during(Arc::clone(environment), view.clone(), parsed.words.clone(), *is_secret, timeout, || {
                 record::with(|render| render.names = Names::beside(listed));
                 parsed.tera.render_to(&source.name, context, &mut output)
             });
@@ -60,15 +66,15 @@ impl Templates {
         };
         let output = match (rendered, output.stopped) {
             (Ok(()), None) => Ok(output.bytes),
-            (_, Some(stopped)) => {
-                Err(TemplateError::whole(&source.file, stopped.message, stopped.kind).hint(stopped.hint))
+            (_, Some(stopped)) => Err(stopped.whole(&source.file)),
+            (Err(error), None) => {
+                let again = Again { parsed, entry: source, given, environment, view, deadline };
+                Err(if is_of_print(&error) && render.failure.is_some() {
+                    message::printing(render.failure.take(), &again)
+                } else {
+                    message::rendering(&error, &again, &parsed.sources_in_pieces(), &mut render)
+                })
             }
-            (Err(error), None) if is_of_print(&error) && render.failure.is_some() => {
-                let left = timeout.saturating_sub(start.elapsed());
-                let place = parsed.find_refused(&source.name, context, &self.environment, view, left);
-                Err(message::printing(render.failure.take(), place, source))
-            }
-            (Err(error), None) => Err(message::rendering(&error, &parsed.sources_in_pieces(), source, &mut render)),
         };
         let Render { reads, missing, no_weights, warnings, items, names, .. } = render;
         One { rendering: Rendering { reads, missing, no_weights: no_weights.get(), warnings, output }, items, names }

@@ -1,9 +1,10 @@
 //! What is changed in a source besides its block lines, so that Tera does what templates mean.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use super::edit::Edit;
-use super::filter::PRESENT;
+use super::filter::{EACH, PRESENT};
 use super::function::TICK;
 use super::print::{LINE_AGAIN, LINES, ONE_LINE, WITHIN_LINE, of_lines, within_lines};
 use super::scan::{Piece, PieceKind, Token, TokenKind};
@@ -24,7 +25,7 @@ pub(super) fn inclusion<'p>(source: &str, piece: &'p Piece) -> Option<(&'p Token
     }
 }
 
-/// The edits: includes name what they were resolved to, loops look at the clock, `~` refuses what is undefined, for which
+/// The edits: includes name what they were resolved to, loops look at the clock and refuse texts, `~` refuses what is undefined, for which
 /// it would write nothing, and what has a line of its own may print several.
 pub(super) fn edits(
     source: &str,
@@ -73,8 +74,49 @@ pub(super) fn edits(
                 }
             }
         }
+        // Behind the guards of operands, which may end where these do.
+        for (looped, is_operand) in looped_over(source, piece) {
+            let (open, close) = if is_operand { ("", "") } else { ("(", ")") };
+            edits.push(Edit::insert(looped.start, open));
+            edits.push(Edit::insert(looped.end, format!("{close} | {EACH}")));
+        }
     }
     edits
+}
+
+/// What stands between operands, or before one, so that a filter behind the last would be of that alone.
+const OPERATORS: &[&str] = &[
+    "or", "and", "not", "in", "is", "if", "else", "~", "+", "-", "*", "/", "//", "%", "**", "==", "!=", "<", ">", "<=",
+    ">=",
+];
+
+/// What the loops of a tag go over: that of a `for`, and those in `[... for NAME in ...]`; and whether it is one operand,
+/// behind which a filter can stand. What Tera refuses counts as one, so that it is refused at its place.
+fn looped_over(source: &str, piece: &Piece) -> Vec<(Range<usize>, bool)> {
+    let tokens = &piece.tokens;
+    let of = |index: usize| tokens.get(index).map_or("", |token| token.of(source));
+    let is_block = |index: usize| index == 0 && piece.kind == PieceKind::Block;
+    let is_for = |index: &usize| of(*index) == "for" && (is_block(*index) || *index > 0 && of(*index - 1) != ".");
+    let looped = |index: usize| {
+        let first = (index..tokens.len()).find(|&at| of(at) == "in")? + 1;
+        let mut depth = 0_usize;
+        let mut operators = Vec::new();
+        let is_end = |at: &usize| {
+            match of(*at) {
+                "(" | "[" | "{" | "?[" => depth += 1,
+                ")" | "]" | "}" if depth == 0 => return true,
+                ")" | "]" | "}" => depth -= 1,
+                "if" if depth == 0 && !is_block(index) => return true,
+                operator if depth == 0 && OPERATORS.contains(&operator) => operators.push(operator),
+                _ => {}
+            }
+            false
+        };
+        let end = (first..tokens.len()).find(is_end).unwrap_or(tokens.len());
+        let is_operand = operators.is_empty() || operators.contains(&"if") && !operators.contains(&"else");
+        (first < end).then(|| (tokens[first].range.start..tokens[end - 1].range.end, is_operand))
+    };
+    (0..tokens.len()).filter(is_for).filter_map(looped).collect()
 }
 
 fn is_literal(token: &Token) -> bool {
@@ -82,7 +124,7 @@ fn is_literal(token: &Token) -> bool {
 }
 
 /// The last token of the operand that begins at `start`, with its attributes, calls and filters.
-fn operand_end(source: &str, tokens: &[Token], start: usize) -> Option<usize> {
+pub(super) fn operand_end(source: &str, tokens: &[Token], start: usize) -> Option<usize> {
     let of = |index: usize| tokens.get(index).map_or("", |token| token.of(source));
     let mut at = start;
     if of(at) == "-" {
@@ -156,11 +198,21 @@ mod tests {
     }
 
     #[test]
-    fn loops_look_at_the_clock() {
+    fn loops_look_at_the_clock_and_at_what_they_go_over() {
         let delimiters = default_delimiters();
         for (source, expected) in [
-            ("{% for a in b %} x", "{% for a in b %}{{ __tick() }} x"),
-            ("{% for a in b -%} x", "{% for a in b -%}{{ __tick() -}} x"),
+            ("{% for a in b %} x", "{% for a in b | __each %}{{ __tick() }} x"),
+            ("{% for a in b if a %} x", "{% for a in b if a | __each %}{{ __tick() }} x"),
+            ("{% for a in b if c else d %} x", "{% for a in (b if c else d) | __each %}{{ __tick() }} x"),
+            ("{% for a in b -%} x", "{% for a in b | __each -%}{{ __tick() -}} x"),
+            (
+                "{% for k, v in a ~ b or c %} x",
+                "{% for k, v in (a | __present ~ b | __present or c) | __each %}{{ __tick() }} x",
+            ),
+            (
+                "x {{ [a.b for a in [c for c in d] if a] }}",
+                "x {{ [a.b for a in [c for c in d | __each] | __each if a] }}",
+            ),
         ] {
             let pieces = scan(source, &delimiters).unwrap();
             assert_eq!(Edited::new(source, edits(source, &pieces, &delimiters, &HashMap::new())).text, expected);

@@ -70,8 +70,8 @@ impl Source {
     }
 
     /// The place of something that led to an error.
-    pub(super) fn note(&self, line: usize, column: usize) -> Note {
-        let (line, column) = self.place(self.range((line, column), (line, column)).start);
+    pub(super) fn note(&self, at: usize) -> Note {
+        let (line, column) = self.place(at);
         Note { file: self.file.clone(), line, column }
     }
 

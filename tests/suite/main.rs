@@ -62,6 +62,7 @@ mod service_manager;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod several;
 mod supervise;
+mod teaching;
 mod template_functions;
 #[cfg(all(feature = "consul", feature = "etcd"))]
 mod unwell_consul;

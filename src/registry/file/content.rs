@@ -11,8 +11,16 @@ use crate::registry::document::{Content as Tree, Member, Mistake, Node as TreeNo
 use crate::registry::instance::{self, Fields};
 use crate::registry::keyspace::Keyspace;
 use crate::registry::limit;
-use crate::registry::{Data, Entry, Instance, Node, NodeServices, Path, Query, ServiceName, Text, UnknownService};
+use crate::registry::{
+    Beside, Data, Entry, Instance, Names, Node, NodeServices, Path, Query, ServiceName, Text, UnknownService,
+};
 use crate::template::did_you_mean;
+
+/// The most names of a folder that are kept for messages.
+const BESIDE: usize = 1000;
+
+/// Folders by their paths, with what is in them.
+pub(super) type Folders = HashMap<Path, Arc<Names>>;
 
 /// All that the files say.
 #[derive(Debug, Default)]
@@ -87,6 +95,24 @@ impl Content {
     pub(super) fn unknown(&self, name: &str) -> Option<UnknownService> {
         let names = self.services.keys().map(String::as_str);
         (!self.services.contains_key(name)).then(|| UnknownService { hint: did_you_mean(name, names) })
+    }
+
+    /// What stands where a key or a folder is not that was asked for. `folders` are those that were listed for this.
+    pub(super) fn beside(&self, query: &Query, data: &Data, folders: &mut Folders) -> Option<Beside> {
+        let (Query::Key(path) | Query::Prefix(path)) = query else { return None };
+        if !matches!(data, Data::Key(None)) && !matches!(data, Data::Prefix(entries) if entries.is_empty()) {
+            return None;
+        }
+        let segments: Vec<&str> = path.segments().collect();
+        let above = (0..segments.len()).rev().filter_map(|depth| Path::parse(&segments[..depth].join("/")).ok());
+        let folder = above.into_iter().find(|folder| folder.is_root() || self.keys.exists(folder))?;
+        let names = folders.entry(folder.clone()).or_insert_with(|| {
+            let mut names = self.keys.listing(&folder);
+            names.keys.truncate(BESIDE);
+            names.folders.truncate(BESIDE);
+            Arc::new(names)
+        });
+        Some(Beside { folder, names: names.clone() })
     }
 
     /// Services that have an instance, with the given tag if there is one: a service without any is in no other

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::content::{self, Content};
+use super::content::{self, Content, Folders};
 use super::source::{self, Document};
 use super::{FileRegistry, format};
 use crate::config::Limits;
@@ -290,7 +290,8 @@ impl Watch for FixtureWatch {
             loop {
                 let wanted = feed.wanted();
                 let new = wanted.iter().filter(|(query, serial)| answered.get(query) != Some(serial));
-                feed.publish(new.map(|(query, _)| self.reply(query)).collect());
+                let mut folders = Folders::new();
+                feed.publish(new.map(|(query, _)| self.reply(query, &mut folders)).collect());
                 answered.clone_from(&wanted);
                 feed.changed().await;
             }
@@ -299,7 +300,7 @@ impl Watch for FixtureWatch {
 }
 
 impl FixtureWatch {
-    fn reply(&self, query: &Query) -> Reply {
+    fn reply(&self, query: &Query, folders: &mut Folders) -> Reply {
         let Known { content, denied, .. } = &*self.0;
         let result = if denied.contains(query) {
             Err(QueryError::denied("not allowed when the fixture was captured"))
@@ -308,7 +309,10 @@ impl FixtureWatch {
                 Query::Service(ServiceQuery { name, .. }) => content.unknown(name),
                 _ => None,
             };
-            Ok(Answer { unknown, ..Answer::new(content.answer(query, &[]), 1) })
+            let data = content.answer(query, &[]);
+            // Of what was captured the rest of a folder is not known.
+            let beside = self.0.is_whole.then(|| content.beside(query, &data, folders)).flatten();
+            Ok(Answer { unknown, beside, ..Answer::new(data, 1) })
         };
         Reply { query: query.clone(), result }
     }

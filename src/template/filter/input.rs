@@ -48,7 +48,10 @@ pub(super) fn items<'v>(
 ) -> Result<Vec<Item<'v>>, Stop> {
     let path = arguments.text("attribute", render)?;
     let item = |(index, whole): (usize, &'v Value)| {
-        let key = path.map_or(Some(whole), |path| attribute(whole, path)).ok_or_else(|| lacks(index, filter))?;
+        let key = match path {
+            Some(path) => attribute(whole, path).ok_or_else(|| lacks(path, index, whole, filter, render))?,
+            None => whole,
+        };
         if key.is_undefined() {
             return Err(undefined(format!("item {} of the list for `{filter}` is undefined", index + 1)).into());
         }

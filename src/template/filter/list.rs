@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 
 use tera::{Map, Value};
 
-use super::super::arguments::{Arguments, attribute};
+use super::super::absence::Beside;
+use super::super::arguments::{Arguments, attribute, type_name};
 use super::super::entry::{Entry, Group, optional, or, required};
 use super::super::error::{Failure, did_you_mean, undefined};
+use super::super::near::{listed, quoted};
 use super::super::record::{Render, Stop};
-use super::super::view::FIELDS;
 use super::order::Members;
 use super::{Filter, list_of};
 
@@ -273,7 +274,7 @@ pub(super) fn map(value: &Value, arguments: &Arguments<'_>, render: &Render) -> 
     let pick = |(index, item)| match (attribute(item, path), default) {
         (Some(found), _) => Ok(found.clone()),
         (None, Some(default)) => Ok(default.clone()),
-        (None, None) => Err(lacks(index, "map")),
+        (None, None) => Err(lacks(path, index, item, "map", render)),
     };
     let items: Result<Vec<Value>, Stop> = list_of(value, "map")?.iter().enumerate().map(pick).collect();
     Ok(Value::from(items?))
@@ -325,12 +326,8 @@ fn halves(
         && attribute(item, field).is_none()
     {
         let failure = Failure::new(format!("`attribute` of `{filter}` names no field of an instance"));
-        let hint = did_you_mean(field, FIELDS.iter().copied());
-        return Err(match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
-        .into());
+        let beside = if render.is_written(path) { beside_attribute(field, item, render) } else { Beside::default() };
+        return Err(failure.teach(beside).into());
     }
     Ok(items.iter().cloned().partition(matches))
 }
@@ -408,7 +405,53 @@ pub(super) fn each_once(items: &[Value], keeps: impl Fn(&Value) -> bool, render:
     Ok(Value::from(kept))
 }
 
-/// The failure of a list in which an item lacks the attribute.
-pub(super) fn lacks(index: usize, filter: &str) -> Stop {
-    Failure::new(format!("item {} of the list for `{filter}` does not have the attribute", index + 1)).into()
+/// The failure of a list in which an item lacks the attribute: which one, and what it has instead.
+pub(super) fn lacks(path: &str, index: usize, item: &Value, filter: &str, render: &Render) -> Stop {
+    // What a template computes may be a value.
+    let is_written = render.is_written(path);
+    let attribute = if is_written { format!("the attribute {}", quoted(path)) } else { "the attribute".into() };
+    let failure = Failure::new(format!("item {} of the list for `{filter}` does not have {attribute}", index + 1));
+    if is_written { failure.teach(beside_attribute(path, item, render)).into() } else { failure.into() }
+}
+
+/// What an item has in the place of an attribute.
+fn beside_attribute(path: &str, item: &Value, render: &Render) -> Beside {
+    let (mut above, mut written, mut parent) = (String::new(), path, item);
+    while let Some((first, rest)) = written.split_once('.')
+        && let Some(next) = attribute(parent, first)
+    {
+        above = format!("{above}{first}.");
+        (written, parent) = (rest, next);
+    }
+    if parent.as_map().is_none() {
+        let what = type_name(parent);
+        let who = if above.is_empty() { "it".to_owned() } else { quoted(above.trim_end_matches('.')) };
+        return Beside { available: Some(format!("{who} is {what}, which has no attributes")), hint: None };
+    }
+    let names: Vec<String> = render.fields(parent).into_iter().map(|name| format!("{above}{name}")).collect();
+    let own = || names.iter().map(String::as_str);
+    let in_meta = || {
+        render
+            .fields(attribute(item, "meta")?)
+            .contains(&written.to_owned())
+            .then(|| format!("did you mean `meta.{written}`?"))
+    };
+    Beside {
+        available: listed(path, own()).map(|list| format!("it has {list}")),
+        hint: did_you_mean(path, own()).or_else(in_meta),
+    }
+}
+
+/// What a loop goes over: a list or a map. Tera would go through the letters of a text.
+pub(super) fn each(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
+    if value.is_array() || value.is_map() || value.as_bytes().is_some() {
+        return Ok(value.clone());
+    }
+    let failure = Failure::new(format!("`for` goes over a list or a map, not {}", type_name(value)));
+    Err(if value.is_string() {
+        failure.hint("`lines`, `split(pat=\",\")` and `from_json` make a list of a text")
+    } else {
+        failure
+    }
+    .into())
 }

@@ -72,7 +72,7 @@ pub(super) const FILTERS: &[&Group<Filter>] = &[
 ];
 
 /// The filters that no template names: they are put where they are needed.
-const HIDDEN: &[(&str, Call)] = &[(LINE_FILTER, text::line), (PRESENT, text::present)];
+const HIDDEN: &[(&str, Call)] = &[(LINE_FILTER, text::line), (PRESENT, text::present), (EACH, list::each)];
 
 /// All filters that a template may name.
 pub(super) fn filters() -> impl Iterator<Item = &'static Filter> {
@@ -81,6 +81,9 @@ pub(super) fn filters() -> impl Iterator<Item = &'static Filter> {
 
 /// The filter that refuses an undefined value; it is put around the operands of `~`, which writes nothing for one.
 pub(super) const PRESENT: &str = "__present";
+
+/// The filter that refuses a text; it is put around what a loop goes over, which else would be its letters.
+pub(super) const EACH: &str = "__each";
 
 /// Puts all filters into `tera`.
 pub(super) fn register(tera: &mut Tera) {
@@ -104,10 +107,11 @@ impl Filter {
 fn run(name: &str, call: Call, value: &Value, kwargs: &Kwargs) -> TeraResult<Value> {
     let apply = |render: &mut Render| match apply(call, value, &Arguments::new(name, kwargs), render) {
         Ok(value) => Ok(value),
+        Err(Stop::Missing) if name == EACH => Ok(Value::from(Vec::<Value>::new())),
         // What depends on a missing answer stays what it is, and the template goes on asking.
         Err(Stop::Missing | Stop::Denied) => Ok(value.clone()),
         // Tera then marks the value rather than the filter.
-        Err(Stop::Failed(failure)) if value.is_undefined() => {
+        Err(Stop::Failed(failure)) if value.is_undefined() || name == EACH => {
             fail(render, failure);
             let (expected_type, actual_type) = Default::default();
             Err(tera::Error::new(tera::ErrorKind::InvalidArgument { expected_type, actual_type }))

@@ -20,15 +20,18 @@ use super::{Filter, list_of, refused};
 pub(super) const ORDER: Group<Filter> = Group {
     name: "Order and groups",
     entries: &[
-        Filter::of_tera(Entry {
-            name: "sort",
-            arguments: &[optional("attribute")],
-            takes: "list",
-            gives: "sorted; `sort_by` knows several attributes, `natural_sort` numbers in names",
-            empty: "`[]`",
-            example: "{{ [2, 1] | sort }}",
-            output: "[1, 2]",
-        }),
+        Filter::new(
+            sort,
+            Entry {
+                name: "sort",
+                arguments: &[optional("attribute")],
+                takes: "list",
+                gives: "sorted; `sort_by` knows several attributes, `natural_sort` numbers in names",
+                empty: "`[]`",
+                example: "{{ [2, 1] | sort }}",
+                output: "[1, 2]",
+            },
+        ),
         Filter::new(
             sort_by,
             Entry {
@@ -123,7 +126,7 @@ pub(super) fn group_by(value: &Value, arguments: &Arguments<'_>, render: &Render
     let default = arguments.value("default")?;
     let mut groups: BTreeMap<Key<'static>, Vec<Value>> = BTreeMap::new();
     for (index, item) in list_of(value, "group_by")?.iter().enumerate() {
-        let found = attribute(item, path).or(default).ok_or_else(|| lacks(index, "group_by"))?;
+        let found = attribute(item, path).or(default).ok_or_else(|| lacks(path, index, item, "group_by", render))?;
         let names = found.as_array().unwrap_or(std::slice::from_ref(found));
         let names: Result<BTreeSet<_>, Stop> =
             names.iter().filter(|name| !name.is_none()).map(|name| scalar(name, "group_by")).collect();
@@ -134,21 +137,39 @@ pub(super) fn group_by(value: &Value, arguments: &Arguments<'_>, render: &Render
     Ok(Value::from(groups.into_iter().map(|(key, items)| (key, Value::from(items))).collect::<Map>()))
 }
 
+/// The items sorted, or sorted by an attribute; equal ones keep their order.
+pub(super) fn sort(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    if arguments.any("attribute").is_some() {
+        return sorted(value, "sort", arguments, render);
+    }
+    let mut items = list_of(value, "sort")?.to_vec();
+    items.sort();
+    if !items.is_sorted_by(|left, right| left.partial_cmp(right).is_some()) {
+        return Err(refused("sort", "the items are not of one type, or have no order"));
+    }
+    Ok(Value::from(items))
+}
+
 /// The items sorted by one or several attributes; items that are equal in them keep their order.
 pub(super) fn sort_by(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    sorted(value, "sort_by", arguments, render)
+}
+
+fn sorted(value: &Value, filter: &str, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     let paths = arguments.texts("attribute", render)?;
     let reverse = arguments.flag("reverse")?;
     let default = arguments.value("default")?;
     let mut decorated: Vec<(Vec<&Value>, &Value)> = Vec::new();
-    for (index, item) in list_of(value, "sort_by")?.iter().enumerate() {
-        let keys = paths.iter().map(|path| attribute(item, path).or(default).ok_or_else(|| lacks(index, "sort_by")));
+    for (index, item) in list_of(value, filter)?.iter().enumerate() {
+        let lacking = |path: &&str| lacks(path, index, item, filter, render);
+        let keys = paths.iter().map(|path| attribute(item, path).or(default).ok_or_else(|| lacking(path)));
         decorated.push((keys.collect::<Result<_, _>>()?, item));
     }
     let comparable = |(left, right): (&&Value, &&Value)| left.partial_cmp(right).is_some();
     if let Some((first, rest)) = decorated.split_first()
         && !rest.iter().all(|(keys, _)| first.0.iter().zip(keys).all(comparable))
     {
-        return Err(refused("sort_by", "the attribute is not of one type in all items"));
+        return Err(refused(filter, "the attribute is not of one type in all items"));
     }
     decorated.sort_by(|(left, _), (right, _)| {
         let order = left.iter().zip(right).map(|(left, right)| left.cmp(right)).find(|order| order.is_ne());
@@ -166,7 +187,9 @@ pub(super) fn natural_sort(value: &Value, arguments: &Arguments<'_>, render: &Re
     let mut decorated = Vec::new();
     for (index, item) in list_of(value, "natural_sort")?.iter().enumerate() {
         let key = match path {
-            Some(path) => attribute(item, path).or(default).ok_or_else(|| lacks(index, "natural_sort"))?,
+            Some(path) => {
+                attribute(item, path).or(default).ok_or_else(|| lacks(path, index, item, "natural_sort", render))?
+            }
             None => item,
         };
         decorated.push((key.to_string(), item));
@@ -187,7 +210,7 @@ pub(super) fn unique_by(value: &Value, arguments: &Arguments<'_>, render: &Rende
     let mut seen = BTreeSet::new();
     let mut kept = Vec::new();
     for (index, item) in list_of(value, "unique_by")?.iter().enumerate() {
-        let found = attribute(item, path).or(default).ok_or_else(|| lacks(index, "unique_by"))?;
+        let found = attribute(item, path).or(default).ok_or_else(|| lacks(path, index, item, "unique_by", render))?;
         if seen.insert(scalar(found, "unique_by")?) {
             kept.push(item.clone());
         }
@@ -201,7 +224,7 @@ pub(super) fn sort_by_length(value: &Value, arguments: &Arguments<'_>, render: &
     let reverse = arguments.flag("reverse")?;
     let mut decorated = Vec::new();
     for (index, item) in list_of(value, "sort_by_length")?.iter().enumerate() {
-        let text = text_in(item, path, index, "sort_by_length")?;
+        let text = text_in(item, path, index, "sort_by_length", render)?;
         decorated.push((text.chars().count(), item));
     }
     decorated.sort_by(|(left, _), (right, _)| if reverse { right.cmp(left) } else { left.cmp(right) });
@@ -218,7 +241,7 @@ pub(super) fn pick(value: &Value, arguments: &Arguments<'_>, render: &Render) ->
     let mut ranked = Vec::new();
     for (index, item) in items.iter().enumerate() {
         render.check_deadline()?;
-        let name = text_in(item, Some(by).filter(|_| !item.is_string()), index, "pick")?;
+        let name = text_in(item, Some(by).filter(|_| !item.is_string()), index, "pick", render)?;
         // The length keeps seed and name apart.
         let hash = Sha256::new().chain_update((seed.len() as u64).to_be_bytes()).chain_update(seed);
         ranked.push((hash.chain_update(name).finalize(), index));
@@ -231,9 +254,15 @@ pub(super) fn pick(value: &Value, arguments: &Arguments<'_>, render: &Render) ->
 }
 
 /// A text, or the text that an attribute of an item is.
-fn text_in<'v>(item: &'v Value, path: Option<&str>, index: usize, filter: &str) -> Result<&'v str, Stop> {
+fn text_in<'v>(
+    item: &'v Value,
+    path: Option<&str>,
+    index: usize,
+    filter: &str,
+    render: &Render,
+) -> Result<&'v str, Stop> {
     let found = match path {
-        Some(path) => attribute(item, path).ok_or_else(|| lacks(index, filter))?,
+        Some(path) => attribute(item, path).ok_or_else(|| lacks(path, index, item, filter, render))?,
         None => item,
     };
     found.as_str().ok_or_else(|| refused(filter, &format!("item {} is no text, and has no text there", index + 1)))

@@ -1,13 +1,18 @@
 //! Filters that make a value safe for the files of one program, or for environments. Registry values are hostile: these
 //! fail the render rather than let a value mean something else than itself.
 
-use tera::Value;
+use std::collections::HashMap;
 
-use super::super::arguments::Arguments;
-use super::super::entry::{Entry, Group, or};
+use tera::{Map, Value};
+
+use super::super::arguments::{Arguments, attribute};
+use super::super::entry::{Entry, Group, or, required};
+use super::super::error::Failure;
+use super::super::near;
 use super::super::record::{Render, Stop};
+use super::list::lacks;
 use super::place::{printable, refused};
-use super::{Filter, text_of, text_or_number};
+use super::{Filter, list_of, text_of, text_or_number};
 
 /// What makes a value safe for the files of one program, or for environments.
 pub(super) const PROGRAMS: Group<Filter> = Group {
@@ -35,6 +40,18 @@ pub(super) const PROGRAMS: Group<Filter> = Group {
                 empty: "fails",
                 example: r#"{{ "db/max-size" | env_name }}"#,
                 output: "DB_MAX_SIZE",
+            },
+        ),
+        Filter::new(
+            env_names,
+            Entry {
+                name: "env_names",
+                arguments: &[required("prefix")],
+                takes: "list",
+                gives: "list of `{name, value}` out of one of `{key, value}`; `name` is `env_name` of `prefix` and the key, and two keys of one name fail the render",
+                empty: "`[]`",
+                example: r#"{% for v in prefix(path="app/db") | env_names(prefix="DB_") %}{{ v.name }}={{ v.value }} {% endfor %}"#,
+                output: "DB_POOL=10 DB_USER=shop ",
             },
         ),
         Filter::new(
@@ -124,14 +141,57 @@ pub(super) fn env_quote(value: &Value, _: &Arguments<'_>, render: &Render) -> Re
 
 /// The name of a variable of the environment out of the path of a key: in upper case, with `_` for `/`, `-` and `.`.
 pub(super) fn env_name(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
-    let text = text_of(value, "env_name")?;
+    variable(text_of(value, "env_name")?, "env_name", render).map(Value::from)
+}
+
+/// The variables that keys are: what is called `key` becomes `name`. Two of one name are refused.
+pub(super) fn env_names(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let prefix = arguments.required_text("prefix", render)?;
+    let items = list_of(value, "env_names")?;
+    let mut variables = Vec::with_capacity(items.len());
+    let mut keys: HashMap<String, &str> = HashMap::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        let field = |path| attribute(item, path).ok_or_else(|| lacks(path, index, item, "env_names", render));
+        let (key, value) = (text_of(field("key")?, "env_names")?, field("value")?);
+        let name = variable(&format!("{prefix}{key}"), "env_names", render)?;
+        if let Some(before) = keys.insert(name.clone(), key) {
+            // What stands in no list and in no template may be a value.
+            let shown = |key: &str| render.lists_key(key) || render.is_written(key);
+            let twins = if shown(before) && shown(key) {
+                format!(
+                    "keys {} and {} have one name, {}",
+                    near::quoted(before),
+                    near::quoted(key),
+                    near::quoted(&name)
+                )
+            } else {
+                "two keys have one name".to_owned()
+            };
+            let hint = "`/`, `-` and `.` become `_`, and small letters capital ones: give one of them another name";
+            return Err(Failure::new(format!("`env_names` refuses what it was given: {twins}")).hint(hint).into());
+        }
+        let fields = [("name".into(), Value::from(name)), ("value".into(), value.clone())];
+        variables.push(Value::from(fields.into_iter().collect::<Map>()));
+    }
+    Ok(Value::from(variables))
+}
+
+/// The name of a variable of the environment.
+fn variable(text: &str, filter: &str, render: &Render) -> Result<String, Stop> {
     let letter = |c: char| if "/-.".contains(c) { '_' } else { c.to_ascii_uppercase() };
     let name: String = text.chars().map(letter).collect();
     if is_identifier(&name) {
-        return Ok(Value::from(name));
+        return Ok(name);
     }
     let why = "it has other characters than letters, digits, `_`, `/`, `-` and `.`, begins with a digit, or is empty";
-    Err(refused("env_name", why, value, render))
+    Err(refused_name(filter, why, text, render))
+}
+
+/// The failure of a filter that refuses a name, with the key that is called so.
+fn refused_name(filter: &str, why: &str, name: &str, render: &Render) -> Stop {
+    let origin = render.origin_of_name(name).or_else(|| render.origin(&Value::from(name)));
+    let origin = origin.map(|origin| format!(": {origin}")).unwrap_or_default();
+    Failure::new(format!("`{filter}` refuses what it was given: {why}{origin}")).into()
 }
 
 /// A text in double quotes for a unit of systemd, which reads `\"` and `\\` in them, and `%%` for a `%`, which begins a
@@ -154,13 +214,14 @@ pub(super) fn pgbouncer_quote(value: &Value, _: &Arguments<'_>, render: &Render)
 
 /// The name of a label of Prometheus, with `_` for `-` and `.`. Those that begin with `__` are its own.
 pub(super) fn label_name(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
-    let name = text_of(value, "label_name")?.replace(['-', '.'], "_");
+    let text = text_of(value, "label_name")?;
+    let name = text.replace(['-', '.'], "_");
     if is_identifier(&name) && !name.starts_with("__") {
         return Ok(Value::from(name));
     }
     let why =
         "it has other characters than letters, digits, `_`, `-` and `.`, begins with a digit or `__`, or is empty";
-    Err(refused("label_name", why, value, render))
+    Err(refused_name("label_name", why, text, render))
 }
 
 /// What `map` of nginx compares with, in double quotes. A backslash before it makes a text of `default`, `hostnames`,

@@ -174,13 +174,13 @@ pub(super) fn prefix(render: &mut Render, arguments: &Arguments<'_>) -> Result<V
     let Data::Prefix(entries) = &answer.data else { return Err(mismatch(&asked, &answer)) };
     let limit = render.environment.limits.value;
     let Some(text) = arguments.text("glob", render)? else {
-        at_least(arguments, &asked, entries.len())?;
+        at_least(render, arguments, &asked, entries.len())?;
         view::check_entries(entries, &asked, limit)?;
         return Ok(answer.view.get_or_init(|| view::entries(entries)).clone());
     };
     let pattern = glob("glob", text, arguments, render)?;
     let matching: Vec<_> = entries.iter().filter(|entry| pattern.is_match(&entry.key)).cloned().collect();
-    at_least(arguments, &asked, matching.len())?;
+    at_least(render, arguments, &asked, matching.len())?;
     // What does not match is not looked at: it may be what no template can show.
     view::check_entries(&matching, &asked, limit)?;
     Ok(view::entries(&matching))
@@ -199,7 +199,7 @@ pub(super) fn tree(render: &mut Render, arguments: &Arguments<'_>) -> Result<Val
         let tree = view::tree(entries, &asked)?;
         answer.tree.get_or_init(|| tree).clone()
     };
-    at_least(arguments, &asked, tree.len().unwrap_or_default())?;
+    at_least(render, arguments, &asked, tree.len().unwrap_or_default())?;
     Ok(tree)
 }
 
@@ -213,6 +213,6 @@ pub(super) fn ls(render: &mut Render, arguments: &Arguments<'_>) -> Result<Value
     let Data::Listing(names) = &answer.data else { return Err(mismatch(&asked, &answer)) };
     let lists = answer.view.get_or_init(|| view::names(names));
     let list = lists.get_from_path(kind).cloned().ok_or_else(|| mismatch(&asked, &answer))?;
-    at_least(arguments, &asked, list.len().unwrap_or_default())?;
+    at_least(render, arguments, &asked, list.len().unwrap_or_default())?;
     Ok(list)
 }

@@ -68,6 +68,6 @@ pub(super) fn lookup(render: &mut Render, arguments: &Arguments<'_>) -> Result<V
     if count == 0 {
         return absent(render, arguments, Absent::Query(asked));
     }
-    at_least(arguments, &asked, count)?;
+    at_least(render, arguments, &asked, count)?;
     Ok(answer.view.get_or_init(|| make(&answer.data)).clone())
 }

@@ -153,12 +153,13 @@ fn asked(render: &Render, arguments: &Arguments<'_>, query: Query) -> Result<Ask
 }
 
 /// Fails when there are fewer than `min=` things.
-fn at_least(arguments: &Arguments<'_>, asked: &Asked, count: usize) -> Result<(), Stop> {
+fn at_least(render: &Render, arguments: &Arguments<'_>, asked: &Asked, count: usize) -> Result<(), Stop> {
     match arguments.count("min")? {
         Some(min) if (count as u64) < min => {
             let entries = if count == 1 { "entry" } else { "entries" };
             let are = if min == 1 { "is" } else { "are" };
-            Err(Failure::new(format!("{asked} has {count} {entries}, and `min={min}` {are} wanted")).into())
+            let failure = Failure::new(format!("{asked} has {count} {entries}, and `min={min}` {are} wanted"));
+            Err(if count == 0 { failure.teach(render.beside_nothing(asked)) } else { failure }.into())
         }
         _ => Ok(()),
     }

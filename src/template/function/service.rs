@@ -125,7 +125,7 @@ pub(super) fn service(render: &mut Render, arguments: &Arguments<'_>) -> Result<
     let asked = asked(render, arguments, Query::Service(query))?;
     let answer = render.ask(&asked, arguments.flag("optional")?)?;
     let Data::Service(instances) = &answer.data else { return Err(mismatch(&asked, &answer)) };
-    at_least(arguments, &asked, instances.len())?;
+    at_least(render, arguments, &asked, instances.len())?;
     Ok(answer.view.get_or_init(|| view::instances(instances)).clone())
 }
 

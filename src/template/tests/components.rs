@@ -219,8 +219,8 @@ fn what_does_not_fit_fails_the_render() {
     let servers = "servers={service(name=\"web\")}";
     for (call, message) in [
         (format!("<haproxy.slots slots={{1}} {servers} />"), "raise `slots` of `haproxy.slots`"),
-        (format!("<env.file {twins} prefix=\"\" />"), "two keys have one name in `env.file`"),
-        (format!("<systemd.drop_in {twins} prefix=\"\" />"), "two keys have one name in `systemd.drop_in`"),
+        (format!("<env.file {twins} prefix=\"\" />"), "keys `a/b` and `A_b` have one name, `A_B`"),
+        (format!("<systemd.drop_in {twins} prefix=\"\" />"), "keys `a/b` and `A_b` have one name, `A_B`"),
         (
             format!("<nginx.split_clients source=\"$a\" variable=\"$b\" {shares} rest=\"c\" />"),
             "the shares of `nginx.split_clients` are from 0 to 100 percent, and 100 in all",

@@ -331,7 +331,7 @@ fn lists() {
     ]);
     refuse(&[
         ("[1] | concat(with=2)", "`with` of `concat` must be a list"),
-        ("[1] | append(value=nothing)", "undefined"),
+        ("[1] | append(value=nothing)", "variable `nothing` is not defined"),
         ("[1] | chunk(size=0)", "at least 1"),
         ("[1] | slice(start=\"1\")", "a whole number"),
         ("[1] | sort_by_length", "item 1 is no text"),

@@ -17,6 +17,7 @@ mod numbers;
 mod print;
 mod reference;
 mod speed;
+mod teach;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path as FilePath;
@@ -64,13 +65,14 @@ struct Bench {
     answers: Vec<(Asked, Answer)>,
     timeout: Duration,
     trim: bool,
+    secret: bool,
 }
 
 impl Bench {
     fn new() -> Self {
         let registries = BTreeMap::from([("main".into(), Arc::new(Fake::Full) as Arc<dyn Registry>)]);
         let environment = Environment { registries, base: "/base".into(), ..Environment::default() };
-        Self { environment, answers: Vec::new(), timeout: Duration::from_secs(5), trim: true }
+        Self { environment, answers: Vec::new(), timeout: Duration::from_secs(5), trim: true, secret: false }
     }
 
     fn answer(mut self, query: Query, data: Data) -> Self {
@@ -110,7 +112,8 @@ impl Bench {
     }
 
     fn load(&self, sources: &[TemplateSource]) -> Result<Templates, Vec<TemplateError>> {
-        let template = |source: &TemplateSource| Template { trim: self.trim, ..template(source.clone()) };
+        let template =
+            |source: &TemplateSource| Template { trim: self.trim, secret: self.secret, ..template(source.clone()) };
         let target = Target { render_timeout: self.timeout, ..target(sources.iter().map(template).collect()) };
         load(target, &self.environment)
     }

@@ -1,0 +1,436 @@
+//! What an error of a render says of something misspelt: what there is, and what may be meant.
+
+use super::*;
+use crate::registry::UnknownService;
+
+/// A registry with keys, services and instances in the view.
+fn bench() -> Bench {
+    let mut one = instance("w1", "10.0.0.1", 80);
+    one.meta = BTreeMap::from([("weight".into(), "hunter2".into()), ("version".into(), "hunter2".into())]);
+    let listed = |name: &str| ServiceName { name: name.into(), tags: Vec::new() };
+    let mut bench = Bench::new();
+    bench.environment.variables = BTreeMap::from([("HOME".into(), "hunter2".into())]);
+    let unknown = Answer { unknown: Some(UnknownService::default()), ..Answer::new(Data::Service(Vec::new()), 1) };
+    bench
+        .answers
+        .push((Asked { registry: "main".into(), query: Query::Service(ServiceQuery::passing("wbe")) }, unknown));
+    bench
+        .prefix("app", &[("name", "hunter2"), ("port", "hunter2"), ("db/host", "hunter2"), ("db/port", "hunter2")])
+        .no_key("app/nmae")
+        .no_key("app/db/prot")
+        .no_key("ap/name")
+        .no_key("other/name")
+        .no_key("app/db")
+        .key("settings", r#"{"lisetn": "hunter2", "": 1, "a\nb": 2}"#)
+        .key("text", "hunter2")
+        .service("web", vec![one])
+        .answer(Query::Services { tag: None }, Data::Services(vec![listed("web"), listed("mail")]))
+        .prefix("apq", &[])
+}
+
+/// What an error says below its first line and its source, with its message before that.
+fn said(error: &TemplateError) -> String {
+    let shown = error.to_string();
+    let below = shown.lines().skip(1).filter_map(|line| line.trim_start().strip_prefix("= "));
+    let place = format!("{}:{}: {}", error.line, error.column, error.message);
+    std::iter::once(place.as_str()).chain(below).collect::<Vec<_>>().join("\n")
+}
+
+/// Every row whose error says something else.
+fn check(rows: &[(&str, &str)]) {
+    let mut wrong = Vec::new();
+    for (source, expected) in rows {
+        let error = said(&bench().error(source));
+        assert!(!error.contains("hunter2"), "{source}\n{error}");
+        if error != *expected {
+            wrong.push(format!("{source}\n{error}\n--- but expected\n{expected}\n\n"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.concat());
+}
+
+#[test]
+fn keys() {
+    check(&[
+        (
+            "{{ prefix(path=\"app\") | length }}{{ key(path=\"app/nmae\") }}",
+            "1:37: what stands here is undefined; not there: key `app/nmae` from registry `main`\n\
+             `app` holds `name`, `db/`, `port`\n\
+             hint: did you mean `app/name`?",
+        ),
+        (
+            "{{ key(path=\"app/db/prot\", required=true) }}",
+            "1:4: key `app/db/prot` from registry `main` is not there, and it is required\n\
+             `app/db` holds `port`, `host`\n\
+             hint: did you mean `app/db/port`?",
+        ),
+        (
+            "{% set name = key(path=\"ap/name\") %}\nserver {{ name }};",
+            "2:11: variable `name` exists but its value is undefined; not there: key `ap/name` from registry `main`\n\
+             known in the registry: `app/`, `settings`, `text`\n\
+             hint: did you mean `app/name`?",
+        ),
+        (
+            "{{ key(path=\"other/name\") }}",
+            "1:4: what stands here is undefined; not there: key `other/name` from registry `main`\n\
+             known in the registry: `text`, `settings`, `app/`\n\
+             hint: give `default=`, or ask with `if` before using it; `prefix`, `tree` and `ls` give what is in a folder",
+        ),
+        (
+            "{{ key(path=\"app/db\") }}",
+            "1:4: what stands here is undefined; not there: key `app/db` from registry `main`\n\
+             `app/db` holds `host`, `port`\n\
+             hint: `app/db` is a folder: `prefix`, `tree` and `ls` give what is in a folder",
+        ),
+        (
+            "{{ prefix(path=\"apq\", min=1) | length }}",
+            "1:4: prefix `apq` from registry `main` has 0 entries, and `min=1` is wanted\n\
+             known in the registry: `app/`, `settings`, `text`\n\
+             hint: did you mean `app`?",
+        ),
+        (
+            "{{ service(name=\"wbe\", min=1) | length }}",
+            "1:4: service `wbe` from registry `main` has 0 entries, and `min=1` is wanted\n\
+             services: `web`, `mail`\n\
+             hint: did you mean `web`?",
+        ),
+        (
+            "{{ env(name=\"HOEM\") }}",
+            "1:4: what stands here is undefined; not there: variable `HOEM`\n\
+             hint: did you mean `HOME`?",
+        ),
+    ]);
+}
+
+#[test]
+fn variables() {
+    check(&[
+        (
+            "{% for service in service(name=\"web\") %}\n  {{ sevrice.port }}\n{% endfor %}",
+            "2:6: variable `sevrice` is not defined\n\
+             in scope: `service`\n\
+             hint: did you mean `service`?",
+        ),
+        (
+            "{% set address = 1 %}{{ adress | int }}",
+            "1:25: variable `adress` is not defined\n\
+             in scope: `address`\n\
+             hint: did you mean `address`?",
+        ),
+        (
+            "{% set address = 1 %}{{ \"http://\" ~ adress }}",
+            "1:37: variable `adress` is not defined\n\
+             in scope: `address`\n\
+             hint: did you mean `address`?",
+        ),
+        (
+            "{% set names = [1] %}{% for x in nmaes %}{% endfor %}",
+            "1:34: variable `nmaes` is not defined\n\
+             in scope: `names`\n\
+             hint: did you mean `names`?",
+        ),
+        ("{{ [nmae for name in [1]] | join }}", "1:29: item 1 of the list for `join` is undefined"),
+        (
+            "{{ [nmae ~ 1 for name in [1]] }}",
+            "1:5: variable `nmae` is not defined\n\
+             in scope: `name`\n\
+             hint: did you mean `name`?",
+        ),
+        (
+            "{{ none_such | default(value=nothing.at_all) | upper }}",
+            "1:30: variable `nothing` is not defined\n\
+             nothing is in scope here",
+        ),
+        (
+            "{{ key(path=pth) }}",
+            "1:13: variable `pth` is not defined\n\
+             nothing is in scope here\n\
+             hint: a key is read with `key(path=\"pth\")`",
+        ),
+        (
+            "{% set path = \"a\" %}{{ key(path=\"app/\" ~ pth, default=nothing) }}",
+            "1:42: variable `pth` is not defined\n\
+             in scope: `path`\n\
+             hint: did you mean `path`?",
+        ),
+        (
+            "{% set n = 1 %}{{ n + m }}",
+            "1:23: variable `m` is not defined\n\
+             in scope: `n`\n\
+             hint: a key is read with `key(path=\"m\")`",
+        ),
+        (
+            "{% if m > 1 %}{% endif %}",
+            "1:7: variable `m` is not defined\n\
+             nothing is in scope here\n\
+             hint: a key is read with `key(path=\"m\")`",
+        ),
+        (
+            "{{ services }}",
+            "1:4: variable `services` is not defined\n\
+             nothing is in scope here\n\
+             hint: `services` is a function: `services([tag=])`",
+        ),
+        (
+            "{% component c(servers, name = \"\") %}{{ srevers }}{% endcomponent %}{% set outer = 1 %}\n{{ <c servers=\"\" /> }}",
+            "1:41: variable `srevers` is not defined\n\
+             called from test.conf:2:4\n\
+             in scope: `servers`, `name`\n\
+             hint: did you mean `servers`?",
+        ),
+        (
+            "{{ <nginx.upstream name=\"a\" servers={sevrers} /> }}",
+            "1:38: variable `sevrers` is not defined\n\
+             nothing is in scope here\n\
+             hint: a key is read with `key(path=\"sevrers\")`",
+        ),
+    ]);
+}
+
+#[test]
+fn fields() {
+    check(&[
+        (
+            "{% for i in service(name=\"web\") %}{{ i.adress }}{% endfor %}",
+            "1:40: field `adress` is not defined\n\
+             `i` has `address`, `registry`, `name`, `node`, `tags`, `id`, `status`, `meta`, `port`, `zone`, `weight`, `endpoint`\n\
+             hint: did you mean `address`?",
+        ),
+        (
+            "{% for i in service(name=\"web\") %}{{ i.adress | upper }}{% endfor %}",
+            "1:40: field `adress` is not defined\n\
+             `i` has `address`, `registry`, `name`, `node`, `tags`, `id`, `status`, `meta`, `port`, `zone`, `weight`, `endpoint`\n\
+             hint: did you mean `address`?",
+        ),
+        (
+            "{% for i in service(name=\"web\") %}{{ i.meta.wieght }}{% endfor %}",
+            "1:45: field `wieght` is not defined\n\
+             `i.meta` has `weight`, `version`\n\
+             hint: did you mean `weight`?",
+        ),
+        (
+            "{% for i in service(name=\"web\") %}{{ i[\"meta\"][\"wieght\"] | int }}{% endfor %}",
+            "1:48: field `wieght` is not defined\n\
+             `i[\"meta\"]` has `weight`, `version`\n\
+             hint: did you mean `weight`?",
+        ),
+        (
+            "{% for i in service(name=\"web\") %}{{ i.version }}{% endfor %}",
+            "1:40: field `version` is not defined\n\
+             `i` has `endpoint`, `weight`, `address`, `registry`, `meta`, `name`, `node`, `port`, `tags`, `zone`, `status`, `id`\n\
+             hint: did you mean `meta.version`?",
+        ),
+        (
+            "{% for i in service(name=\"web\") %}{{ i.port.number }}{% endfor %}",
+            "1:45: field `number` is not defined\n\
+             `i.port` is a number, which has no fields",
+        ),
+        (
+            "{{ [i.adress | upper for i in service(name=\"web\")] }}",
+            "1:7: field `adress` is not defined\n\
+             `i` has `address`, `registry`, `name`, `node`, `tags`, `id`, `status`, `meta`, `port`, `zone`, `weight`, `endpoint`\n\
+             hint: did you mean `address`?",
+        ),
+        (
+            "{{ [1 for x in [1] if x.a < 2] }}",
+            "1:25: field `a` is not defined\n\
+             `x` is a number, which has no fields",
+        ),
+        (
+            "{% set s = key(path=\"settings\") | from_json %}{{ s.listen }}",
+            "1:52: field `listen` is not defined\n\
+             `s` has `lisetn`, `\"\"`, `a\\nb`\n\
+             hint: did you mean `lisetn`?",
+        ),
+        (
+            "{% set s = key(path=\"settings\") %}{{ s.listen }}",
+            "1:40: field `listen` is not defined\n\
+             `s` is text, which has no fields\n\
+             hint: `from_json` and its like make a map of a text",
+        ),
+        (
+            "{% set s = service(name=\"web\") %}{{ s.address }}",
+            "1:39: field `address` is not defined\n\
+             `s` is a list, whose items may have fields\n\
+             hint: `{% for %}` goes through a list; `first`, `last` and `nth` give one of its items",
+        ),
+        (
+            "{% set s = service(name=\"web\") | first %}{{ s.meta[\"vresion\"] ~ \"x\" }}",
+            "1:52: field `vresion` is not defined\n\
+             `s.meta` has `version`, `weight`\n\
+             hint: did you mean `version`?",
+        ),
+        (
+            "{% set t = tree(path=\"app\") %}{{ t.db.hots.first | upper }}",
+            "1:39: field `hots` is not defined\n\
+             `t.db` has `host`, `port`\n\
+             hint: did you mean `host`?",
+        ),
+        (
+            "{% for e in prefix(path=\"app\") %}{% set_global x = e.vlaue[0] %}{% endfor %}",
+            "1:54: field `vlaue` is not defined\n\
+             `e` has `value`, `path`, `key`\n\
+             hint: did you mean `value`?",
+        ),
+    ]);
+}
+
+#[test]
+fn attributes() {
+    let of = |filter: &str| format!("{{{{ service(name=\"web\") | {filter} }}}}");
+    let rows: Vec<(String, &str)> = vec![
+        (
+            of("map(attribute=\"nmae\")"),
+            "1:26: item 1 of the list for `map` does not have the attribute `nmae`\n\
+             it has `name`, `node`, `meta`, `address`, `tags`, `zone`, `status`, `weight`, `registry`, `endpoint`, `id`, `port`\n\
+             hint: did you mean `name`?",
+        ),
+        (
+            of("map(attribute=\"meta.wieght\")"),
+            "1:26: item 1 of the list for `map` does not have the attribute `meta.wieght`\n\
+             it has `meta.weight`, `meta.version`\n\
+             hint: did you mean `meta.weight`?",
+        ),
+        (
+            of("map(attribute=\"version\")"),
+            "1:26: item 1 of the list for `map` does not have the attribute `version`\n\
+             it has `endpoint`, `weight`, `address`, `registry`, `meta`, `name`, `node`, `port`, `tags`, `zone`, `status`, `id`\n\
+             hint: did you mean `meta.version`?",
+        ),
+        (
+            of("sort(attribute=\"prot\")"),
+            "1:26: item 1 of the list for `sort` does not have the attribute `prot`\n\
+             it has `port`, `endpoint`, `registry`, `meta`, `node`, `zone`, `status`, `weight`, `address`, `id`, `name`, `tags`\n\
+             hint: did you mean `port`?",
+        ),
+        (
+            of("sort_by(attribute=[\"zone\", \"prot\"])"),
+            "1:26: item 1 of the list for `sort_by` does not have the attribute `prot`\n\
+             it has `port`, `endpoint`, `registry`, `meta`, `node`, `zone`, `status`, `weight`, `address`, `id`, `name`, `tags`\n\
+             hint: did you mean `port`?",
+        ),
+        (
+            of("group_by(attribute=\"zon\")"),
+            "1:26: item 1 of the list for `group_by` does not have the attribute `zon`\n\
+             it has `zone`, `node`, `port`, `endpoint`, `address`, `id`, `meta`, `name`, `registry`, `status`, `tags`, `weight`\n\
+             hint: did you mean `zone`?",
+        ),
+        (
+            of("where(attribute=\"statuss\", value=\"passing\")"),
+            "1:26: `attribute` of `where` names no field of an instance\n\
+             it has `status`, `tags`, `address`, `meta`, `name`, `port`, `weight`, `registry`, `endpoint`, `id`, `node`, `zone`\n\
+             hint: did you mean `status`?",
+        ),
+        (
+            of("unique_by(attribute=\"adress\")"),
+            "1:26: item 1 of the list for `unique_by` does not have the attribute `adress`\n\
+             it has `address`, `registry`, `name`, `node`, `tags`, `id`, `status`, `meta`, `port`, `zone`, `weight`, `endpoint`\n\
+             hint: did you mean `address`?",
+        ),
+        (
+            of("natural_sort(attribute=\"adress\")"),
+            "1:26: item 1 of the list for `natural_sort` does not have the attribute `adress`\n\
+             it has `address`, `registry`, `name`, `node`, `tags`, `id`, `status`, `meta`, `port`, `zone`, `weight`, `endpoint`\n\
+             hint: did you mean `address`?",
+        ),
+        (
+            of("sum(attribute=\"wieght\")"),
+            "1:26: item 1 of the list for `sum` does not have the attribute `wieght`\n\
+             it has `weight`, `registry`, `id`, `endpoint`, `meta`, `name`, `node`, `port`, `tags`, `zone`, `status`, `address`\n\
+             hint: did you mean `weight`?",
+        ),
+        (
+            of("pick(n=1, seed=\"a\", by=\"idd\")"),
+            "1:26: item 1 of the list for `pick` does not have the attribute `idd`\n\
+             it has `id`, `address`, `node`, `weight`, `endpoint`, `registry`, `meta`, `name`, `port`, `status`, `tags`, `zone`\n\
+             hint: did you mean `id`?",
+        ),
+        (
+            "{{ [{\"a\": 1}, {\"b\": 1}] | map(attribute=\"a\") }}".into(),
+            "1:27: item 2 of the list for `map` does not have the attribute `a`\n\
+             it has `b`",
+        ),
+        (
+            "{{ [\"hunter2\"] | map(attribute=\"a\") }}".into(),
+            "1:18: item 1 of the list for `map` does not have the attribute `a`\n\
+             it is text, which has no attributes",
+        ),
+    ];
+    let rows: Vec<(&str, &str)> = rows.iter().map(|(source, expected)| (source.as_str(), *expected)).collect();
+    check(&rows);
+}
+
+#[test]
+fn components() {
+    check(&[
+        (
+            "{{ <nginx.upstream name={1} servers={[]} /> }}",
+            "1:20: `name` of component `nginx.upstream` must be text, not a number\n\
+             it takes `name` (text), `servers` (list), and may take `keepalive` (whole number), `meta_weight` (text), `options` (list), `parameters` (text), `prefer_zone` (text), `zone_size` (text)\n\
+             hint: text stands in quotes: `name=\"8\"`",
+        ),
+        (
+            "{{ <nginx.upstream name=\"a\" servers={key(path=\"text\")} /> }}",
+            "1:29: `servers` of component `nginx.upstream` must be a list, not text\n\
+             it takes `name` (text), `servers` (list), and may take `keepalive` (whole number), `meta_weight` (text), `options` (list), `parameters` (text), `prefer_zone` (text), `zone_size` (text)\n\
+             hint: `split`, `lines` and `from_json` make a list of a text",
+        ),
+        (
+            "{{ <nginx.upstream name=\"a\" servers={[]} keepalive=\"16\" /> }}",
+            "1:42: `keepalive` of component `nginx.upstream` must be a whole number, not text\n\
+             it takes `name` (text), `servers` (list), and may take `keepalive` (whole number), `meta_weight` (text), `options` (list), `parameters` (text), `prefer_zone` (text), `zone_size` (text)\n\
+             hint: a number stands in braces, `keepalive={8}`, and `int` makes one of a text",
+        ),
+        (
+            "{% set a = {\"nmae\": \"a\"} %}\n{{ <nginx.upstream servers={[]} {...a} /> }}",
+            "2:5: component `nginx.upstream` has no argument `nmae`\n\
+             it takes `name` (text), `servers` (list), and may take `keepalive` (whole number), `meta_weight` (text), `options` (list), `parameters` (text), `prefer_zone` (text), `zone_size` (text)\n\
+             hint: did you mean `name`?",
+        ),
+        (
+            "{% set a = {\"name\": \"a\"} %}\n{{ <nginx.upstream {...a} /> }}",
+            "2:5: component `nginx.upstream` needs `servers=`\n\
+             it takes `name` (text), `servers` (list), and may take `keepalive` (whole number), `meta_weight` (text), `options` (list), `parameters` (text), `prefer_zone` (text), `zone_size` (text)",
+        ),
+        (
+            "{% <nginx.upstream name={1} servers={[]}> %}{% </nginx.upstream> %}",
+            "1:20: `name` of component `nginx.upstream` must be text, not a number\n\
+             it takes `name` (text), `servers` (list), and may take `keepalive` (whole number), `meta_weight` (text), `options` (list), `parameters` (text), `prefer_zone` (text), `zone_size` (text)\n\
+             hint: text stands in quotes: `name=\"8\"`",
+        ),
+        (
+            "a\n{{ <nginx.upstream name=\"a b\" servers={[]} /> }}",
+            "29:20: `token` refuses what it was given: it is empty or has other characters than letters, digits, `.`, `_` and `-`\n\
+             called from test.conf:2:4",
+        ),
+        (
+            "a\n{{ <env.file entries={[{\"key\": \"a\", \"value\": \"a\\nb\"}]} prefix=\"\" quote={false} /> }}",
+            "22:21: what is printed here has more than one line\n\
+             called from test.conf:2:4\n\
+             hint: give the expression a line of its own, make the value safe for its place with a filter, or add `| safe` where all that it may hold is good here",
+        ),
+    ]);
+}
+
+#[test]
+fn loops_over_texts() {
+    check(&[
+        (
+            "{% for x in key(path=\"text\") %}{{ x }}{% endfor %}",
+            "1:13: `for` goes over a list or a map, not text\n\
+             hint: `lines`, `split(pat=\",\")` and `from_json` make a list of a text",
+        ),
+        (
+            "{{ [x for x in key(path=\"text\")] }}",
+            "1:16: `for` goes over a list or a map, not text\n\
+             hint: `lines`, `split(pat=\",\")` and `from_json` make a list of a text",
+        ),
+        ("{% for x in 5 %}{{ x }}{% endfor %}", "1:13: `for` goes over a list or a map, not a number"),
+        ("{% for k, v in [1] %}{{ k }}{% endfor %}", "1:19: a `for` with two names goes over a map, not a list"),
+        (
+            "{{ key(path=\"text\") + 1 }}",
+            "1:4: `+` requires both operands to be numbers, found text and a number\n\
+             hint: what a registry holds is text: `int` and `float` make a number of it, and `~` joins texts",
+        ),
+    ]);
+}
