@@ -379,12 +379,16 @@ mod tests {
     async fn many_names_find_out_soon_that_nobody_is_there() {
         let server = Server::start().await;
         let names: Vec<String> = (0..100).map(|number| format!("n{number}.example")).collect();
-        names.iter().for_each(|name| server.says(name, Says::Nothing));
+        for name in &names {
+            server.says(name, Says::Nothing);
+        }
         let mut running = Running::new(&dns(&[&server]), names.iter().map(|name| addresses_of(name)));
         assert!(running.outage().await.contains("no server answers in time"));
         let asked = names.iter().filter(|name| server.asked(name) > 0).count();
         assert!(asked <= 2 * AT_A_TIME, "{asked} of {}", names.len());
-        names.iter().for_each(|name| server.says(name, Says::addresses(600, &[[10, 0, 0, 1]])));
+        for name in &names {
+            server.says(name, Says::addresses(600, &[[10, 0, 0, 1]]));
+        }
         let mut answered = 0;
         while answered < names.len() {
             answered += running.publication_or_outage().await.map_or(0, |publication| publication.len());

@@ -83,7 +83,8 @@ fn hint_of(name: &str) -> Option<String> {
         }
     }
     let sentence = |(tools, here, notes): &(Vec<&str>, String, Vec<String>)| {
-        let note: String = notes.iter().map(|note| format!("; {note}")).collect();
+        let note = notes.join("; ");
+        let note = if note.is_empty() { note } else { format!("; {note}") };
         let name = format!("`{name}` of {}", listed(tools));
         match here.as_str() {
             "**not supported**" => format!("{name} is not supported{}", note.replacen("; ", ": ", 1)),

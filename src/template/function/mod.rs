@@ -132,23 +132,21 @@ impl Placeholder {
 /// The query of a call with the registry that it goes to: the one that is named, or the only one of its sort.
 fn asked(render: &Render, arguments: &Arguments<'_>, query: Query) -> Result<Asked, Stop> {
     let registries = &render.environment.registries;
-    let registry = match arguments.text("registry", render)? {
-        Some(name) => registries.get_key_value(name).ok_or_else(|| {
+    let (registry, _) = if let Some(name) = arguments.text("registry", render)? {
+        registries.get_key_value(name).ok_or_else(|| {
             // What was written may be a value.
             let names: Vec<String> = registries.keys().map(|name| format!("`{name}`")).collect();
             let failure = arguments.refusal("registry", "there is no registry of this name");
             failure.hint(format!("there is {}", names.join(", ")))
-        })?,
-        None => {
-            let mut of_its_sort = render.environment.registries_for(&query);
-            match (of_its_sort.next(), of_its_sort.next()) {
-                (Some(only), None) => only,
-                (None, _) => return Err(Failure::new("there is no registry to ask").into()),
-                _ => return Err(arguments.absent("registry")),
-            }
+        })?
+    } else {
+        let mut of_its_sort = render.environment.registries_for(&query);
+        match (of_its_sort.next(), of_its_sort.next()) {
+            (Some(only), None) => only,
+            (None, _) => return Err(Failure::new("there is no registry to ask").into()),
+            _ => return Err(arguments.absent("registry")),
         }
-    }
-    .0;
+    };
     Ok(Asked { registry: registry.clone(), query })
 }
 

@@ -89,7 +89,7 @@ pub(super) const SERVICES: Group<Function> = Group {
                 takes: "",
                 gives: "list of the names of the datacenters, sorted; Consul is asked once a minute; of a file registry those of its nodes",
                 empty: "`[]`",
-                example: r#"{% for dc in datacenters() %}{{ dc }} {% endfor %}"#,
+                example: "{% for dc in datacenters() %}{{ dc }} {% endfor %}",
                 output: "dc1 ",
             },
             question: Some(|_| Some(Query::Datacenters)),

@@ -128,9 +128,9 @@ fn a_node_is_followed_with_what_runs_on_it() {
     // One that comes, and goes again.
     let registration =
         json!({"Node": "later", "Address": "10.2.0.1", "Service": {"ID": "db", "Service": "db", "Port": 1}});
-    client.call("PUT", "/v1/catalog/register", &registration.to_string());
+    client.call("PUT", "/v1/catalog/register", registration.to_string());
     follower.expect(&node("later"), "later@10.2.0.1 in dc1: db/db@10.2.0.1:1;");
-    client.call("PUT", "/v1/catalog/deregister", &json!({"Node": "later"}).to_string());
+    client.call("PUT", "/v1/catalog/deregister", json!({"Node": "later"}).to_string());
     follower.expect(&node("later"), "absent");
     follower.assert_no_outage();
 }

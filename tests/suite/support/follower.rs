@@ -308,7 +308,7 @@ fn show_result(result: &Result<Answer, QueryError>) -> String {
 pub fn show(data: &Data) -> String {
     let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
     match data {
-        Data::Key(None) => "absent".to_owned(),
+        Data::Key(None) | Data::Node(None) => "absent".to_owned(),
         Data::Key(Some(value)) => text(&value.0),
         Data::Exists(exists) => exists.to_string(),
         Data::Prefix(entries) => {
@@ -325,7 +325,6 @@ pub fn show(data: &Data) -> String {
             let show = |node: &Node| format!("{}@{};", node.name, node.address);
             nodes.iter().map(show).collect()
         }
-        Data::Node(None) => "absent".to_owned(),
         Data::Node(Some(NodeServices { node, services })) => {
             let services: String = services.iter().map(|instance| show_instance(instance)).collect();
             format!("{}@{} in {}: {services}", node.name, node.address, node.datacenter)
