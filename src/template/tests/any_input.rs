@@ -88,9 +88,9 @@ fn template(entry: &Entry, sort: Sort, value: usize, random: &mut StdRng) -> Tem
         Sort::Test => format!("{{% if v{value} is {}{arguments} %}}yes{{% endif %}}", entry.name),
         _ => format!("{{{{ v{value} | {}{arguments} | default(value=\"\") | str | length }}}}", entry.name),
     };
-    let sets: String =
-        used.iter().map(|value| format!("{{% set v{value} = key(path=\"v{value}\") | from_json %}}")).collect();
-    inline(&format!("{sets}\n{call}"))
+    let set = |value: &usize| format!("{{% set v{value} = key(path=\"v{value}\") | from_json %}}");
+    let sets: Vec<String> = used.iter().map(set).collect();
+    inline(&format!("{}\n{call}", sets.concat()))
 }
 
 /// A number out of the environment.
@@ -116,8 +116,8 @@ fn every_filter_bears_every_input() {
                 if let Err(error) = templates.render(index, &view).output {
                     failed += 1;
                     let shown = format!("{error}\n{error:?}");
-                    let shows = SECRETS.iter().any(|secret| shown.contains(secret));
-                    if shows || shown.contains("panicked") {
+                    let has_secret = SECRETS.iter().any(|secret| shown.contains(secret));
+                    if has_secret || shown.contains("panicked") {
                         wrong.push(format!("{source:?}: {shown}"));
                     }
                 } else {
