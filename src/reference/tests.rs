@@ -475,6 +475,7 @@ async fn outcome(example: &Example) -> Result<String, String> {
     let folder = tempfile::tempdir().unwrap();
     let names = Server::start().await;
     names.says("db.example", Says::addresses(600, &[[10, 0, 0, 8], [10, 0, 0, 7]]));
+    names.says("_web._tcp.example", Says::service(600, "web.example", 80));
     write(folder.path(), "registry.yaml", "{}");
     write(
         folder.path(),

@@ -96,6 +96,7 @@ const BEYOND: &[&str] = &[
     "is wrong: ",
     "has a path, which etcd does not",
     "holds no host",
+    "is no address of a server",
     "has no host",
     "holds no valid port",
     "cannot stand before `/v1`",

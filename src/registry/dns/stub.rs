@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
+use hickory_resolver::proto::rr::rdata::SRV;
 use hickory_resolver::proto::rr::{Name, RData, Record};
 use tokio::net::UdpSocket;
 use tokio_util::task::AbortOnDropHandle;
@@ -39,6 +40,12 @@ impl Says {
     /// These IPv4 addresses.
     pub(crate) fn addresses(ttl: u32, addresses: &[[u8; 4]]) -> Self {
         Self::Records(ttl, addresses.iter().map(|address| RData::A(Ipv4Addr::from(*address).into())).collect())
+    }
+
+    /// One server of a service.
+    pub(crate) fn service(ttl: u32, host: &str, port: u16) -> Self {
+        let target = Name::from_ascii(format!("{host}.")).unwrap();
+        Self::Records(ttl, vec![RData::SRV(SRV::new(10, 5, port, target))])
     }
 }
 
