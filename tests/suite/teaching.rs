@@ -36,7 +36,7 @@ fn misspelt_names_are_told_with_what_there_is() {
         ),
         (
             "{{ prefix(path=\"app/dbb\", min=1) | length }}\n",
-            &["prefix `app/dbb` from registry `local` has 0 entries", "= hint: did you mean `app/db`?\n"],
+            &["prefix `app/dbb` from registry `local` has 0 entries", "= hint: did you mean the folder `app/db`?\n"],
         ),
         (
             "{{ service(name=\"wbe\", min=1) | length }}\n",
@@ -76,4 +76,16 @@ fn misspelt_names_are_told_with_what_there_is() {
         output.assert_code(1).assert_says(said);
         assert!(!output.stderr.contains("hunter2"), "{}", output.stderr);
     }
+}
+
+/// What is listed follows the file, though "not there" stays the answer.
+#[test]
+fn what_is_listed_is_what_the_file_holds_now() {
+    let job = job("{{ key(path=\"app/port\") }}\n{{ key(path=\"app/nmae\") }}\n");
+    let mut daemon = job.start(&["run"]);
+    daemon.wait_for_log("`app` holds `name`");
+    job.write("registry.yaml", "app: {nmea: hunter2, port: hunter3}\n");
+    let line = daemon.wait_for_log("`app` holds `nmea`, `port`");
+    assert!(!line.contains("hunter"), "{line}");
+    daemon.stop();
 }
