@@ -61,6 +61,14 @@ pub(super) struct Existing {
     pub(super) file: Option<File>,
 }
 
+impl Existing {
+    /// Whether this is the state of the same file, into which nothing was written since.
+    pub(super) fn is(&self, other: &Stat) -> bool {
+        let key = |stat: &Stat| (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec);
+        key(&self.stat) == key(other)
+    }
+}
+
 /// The folders of one transaction, each opened once however many files are in it.
 #[derive(Debug, Default)]
 pub(super) struct Folders(HashMap<PathBuf, Arc<Folder>>);

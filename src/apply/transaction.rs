@@ -1,7 +1,7 @@
 //! The files of a target as one transaction: staged, checked, committed, all or none (FAULTS F-11).
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -194,6 +194,16 @@ impl Checked {
     pub fn written(&self) -> Hashes {
         let written = self.0.files.iter().filter(|file| matches!(file.new, New::File(_)));
         written.filter_map(|file| Some((file.configured.clone(), file.hash.clone()?))).collect()
+    }
+
+    /// Lets stay what was to be removed, and is not ours any more, as `is_ours` says of its configured path.
+    pub fn sparing(&mut self, is_ours: impl Fn(&Path) -> bool) {
+        let going = self.0.files.iter_mut().filter(|file| matches!(file.new, New::Nothing));
+        for file in going.filter(|file| !is_ours(&file.configured)) {
+            let path = file.configured.display();
+            tracing::warn!(file = %path, "its item is gone, and it stays: somebody changed it meanwhile");
+            file.new = New::Same;
+        }
     }
 
     /// Where each destination is, behind all symlinks.

@@ -13,7 +13,7 @@ use tracing::warn;
 use super::applier::Failure;
 use super::left::Left;
 use crate::apply::{
-    self, Checked, Committed, Earlier, GoBackError, Hashes, Judgement, Live, Owed, Places, Process, Provisional,
+    self, Checked, Committed, Earlier, GoBackError, Hashes, Judgement, Live, Look, Owed, Places, Process, Provisional,
     Records, Refused, Staged, Version,
 };
 use crate::config::{Reload, Target, Template, Writes};
@@ -258,9 +258,14 @@ impl Files {
         }
     }
 
-    pub(super) fn commit(&self, checked: Checked, stop: &CancellationToken) -> Result<Reached, Failure> {
+    pub(super) fn commit(&self, mut checked: Checked, stop: &CancellationToken) -> Result<Reached, Failure> {
         if stop.is_cancelled() {
             return Ok(Reached::Stopped);
+        }
+        if self.has_items() {
+            // A check takes its time, and what was ours before it may be somebody else's by now.
+            let listed = self.records.listed(&self.target.name);
+            checked.sparing(|file| matches!(listed.look(file), Ok(Look::Ours | Look::Nothing)));
         }
         if self.settles() {
             self.records.before_commit(&self.target.name, &self.replaced(&checked));

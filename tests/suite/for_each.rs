@@ -276,6 +276,22 @@ fn only_what_we_wrote_is_removed() {
     daemon.stop();
 }
 
+/// A new file of the name comes while the check of others runs.
+#[test]
+fn what_somebody_puts_there_during_a_check_stays() {
+    let job = job("", "    check: {shell: 'test ! -e mine || mv mine out/a.conf'}");
+    let mut daemon = start(&job);
+    job.write("mine", "hers");
+    job.write("registry.yaml", "sites: {b: 3}\n");
+    let line = daemon.wait_for_log("its item is gone, and it stays");
+    assert!(line.contains("out/a.conf"), "{line}");
+    wait_for(&job, &[("a.conf", "hers"), ("all", "all 1"), ("b.conf", "is 3"), OTHER]);
+    // It is nobody's item any more, whatever comes next.
+    job.write("registry.yaml", "sites: {b: 4}\n");
+    wait_for(&job, &[("a.conf", "hers"), ("all", "all 1"), ("b.conf", "is 4"), OTHER]);
+    daemon.stop();
+}
+
 #[test]
 fn a_file_that_was_removed_before_it_was_confirmed_comes_back_too() {
     let confirm =

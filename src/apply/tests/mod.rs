@@ -5,6 +5,7 @@ mod check;
 mod commit;
 mod destination;
 mod drift;
+mod gone;
 mod leftovers;
 mod metadata;
 mod mounts;

@@ -76,6 +76,22 @@ impl Own {
         Ok(())
     }
 
+    /// Gives somebody's file its own name back. Where yet another bears that by now, both stay.
+    fn give_back(&mut self, to: &OsStr) -> Result<(), Errno> {
+        self.released = true;
+        let folder = &self.folder.handle;
+        #[expect(clippy::disallowed_methods, reason = "this is the file that renames destinations")]
+        match rustix::fs::renameat_with(folder, &self.name, folder, to, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => {
+                tracing::warn!(file = %self.path().display(), "the file was replaced twice: the first one stays here");
+                Ok(())
+            }
+            // The file system knows no such rename.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.rename(to),
+            given => given,
+        }
+    }
+
     /// Exchanges what bears the name and what bears the other.
     fn exchange(&self, with: &OsStr) -> Result<(), Errno> {
         let folder = &self.folder.handle;
@@ -208,6 +224,13 @@ pub(super) fn remove(destination: &mut Destination) -> io::Result<Option<Placed>
         Ok(()) => own.released = false,
         Err(Errno::NOENT) => return Ok(None),
         Err(error) => return Err(error.into()),
+    }
+    let taken = rustix::fs::statat(&folder.handle, &own.name, AtFlags::SYMLINK_NOFOLLOW);
+    if !taken.is_ok_and(|taken| existing.is(&taken)) {
+        own.give_back(&name)?;
+        let file = destination.path();
+        tracing::warn!(file = %file.display(), "its item is gone, and it stays: somebody changed it meanwhile");
+        return Ok(None);
     }
     Ok(Some(Placed { folder, name, before: Before::Kept(Kept::new(own, existing.file)) }))
 }
