@@ -7,7 +7,7 @@ use super::Environment;
 use super::catalog::Sort;
 use super::component;
 use super::entry::{Default, Entry};
-use super::error::{ErrorKind, TemplateError, did_you_mean};
+use super::error::{ErrorKind, MOST, TemplateError, did_you_mean};
 use super::filter::filters;
 use super::foreign::translated;
 use super::function::{functions, own_name};
@@ -30,7 +30,7 @@ struct Call<'s> {
     malformed: bool,
 }
 
-/// Everything that is wrong with the names in a source. `components` are those that there are, if that is known.
+/// Everything that is wrong with the names in a source, up to the tag with which it is [`MOST`]. `components` are those that there are, if that is known.
 pub(super) fn check(
     source: &Source,
     environment: &Environment,
@@ -39,6 +39,9 @@ pub(super) fn check(
     let mut checker = Checker { source, environment, components, errors: Vec::new() };
     for piece in source.pieces() {
         checker.piece(piece);
+        if checker.errors.len() >= MOST {
+            break;
+        }
     }
     checker.errors
 }

@@ -8,6 +8,9 @@ use super::near::{nearest, quoted};
 use super::source::Source;
 use crate::registry::Asked;
 
+/// How many problems of one sort of a source are told of. Whoever has more finds the rest when these are mended.
+pub(super) const MOST: usize = 50;
+
 /// What is shown for a message of a template that was put together.
 pub(super) const UNSHOWN: &str = "a message that is not shown: a value may be part of it";
 

@@ -84,9 +84,10 @@ const OLD_PAGE: &str = "the page \"coming from confd, consul-template or remco\"
 /// is here, instead of what was said of them before.
 pub(super) fn syntax(error: &tera::Error, source: &Source, delimiters: &Delimiters, errors: &mut Vec<TemplateError>) {
     let old = foreign::old_tags(&source.text, delimiters);
+    let places: Vec<_> = old.iter().map(|tag| (source.place(tag.range.start), source.place(tag.range.end))).collect();
     let within = |error: &TemplateError| {
-        let is_before = |offset: usize| source.place(offset) <= (error.line, error.column);
-        error.file == source.file && old.iter().any(|tag| is_before(tag.range.start) && !is_before(tag.range.end))
+        let place = (error.line, error.column);
+        error.file == source.file && places.iter().any(|(start, end)| *start <= place && place < *end)
     };
     errors.retain(|error| !within(error));
     let own = loading(error, std::slice::from_ref(source));

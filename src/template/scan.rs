@@ -90,9 +90,33 @@ impl Token {
     }
 }
 
+/// Where a delimiter stands next, remembered: each part of a source is searched once, however many others it has.
+pub(super) struct Next<'s> {
+    source: &'s str,
+    delimiter: &'s str,
+    at: Option<usize>,
+}
+
+impl<'s> Next<'s> {
+    /// A search that begins at the beginning of a source.
+    pub(super) fn new(source: &'s str, delimiter: &'s str) -> Self {
+        Self { source, delimiter, at: source.find(delimiter) }
+    }
+
+    /// The first place from a byte on. The bytes that are asked of one search never go back.
+    pub(super) fn from(&mut self, start: usize) -> Option<usize> {
+        if self.at? < start {
+            self.at = self.source[start..].find(self.delimiter).map(|before| start + before);
+        }
+        self.at
+    }
+}
+
 /// Splits a source; nothing when Tera will not parse it either.
 pub(super) fn scan(source: &str, delimiters: &Delimiters) -> Option<Vec<Piece>> {
     let mut pieces = Vec::new();
+    let mut starts =
+        [&delimiters.block.0, &delimiters.variable.0, &delimiters.comment.0].map(|start| Next::new(source, start));
     let mut at = 0;
     while at < source.len() {
         let rest = &source[at..];
@@ -107,10 +131,9 @@ pub(super) fn scan(source: &str, delimiters: &Delimiters) -> Option<Vec<Piece>> 
             at = piece.range.end;
             pieces.push(piece);
         } else {
-            let starts = [&delimiters.block.0, &delimiters.variable.0, &delimiters.comment.0];
-            let length = starts.iter().filter_map(|start| rest.find(start.as_str())).min().unwrap_or(rest.len());
-            pieces.push(Piece::new(PieceKind::Text, at..at + length));
-            at += length;
+            let end = starts.iter_mut().filter_map(|start| start.from(at)).min().unwrap_or(source.len());
+            pieces.push(Piece::new(PieceKind::Text, at..end));
+            at = end;
         }
     }
     Some(pieces)

@@ -1,6 +1,10 @@
 //! The grammar of Go templates (<https://pkg.go.dev/text/template>), as far as the templates of confd and consul-template
 //! use it.
 
+/// How many brackets may stand in one another. What holds more is no template that anybody wrote, and each takes a part of
+/// the stack.
+const DEEPEST: usize = 50;
+
 /// What stands in a tag.
 #[derive(Debug, PartialEq)]
 pub(super) enum Action<'s> {
@@ -108,11 +112,15 @@ fn value<'s>(tokens: &[Token<'s>]) -> Option<Action<'s>> {
 
 fn pipeline<'s>(tokens: &[Token<'s>]) -> Option<Pipeline<'s>> {
     let mut rest = tokens;
-    let pipeline = commands(&mut rest)?;
+    let pipeline = commands(&mut rest, 0)?;
     rest.is_empty().then_some(pipeline)
 }
 
-fn commands<'s>(rest: &mut &[Token<'s>]) -> Option<Pipeline<'s>> {
+/// The commands up to the bracket that closes, `depth` brackets deep.
+fn commands<'s>(rest: &mut &[Token<'s>], depth: usize) -> Option<Pipeline<'s>> {
+    if depth > DEEPEST {
+        return None;
+    }
     let mut commands = vec![Vec::new()];
     while let Some((token, after)) = rest.split_first() {
         let operand = match token {
@@ -124,7 +132,7 @@ fn commands<'s>(rest: &mut &[Token<'s>]) -> Option<Pipeline<'s>> {
             }
             Token::Symbol("(") | Token::Call => {
                 *rest = after;
-                let group = commands_in_brackets(rest)?;
+                let group = commands_in_brackets(rest, depth + 1)?;
                 let field = match rest.split_first() {
                     Some((Token::Member(names), after)) => {
                         *rest = after;
@@ -148,8 +156,8 @@ fn commands<'s>(rest: &mut &[Token<'s>]) -> Option<Pipeline<'s>> {
     commands.iter().all(|command| !command.is_empty()).then_some(commands)
 }
 
-fn commands_in_brackets<'s>(rest: &mut &[Token<'s>]) -> Option<Pipeline<'s>> {
-    let group = commands(rest)?;
+fn commands_in_brackets<'s>(rest: &mut &[Token<'s>], depth: usize) -> Option<Pipeline<'s>> {
+    let group = commands(rest, depth)?;
     let (close, after) = rest.split_first()?;
     *rest = after;
     (*close == Token::Symbol(")")).then_some(group)

@@ -211,18 +211,19 @@ fn is_misplaced(tag: &Tag<'_>) -> bool {
 
 /// What is open at the end of a source.
 fn unclosed(source: &str, tags: &[Tag<'_>], delimiters: &Delimiters) -> Option<String> {
-    let (word, end, line) = open(source, tags)?;
-    let (start, close) = &delimiters.block;
-    Some(format!("`{start} {word} ... {close}` of line {line} is not closed: `{start} {end} {close}` is missing"))
+    let (word, end, start) = open(tags)?;
+    let line = Place::of(source, start).line;
+    let (open, close) = &delimiters.block;
+    Some(format!("`{open} {word} ... {close}` of line {line} is not closed: `{open} {end} {close}` is missing"))
 }
 
-/// The innermost tag that is open behind these, how it ends, and its line.
-fn open<'s>(source: &str, tags: &[Tag<'s>]) -> Option<(&'s str, &'static str, usize)> {
+/// The innermost tag that is open behind these, how it ends, and where it begins.
+fn open<'s>(tags: &[Tag<'s>]) -> Option<(&'s str, &'static str, usize)> {
     let mut open = Vec::new();
     for tag in tags.iter().filter(|tag| tag.is_block) {
         let word = keyword(tag.inner);
         if let Some((_, end)) = ENDS.iter().find(|(start, _)| *start == word) {
-            open.push((word, *end, Place::of(source, tag.range.start).line));
+            open.push((word, *end, tag.range.start));
         } else if ENDS.iter().any(|(_, end)| *end == word) {
             open.pop();
         }
@@ -243,8 +244,11 @@ fn unknown_tag(source: &str, all: &[Tag<'_>], tag: &Tag<'_>, word: &str) -> Opti
     // A tag that there is stands where it may not.
     let before: Vec<&Tag<'_>> = all.iter().take_while(|other| other.range.start < tag.range.start).collect();
     let before: Vec<Tag<'_>> = before.into_iter().cloned().collect();
-    match open(source, &before) {
-        Some((opener, end, line)) => Some(format!("open is `{opener}` of line {line}, which ends with `{end}`")),
+    match open(&before) {
+        Some((opener, end, start)) => {
+            let line = Place::of(source, start).line;
+            Some(format!("open is `{opener}` of line {line}, which ends with `{end}`"))
+        }
         None => Some(format!("nothing is open here that `{word}` could belong to")),
     }
 }

@@ -7,9 +7,11 @@ mod old;
 mod ruby;
 mod tag;
 
+use std::sync::LazyLock;
+
 use super::catalog::{Sort, sections};
 use super::entry::Entry;
-use crate::reference::table::{COMING_FROM, Row, rows};
+use crate::reference::table::{COMING_FROM, Row};
 
 pub(super) use habit::{Advice, advice};
 pub(super) use old::old_tags;
@@ -30,6 +32,12 @@ const OTHERS: &[(&str, &str)] = &[
     ("strip", "`trim`"),
     ("upcase", "`upper`"),
 ];
+
+/// The rows of the page for those who come from other tools, which is read once.
+fn rows() -> &'static [Row<'static>] {
+    static ROWS: LazyLock<Vec<Row<'static>>> = LazyLock::new(|| crate::reference::table::rows(COMING_FROM));
+    &ROWS
+}
 
 /// What stands here for the name of a function, filter or test that is unknown as such: something of another sort, or what
 /// another language calls so.
@@ -55,13 +63,13 @@ fn of_another_sort(sort: Sort, name: &str) -> Option<String> {
 
 /// Whether one of the tools has a function of this name.
 fn is_foreign(name: &str) -> bool {
-    rows(COMING_FROM).iter().any(|row| is_about(row, name))
+    rows().iter().any(|row| is_about(row, name))
 }
 
 /// What the page for those who come from other tools says of a name.
 fn hint_of(name: &str) -> Option<String> {
     let mut told: Vec<(Vec<&str>, String, Vec<String>)> = Vec::new();
-    for row in rows(COMING_FROM).into_iter().filter(|row| is_about(row, name)) {
+    for row in rows().iter().filter(|row| is_about(row, name)) {
         let [_, here, note @ ..] = &row.cells[..] else { continue };
         let note = note.first().map(String::as_str).unwrap_or_default();
         // A tool may only refer to another.
@@ -103,8 +111,7 @@ fn is_about(row: &Row<'_>, name: &str) -> bool {
 
 /// The filters that a function is here, where the page shows it as one: `base64_decode(url=true)`.
 fn chain_of(name: &str) -> Option<String> {
-    let rows = rows(COMING_FROM);
-    let row = rows.iter().find(|row| row.codes(0).contains(&name))?;
+    let row = rows().iter().find(|row| row.codes(0).contains(&name))?;
     let shown = row.codes(1).first()?.strip_prefix("{{ ")?.strip_suffix(" }}")?;
     Some(shown.split_once(" | ")?.1.to_owned())
 }

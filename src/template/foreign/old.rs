@@ -8,6 +8,7 @@ use super::go::{self, Action, Operand, Pipeline};
 use super::tag::{Tag, tags};
 use super::{hint_of, is_foreign};
 use crate::config::Delimiters;
+use crate::template::error::MOST;
 use crate::template::filter::filters;
 use crate::template::function::functions;
 
@@ -39,14 +40,15 @@ struct Walk<'d> {
     variables: BTreeMap<String, (String, Kind)>,
 }
 
-/// The tags in a source that Tera refuses which no other language than that of Go templates writes.
+/// The tags in a source that Tera refuses which no other language than that of Go templates writes, the
+/// first of many.
 pub(in crate::template) fn old_tags(source: &str, delimiters: &Delimiters) -> Vec<Old> {
     let tags = tags(source, delimiters);
     let blocks = || tags.iter().filter(|tag| tag.is_block).map(|tag| keyword(tag.inner));
     let starts = blocks().filter(|word| ENDS.iter().any(|(start, _)| start == word)).count();
     let ends = blocks().filter(|word| ENDS.iter().any(|(_, end)| end == word)).count();
     let mut walk = Walk { delimiters, lacks_ends: starts > ends, open: Vec::new(), variables: BTreeMap::new() };
-    tags.iter().filter_map(|tag| walk.tag(tag)).collect()
+    tags.iter().filter_map(|tag| walk.tag(tag)).take(MOST).collect()
 }
 
 /// The tags of ours that end another, by that.

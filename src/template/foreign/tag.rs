@@ -3,6 +3,11 @@
 use std::ops::Range;
 
 use crate::config::Delimiters;
+use crate::template::scan::Next;
+
+/// How far the end of a tag is searched for, in bytes, where a quote in it may not be closed: from each of many such tags
+/// the search would go to the end of the source.
+const LONGEST: usize = 4096;
 
 /// A tag.
 #[derive(Clone)]
@@ -20,21 +25,21 @@ pub(super) struct Tag<'s> {
 /// The tags that print and the blocks, in order; one that does not end on its line or a later one is left out.
 pub(super) fn tags<'s>(source: &'s str, delimiters: &Delimiters) -> Vec<Tag<'s>> {
     let kinds = [(&delimiters.comment, None), (&delimiters.block, Some(true)), (&delimiters.variable, Some(false))];
+    let mut opens = kinds.map(|((open, _), _)| Next::new(source, open));
+    let mut closes = kinds.map(|((_, close), _)| Next::new(source, close));
     let mut tags = Vec::new();
     let mut at = 0;
     while at < source.len() {
-        let opens = kinds.iter().filter_map(|(pair, is_block)| Some((source[at..].find(&pair.0)?, *pair, *is_block)));
-        let Some((before, (open, close), is_block)) = opens.min_by_key(|(before, ..)| *before) else { break };
-        let start = at + before;
+        let first = opens.iter_mut().enumerate().filter_map(|(kind, open)| Some((open.from(at)?, kind)));
+        let Some((start, kind)) = first.min() else { break };
+        let ((open, close), is_block) = kinds[kind];
         let inside = start + open.len();
-        let end = match is_block {
-            None => source[inside..].find(close.as_str()),
-            Some(_) => end(&source[inside..], close).or_else(|| source[inside..].find(close.as_str())),
-        };
-        let Some(end) = end.map(|length| inside + length) else {
+        // What nothing closes is not searched for an end that may stand in quotes.
+        let Some(plain) = closes[kind].from(inside) else {
             at = inside;
             continue;
         };
+        let end = is_block.and_then(|_| end(&source[inside..], close)).map_or(plain, |length| inside + length);
         at = end + close.len();
         let Some(is_block) = is_block else { continue };
         let inner = &source[inside..end];
@@ -58,10 +63,10 @@ fn raw_end(source: &str, at: usize, open: &str) -> Option<usize> {
     source[at..].match_indices(open).map(|(start, _)| at + start).find(is_end)
 }
 
-/// Where the delimiter that closes a tag stands, passing over texts in quotes.
+/// Where the delimiter that closes a tag stands, passing over texts in quotes, as far as a tag is long.
 fn end(text: &str, close: &str) -> Option<usize> {
     let mut quote = None;
-    let mut characters = text.char_indices();
+    let mut characters = text.char_indices().take_while(|(index, _)| *index < LONGEST);
     while let Some((index, character)) = characters.next() {
         match (quote, character) {
             (None, _) if text[index..].starts_with(close) => return Some(index),
