@@ -14,6 +14,7 @@ use hickory_resolver::system_conf::parse_resolv_conf;
 
 use super::names;
 use super::records::{self, Found};
+use crate::log::listed;
 use crate::registry::{LookupQuery, RecordType};
 
 /// How often a server is asked again that does not answer.
@@ -44,6 +45,8 @@ impl Failure {
 #[derive(Debug, Clone)]
 pub(super) struct Resolver {
     client: TokioResolver,
+    /// Whom it asks, for people.
+    servers: Arc<str>,
     search: Arc<[Name]>,
     ndots: usize,
 }
@@ -85,10 +88,15 @@ impl Resolver {
         options.cache_size = 0;
         options.use_hosts_file = ResolveHosts::Never;
         let ndots = options.ndots;
+        let addresses = config.name_servers.iter().filter_map(|server| {
+            let port = server.connections.first()?.port;
+            Some(SocketAddr::new(server.ip, port).to_string())
+        });
+        let servers = listed(&addresses.collect::<Vec<_>>()).into();
         let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         *builder.options_mut() = options;
         let client = builder.build().map_err(|error| error.to_string())?;
-        Ok(Self { client, search, ndots })
+        Ok(Self { client, servers, search, ndots })
     }
 
     /// What there is of the name. Where it may stand for several, the first that is there counts, and none after one of
@@ -98,7 +106,9 @@ impl Resolver {
             return Ok(records::of_address(&query, address));
         }
         let asked = tokio::time::timeout(LONGEST, self.ask_all(&query, &registry));
-        asked.await.unwrap_or_else(|_| Err(Failure::Silence(format!("no answer in {} s", LONGEST.as_secs()))))
+        asked.await.unwrap_or_else(|_| {
+            Err(Failure::Silence(format!("no answer in {} s from {}", LONGEST.as_secs(), self.servers)))
+        })
     }
 
     async fn ask_all(&self, query: &LookupQuery, registry: &Arc<str>) -> Result<Found, Failure> {
@@ -139,18 +149,20 @@ impl Resolver {
             Err(NetError::Dns(DnsError::NoRecordsFound(NoRecords { negative_ttl, .. }))) => {
                 Ok(records::nothing(query, negative_ttl.map(|seconds| Duration::from_secs(seconds.into()))))
             }
-            Err(error) => Err(failure(&error)),
+            Err(error) => Err(self.failure(&error)),
         }
     }
-}
 
-/// What went wrong. The library repeats the name that was asked for, which may be a value, where it says more.
-fn failure(error: &NetError) -> Failure {
-    match error {
-        NetError::Dns(DnsError::ResponseCode(code)) => Failure::Refusal(format!("the servers answer `{code}`")),
-        NetError::Dns(_) | NetError::Proto(_) => Failure::Refusal("the answer cannot be read".to_owned()),
-        NetError::Timeout => Failure::Silence("no server answers in time".to_owned()),
-        NetError::Io(error) => Failure::Silence(format!("no server can be reached: {error}")),
-        _ => Failure::Silence("no server can be reached".to_owned()),
+    /// What went wrong, and with whom. The library repeats the name that was asked for, which may be a value, where it says
+    /// more.
+    fn failure(&self, error: &NetError) -> Failure {
+        let servers = &self.servers;
+        match error {
+            NetError::Dns(DnsError::ResponseCode(code)) => Failure::Refusal(format!("the servers answer `{code}`")),
+            NetError::Dns(_) | NetError::Proto(_) => Failure::Refusal("the answer cannot be read".to_owned()),
+            NetError::Timeout => Failure::Silence(format!("no server answers in time: {servers}")),
+            NetError::Io(error) => Failure::Silence(format!("no server can be reached: {servers}: {error}")),
+            _ => Failure::Silence(format!("no server can be reached: {servers}")),
+        }
     }
 }

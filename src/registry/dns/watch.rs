@@ -364,11 +364,11 @@ mod tests {
         let mut running = Running::new(&dns(&[&server]), [good.clone(), bad.clone()]);
         wait_for(&mut running, &bad, &Ok(records(&["10.0.0.2"]))).await;
         for (says, expected) in [
-            (Says::Code(ResponseCode::ServFail), "the servers answer `Server Failure`"),
-            (Says::Nothing, "no server answers in time"),
+            (Says::Code(ResponseCode::ServFail), "the servers answer `Server Failure`".to_owned()),
+            (Says::Nothing, format!("no server answers in time: {}", server.address)),
         ] {
             server.says("bad.example", says);
-            wait_for(&mut running, &bad, &Err(expected.to_owned())).await;
+            wait_for(&mut running, &bad, &Err(expected)).await;
             wait_for(&mut running, &good, &Ok(records(&["10.0.0.1"]))).await;
         }
         server.says("bad.example", Says::addresses(0, &[[10, 0, 0, 3]]));
