@@ -12,6 +12,7 @@
 //! keeps the last one. Questions are asked by `hickory-resolver`, over UDP, and over TCP where that does not do.
 
 mod names;
+mod questions;
 mod records;
 mod resolver;
 #[cfg(test)]

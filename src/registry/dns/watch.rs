@@ -1,8 +1,6 @@
 //! Asks again when the time of an answer is over, and publishes what came of it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::task::JoinError;
@@ -10,21 +8,13 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::JoinMap;
 
 use super::Config;
-use super::records::Found;
+use super::questions::{Outcome, Questions};
 use super::resolver::{Failure, Resolver};
-use crate::backoff::Backoff;
 use crate::file_watch::{FileWatch, POLL_INTERVAL};
-use crate::registry::{Answer, Feed, LookupQuery, Outage, Publication, Query, QueryError, Reply, Wanted, Watch};
+use crate::registry::{Feed, Outage, Query, Watch};
 
 /// How many questions may be under way at a time.
 const AT_A_TIME: usize = 16;
-
-/// After so many questions in a row to which no server said anything, the others need not be tried: nobody is there.
-const SILENT: usize = 8;
-
-/// The pauses before a question is asked again that has no answer, while others have.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const JITTER: f64 = 0.25;
 
 /// Follows names; what is in it outlives an outage.
 pub(super) struct DnsWatch {
@@ -32,34 +22,6 @@ pub(super) struct DnsWatch {
     files: FileWatch,
     asked: Questions,
 }
-
-/// The questions that are wanted.
-#[derive(Debug, Default)]
-struct Questions {
-    each: BTreeMap<Query, Question>,
-    /// How many had no answer in a row, since a server last said anything.
-    silent: usize,
-    /// Whether a server has said anything since we began to ask.
-    heard: bool,
-    /// Counts publications: the revision of answers.
-    generation: u64,
-}
-
-/// How one question stands.
-#[derive(Debug)]
-struct Question {
-    /// The number under which it is wanted.
-    number: u64,
-    /// When it is to be asked again.
-    due: Instant,
-    under_way: bool,
-    /// Why it has no answer, since it last had one.
-    failure: Option<Failure>,
-    backoff: Backoff,
-}
-
-/// What came of a question.
-type Outcome = Result<Found, Failure>;
 
 impl DnsWatch {
     pub(super) fn new(config: Arc<Config>) -> Self {
@@ -77,7 +39,7 @@ impl DnsWatch {
                 return outage;
             }
             // Other servers may say otherwise.
-            self.asked.hurry(|_| true);
+            self.asked.ask_all_again();
         }
     }
 
@@ -109,12 +71,13 @@ impl DnsWatch {
             tokio::select! {
                 () = feed.changed() => self.asked.want(&feed.wanted(), &mut jobs, &self.config),
                 Some(first) = jobs.join_next() => {
-                    let publication = self.asked.settle(first, &mut jobs, &self.config);
-                    if let Some(outage) = self.asked.outage() {
-                        return Err(outage);
-                    }
+                    let (publication, outage) = self.asked.settle(ended(first, &mut jobs), &self.config);
+                    // What was said before everything fell silent is as true as ever.
                     if !publication.is_empty() {
                         feed.publish(publication);
+                    }
+                    if let Some(outage) = outage {
+                        return Err(outage);
                     }
                 }
                 () = self.files.changed(), if is_followed => return Ok(()),
@@ -124,156 +87,39 @@ impl DnsWatch {
     }
 }
 
+/// What came of one question, and of others meanwhile.
+fn ended(first: (Query, Result<Outcome, JoinError>), jobs: &mut JoinMap<Query, Outcome>) -> Vec<(Query, Outcome)> {
+    let more = std::iter::from_fn(|| jobs.try_join_next());
+    let all = std::iter::once(first).chain(more);
+    all.filter_map(|(query, joined)| match joined {
+        Ok(outcome) => Some((query, outcome)),
+        // It is no longer wanted, or wanted anew.
+        Err(error) if error.is_cancelled() => None,
+        Err(_) => {
+            let reason = "internal error: a look-up panicked; please report this".to_owned();
+            Some((query, Err(Failure::Refusal(reason))))
+        }
+    })
+    .collect()
+}
+
 impl Watch for DnsWatch {
     fn run<'a>(&'a mut self, feed: &'a mut Feed) -> BoxFuture<'a, Outage> {
         Box::pin(self.follow(feed))
     }
 }
 
-impl Questions {
-    /// What had no answer is asked again, since the pause after an outage is over.
-    fn begin(&mut self) {
-        (self.silent, self.heard) = (0, false);
-        self.hurry(|question| question.failure.is_some());
-    }
-
-    /// Whatever was under way was given up.
-    fn nothing_is_under_way(&mut self) {
-        for question in self.each.values_mut() {
-            question.under_way = false;
-        }
-    }
-
-    /// Follows what is wanted, and nothing else. What is wanted under another number is asked anew.
-    fn want(&mut self, wanted: &Wanted, jobs: &mut JoinMap<Query, Outcome>, config: &Config) {
-        self.each.retain(|query, question| {
-            let stays = wanted.get(query) == Some(&question.number);
-            if !stays {
-                jobs.abort(query);
-            }
-            stays
-        });
-        for (query, number) in wanted.iter() {
-            self.each.entry(query.clone()).or_insert_with(|| Question::new(*number, config.retry_interval));
-        }
-    }
-
-    /// Has these asked at once.
-    fn hurry(&mut self, which: impl Fn(&Question) -> bool) {
-        let now = Instant::now();
-        for question in self.each.values_mut().filter(|question| which(question)) {
-            question.due = question.due.min(now);
-        }
-    }
-
-    /// The questions to ask now, the longest due first, which then count as under way.
-    fn take_due(&mut self, most: usize) -> Vec<(Query, LookupQuery)> {
-        let now = Instant::now();
-        let mut due: Vec<_> =
-            self.each.iter_mut().filter(|(_, question)| !question.under_way && question.due <= now).collect();
-        due.sort_by_key(|(_, question)| question.due);
-        let ask = |(query, question): (&Query, &mut Question)| {
-            let Query::Lookup(lookup) = query else { return None };
-            question.under_way = true;
-            Some((query.clone(), lookup.clone()))
-        };
-        due.into_iter().take(most).filter_map(ask).collect()
-    }
-
-    /// When the next is due.
-    fn wake_at(&self) -> Option<Instant> {
-        self.each.values().filter(|question| !question.under_way).map(|question| question.due).min()
-    }
-
-    /// Takes what came of one question, and of others meanwhile, to be published together.
-    fn settle(
-        &mut self,
-        first: (Query, Result<Outcome, JoinError>),
-        jobs: &mut JoinMap<Query, Outcome>,
-        config: &Config,
-    ) -> Publication {
-        self.generation += 1;
-        let mut publication = Publication::new();
-        let mut next = Some(first);
-        while let Some((query, joined)) = next {
-            let outcome = match joined {
-                Ok(outcome) => Some(outcome),
-                // It is no longer wanted, or wanted anew.
-                Err(error) if error.is_cancelled() => None,
-                Err(_) => {
-                    Some(Err(Failure::Refusal("internal error: a look-up panicked; please report this".to_owned())))
-                }
-            };
-            if let Some(outcome) = outcome
-                && let Some(result) = self.settle_one(&query, outcome, config)
-            {
-                publication.push(Reply { query, result });
-            }
-            next = jobs.try_join_next();
-        }
-        publication
-    }
-
-    fn settle_one(&mut self, query: &Query, outcome: Outcome, config: &Config) -> Option<Result<Answer, QueryError>> {
-        let question = self.each.get_mut(query)?;
-        question.under_way = false;
-        match outcome {
-            Ok(Found { data, ttl }) => {
-                question.failure = None;
-                question.backoff.reset();
-                // Where nobody says how long, it may change at any time.
-                let pause = ttl.unwrap_or_default().clamp(config.min_interval, config.max_interval);
-                question.due = Instant::now() + pause;
-                (self.silent, self.heard) = (0, true);
-                Some(Ok(Answer::new(data, self.generation)))
-            }
-            Err(failure) => {
-                let is_silence = matches!(failure, Failure::Silence(_));
-                let is_new = question.failure.is_none();
-                let error = QueryError::new(failure.reason());
-                question.failure = Some(failure);
-                question.due = Instant::now() + question.backoff.next_pause();
-                if is_silence {
-                    self.silent += 1;
-                } else {
-                    (self.silent, self.heard) = (0, true);
-                }
-                if is_silence && is_new {
-                    // Whether that is about this name or about the servers, the others tell.
-                    self.hurry(|question| question.failure.is_none());
-                }
-                self.heard.then_some(Err(error))
-            }
-        }
-    }
-
-    /// Whether there is nobody to ask: nothing that is wanted has an answer, or many in a row had none.
-    fn outage(&self) -> Option<Outage> {
-        let is_silent = self.silent >= SILENT;
-        let mut reasons = self.each.values().map(|question| question.failure.as_ref());
-        let first = reasons.clone().flatten().next()?;
-        let all_fail = reasons.all(|failure| failure.is_some());
-        (all_fail || is_silent).then(|| Outage(first.reason().to_owned()))
-    }
-}
-
-impl Question {
-    /// One that is to be asked at once.
-    fn new(number: u64, longest_pause: Duration) -> Self {
-        let backoff = Backoff::new(FIRST_PAUSE.min(longest_pause), longest_pause, JITTER);
-        Self { number, due: Instant::now(), under_way: false, failure: None, backoff }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use hickory_resolver::proto::op::ResponseCode;
 
     use super::*;
     use crate::registry::dns::Dns;
     use crate::registry::dns::stub::{Says, Server};
     use crate::registry::recorder::Running;
-    use crate::registry::{Data, RecordType};
+    use crate::registry::{Data, LookupQuery, RecordType};
 
     const SOON: Duration = Duration::from_millis(50);
     /// Only what never comes takes so long.
@@ -297,6 +143,15 @@ mod tests {
 
     fn records(texts: &[&str]) -> Data {
         Data::Records(texts.iter().map(|text| (*text).to_owned()).collect())
+    }
+
+    /// Whether the next thing that happens is this answer.
+    async fn said(running: &mut Running, query: &Query, expected: &Result<Data, String>) -> bool {
+        let publication = running.publication_or_outage().await.unwrap_or_default();
+        publication.into_iter().any(|reply| {
+            let result = reply.result.map(|answer| answer.data).map_err(|error| error.reason);
+            reply.query == *query && result == *expected
+        })
     }
 
     /// Waits for this answer to one of several questions.
@@ -393,6 +248,30 @@ mod tests {
         while answered < names.len() {
             answered += running.publication_or_outage().await.map_or(0, |publication| publication.len());
         }
+    }
+
+    #[tokio::test]
+    async fn dead_names_leave_what_others_say_in_time() {
+        let server = Server::start().await;
+        let dead: Vec<String> = (0..12).map(|number| format!("n{number}.example")).collect();
+        let steady = addresses_of("steady.example");
+        server.says("steady.example", Says::addresses(3600, &[[10, 0, 0, 1]]));
+        for name in &dead {
+            server.says(name, Says::Nothing);
+        }
+        let wanted = dead.iter().map(|name| addresses_of(name)).chain([steady.clone()]);
+        let mut running = Running::new(&dns(&[&server]), wanted);
+        let one = async { while !said(&mut running, &steady, &Ok(records(&["10.0.0.1"]))).await {} };
+        tokio::time::timeout(LONG, one).await.expect("the one that is well has its turn");
+        // Only that it is asked whether anybody is there tells of it before its hour is over.
+        for last in 2..5 {
+            server.says("steady.example", Says::addresses(3600, &[[10, 0, 0, last]]));
+            let expected = format!("10.0.0.{last}");
+            wait_for(&mut running, &steady, &Ok(records(&[&expected]))).await;
+        }
+        server.says("steady.example", Says::Nothing);
+        let away = async { while running.publication_or_outage().await.is_some() {} };
+        tokio::time::timeout(LONG, away).await.expect("nobody says anything");
     }
 
     #[tokio::test]
