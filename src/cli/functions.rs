@@ -10,7 +10,7 @@ use super::args::Functions;
 use super::ask::{print, print_json};
 use super::say;
 use crate::exit::Exit;
-use crate::template::catalog::{SAMPLE, Section, Sort, components, sections};
+use crate::template::catalog::{Sample, Section, Sort, components, sections};
 use crate::template::entry::{Argument, Default, Entry};
 use crate::template::{did_you_mean, foreign_name, plain};
 
@@ -111,7 +111,11 @@ fn whole(section: &Section) -> String {
         }
         let _ = writeln!(text, "\n  {example}\n\ngives\n\n{}", indented(output));
         if section.sort == Sort::Function {
-            let _ = writeln!(text, "\nwith the registry\n\n{}", indented(SAMPLE.trim_end()));
+            let (with, sample) = match section.sample() {
+                Sample::Registry(sample) => ("the registry", sample),
+                Sample::Fixture(sample) => ("a registry `names` of kind `dns`, or with the fixture", sample),
+            };
+            let _ = writeln!(text, "\nwith {with}\n\n{}", indented(sample.trim_end()));
         }
         text
     };

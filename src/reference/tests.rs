@@ -15,9 +15,10 @@ use crate::heartbeat::Heart;
 use crate::plan::Plan;
 use crate::registries::Registries;
 use crate::registry::dns::stub::{Says, Server};
+use crate::registry::file::Fixture;
 use crate::store::Store;
 use crate::target::{Render, Renderer};
-use crate::template::catalog::{SAMPLE, Sort, sections};
+use crate::template::catalog::{SAMPLE, Sample, Sort, sections};
 use crate::template::entry;
 
 /// Where the keys of a section are explained: its own key, and the heading. The sections of a target have its name.
@@ -375,6 +376,8 @@ fn every_line_of_the_log_that_is_named_is_written() {
 struct Example {
     files: BTreeMap<String, String>,
     variables: BTreeMap<String, String>,
+    /// What stands in for the registries.
+    fixture: Option<String>,
     line: usize,
 }
 
@@ -412,6 +415,21 @@ async fn functions_give_what_is_shown() {
     }
 }
 
+/// What the page and `liveconf functions lookup` show as a fixture stands in for a registry of kind `dns`.
+#[tokio::test]
+async fn fixtures_of_names_give_what_is_shown() {
+    let section = sections().into_iter().find(|section| section.name == "Names").unwrap();
+    let Sample::Fixture(sample) = section.sample() else { panic!("{:?}", section.sample()) };
+    let of_page = TEMPLATES.split('`').find(|code| code.starts_with("./snapshot: ") && code.contains("lookup: "));
+    let of_page = of_page.expect("a fixture that is written by hand").replace('\n', " ");
+    let of_page = format!("./registries: {{names: {{{of_page}}}}}");
+    for (fixture, expected) in [(sample, section.entries[0].output), (&of_page, "10.0.0.7 ")] {
+        let files = [("in.tera".to_owned(), section.entries[0].example.to_owned())];
+        let example = Example { files: files.into(), fixture: Some(fixture.to_owned()), ..Example::default() };
+        assert_eq!(rendered(&example).await, expected, "{fixture}");
+    }
+}
+
 /// What stands in for the functions of other tools gives something too; `near` and `datacenter` are for Consul alone.
 #[tokio::test]
 async fn what_others_have_gives_something() {
@@ -429,7 +447,7 @@ async fn what_others_have_gives_something() {
             ];
             let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
             let variables = BTreeMap::from([("REGION".to_owned(), "eu".to_owned())]);
-            let output = rendered(&Example { files: files.into(), variables, line: 0 }).await;
+            let output = rendered(&Example { files: files.into(), variables, ..Example::default() }).await;
             assert!(!output.trim().is_empty() || source.starts_with("{% if") || source.contains("set x ="), "{source}");
             templates += 1;
         }
@@ -491,7 +509,15 @@ async fn outcome(example: &Example) -> Result<String, String> {
     }
     let mut variables = example.variables.clone();
     variables.insert("SOURCE_DATE_EPOCH".to_owned(), "1769847000".to_owned());
-    let plan = Plan::load(configuration(folder.path()), &variables);
+    let mut config = configuration(folder.path());
+    if let Some(text) = &example.fixture {
+        let registries = config.registries.keys().cloned().collect();
+        let fixture = Fixture::of_text(Path::new("fixture.yaml"), text.clone(), &registries).unwrap();
+        for (name, named) in &mut config.registries {
+            named.registry = fixture.registry(name, named.registry.clone());
+        }
+    }
+    let plan = Plan::load(config, &variables);
     let plan = plan.unwrap_or_else(|errors| panic!("line {}: {}", example.line, errors[0]));
     let store = Store::new();
     let _registries = Registries::start(&plan.config.registries, &store, &Heart::default()).await;

@@ -6,11 +6,14 @@ pub(crate) use components::{Component, ComponentArgument, components, sample as 
 
 use super::entry::Entry;
 use super::filter::FILTERS;
-use super::function::FUNCTIONS;
+use super::function::{FUNCTIONS, NAMES};
 use super::predicate::TESTS;
 
 /// The registry of the examples; the page about templates shows it.
 pub(crate) const SAMPLE: &str = include_str!("sample.yaml");
+
+/// The fixture that answers the examples of names, which a registry of that sort cannot.
+const SAMPLE_NAMES: &str = include_str!("sample_names.yaml");
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +35,22 @@ pub(crate) struct Section {
     pub(crate) name: &'static str,
     /// What there is.
     pub(crate) entries: Vec<&'static Entry>,
+}
+
+/// What the examples of functions are answered from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sample {
+    /// This is the content of a file registry.
+    Registry(&'static str),
+    /// This is a fixture that says what a registry of kind `dns`, called `names`, answers.
+    Fixture(&'static str),
+}
+
+impl Section {
+    /// What its examples are answered from.
+    pub(crate) fn sample(&self) -> Sample {
+        if self.name == NAMES.name { Sample::Fixture(SAMPLE_NAMES) } else { Sample::Registry(SAMPLE) }
+    }
 }
 
 impl Sort {

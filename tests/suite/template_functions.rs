@@ -86,6 +86,10 @@ fn functions_are_told_of() {
     {
         assert!(one.contains(line), "{line}: {one}");
     }
+    // What a file registry cannot answer is not shown with one.
+    let lookup = job.run(&["functions", "lookup"]).assert_code(0).stdout.clone();
+    assert!(lookup.contains("kind `dns`, or with the fixture\n\n  ./registries:\n    names:\n"), "{lookup}");
+    assert!(!lookup.contains("with the registry"), "{lookup}");
     // A filter and a test have this name.
     let both = job.run(&["functions", "map", "--json"]).assert_code(0).stdout.clone();
     let both: Value = serde_json::from_str(&both).unwrap();

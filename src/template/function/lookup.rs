@@ -11,7 +11,7 @@ use super::{Function, Placeholder, Written, asked, at_least, mismatch};
 use crate::registry::{Aside, Data, LookupQuery, Query, RecordType};
 
 /// Names.
-pub(super) const NAMES: Group<Function> = Group {
+pub(in crate::template) const NAMES: Group<Function> = Group {
     name: "Names",
     entries: &[Function {
         entry: Entry {

@@ -10,6 +10,7 @@ mod lookup;
 mod service;
 mod template;
 
+pub(super) use lookup::NAMES;
 use tera::{Kwargs, State, Tera, TeraResult, Value};
 
 use super::arguments::Arguments;
@@ -51,7 +52,7 @@ enum Placeholder {
 
 /// All functions.
 pub(super) const FUNCTIONS: &[&Group<Function>] =
-    &[&key::KEYS, &service::SERVICES, &lookup::NAMES, &local::MACHINE, &template::TEMPLATE];
+    &[&key::KEYS, &service::SERVICES, &NAMES, &local::MACHINE, &template::TEMPLATE];
 
 /// Other names of functions, which are told of under their own.
 const ALIASES: &[(&str, &str)] = &[("throw", "fail")];
