@@ -321,7 +321,13 @@ impl Daemon {
         }
         let kept: BTreeSet<PathBuf> = plan.destinations().collect();
         for dropped in self.plan.destinations().filter(|destination| !kept.contains(destination)) {
-            warn!("`{}` is not kept any more; remove it if it is not wanted", dropped.display());
+            let dropped = dropped.display().to_string();
+            if dropped.contains('*') {
+                // Others may be called so, and the target names its own.
+                warn!("`{dropped}` is not kept any more: the files of its items stay");
+            } else {
+                warn!("`{dropped}` is not kept any more; remove it if it is not wanted");
+            }
         }
         for warning in plan.config.warnings.iter().filter(|_| reading.is_asked_for()) {
             warn!("{warning}");

@@ -1,6 +1,6 @@
 //! The files of a target as one transaction: staged, checked, committed, all or none (FAULTS F-11).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::metadata::Metadata;
 use super::placeholder::Paths;
 use super::record::{Live, hash};
 use super::write::{Placed, Temporary, overwrite, remove, scratch, truncate};
-use super::{Hashes, Places};
+use super::{Hashes, Listed, Places};
 use crate::config::{Target, Template, Writes};
 use crate::process::{Context, make_room};
 use crate::protection::Protection;
@@ -121,6 +121,40 @@ impl Staged {
         self.files.get(index).is_some_and(|file| file.is_changed() && file.destination.existing.is_some())
     }
 
+    /// The files of items that would replace what is not among the `listed` ones, by their index.
+    pub fn strangers(&self, target: &Target, listed: &Listed) -> Vec<usize> {
+        let items = target.templates.iter().enumerate().filter(|(_, template)| template.writes == Writes::Item);
+        let replaced: Vec<usize> = items.map(|(index, _)| index).filter(|index| self.replaces(*index)).collect();
+        if replaced.is_empty() {
+            return replaced;
+        }
+        let ours: HashSet<&Path> = listed.files().collect();
+        replaced.into_iter().filter(|index| !ours.contains(&*self.files[*index].configured)).collect()
+    }
+
+    /// Refuses to replace somebody's file by that of an item: one that is not among the `listed` ones, where others of
+    /// its template are. Where none of these is listed nothing is known of an earlier life, and all may be ours.
+    pub fn refuse_strangers(&self, target: &Target, configured: &Target, listed: &Listed) -> Result<(), ApplyError> {
+        let is_known = |path: &Path| {
+            let mut of = configured.templates.iter().filter(|template| template.writes_to(path));
+            of.any(|template| listed.files().any(|file| template.writes_to(file)))
+        };
+        let strangers = self.strangers(target, listed);
+        let Some(first) = strangers.iter().find(|index| is_known(&self.files[**index].configured)) else {
+            return Ok(());
+        };
+        let why = match strangers.len() - 1 {
+            0 => "a file that liveconf did not write is in the place of that of an item".to_owned(),
+            more => {
+                format!(
+                    "a file that liveconf did not write is in the place of that of an item, and so with {more} more"
+                )
+            }
+        };
+        let hint = "move it away or remove it, give the item another name, or leave the item out in `for_each`";
+        Err(ApplyError::unfit(self.files[*first].subject(), why, hint))
+    }
+
     /// The hash of what each destination holds after a commit.
     pub fn hashes(&self) -> Hashes {
         self.files.iter().filter_map(|file| Some((file.configured.clone(), file.hash.clone()?))).collect()
@@ -190,10 +224,9 @@ impl Checked {
         self.0.hashes()
     }
 
-    /// The hash of each file that the commit writes.
-    pub fn written(&self) -> Hashes {
-        let written = self.0.files.iter().filter(|file| matches!(file.new, New::File(_)));
-        written.filter_map(|file| Some((file.configured.clone(), file.hash.clone()?))).collect()
+    /// The configured paths of the files of items that replace what is not among the `listed` ones.
+    pub fn strangers(&self, target: &Target, listed: &Listed) -> Vec<&Path> {
+        self.0.strangers(target, listed).into_iter().map(|index| &*self.0.files[index].configured).collect()
     }
 
     /// Lets stay what was to be removed, and is not ours any more, as `is_ours` says of its configured path.

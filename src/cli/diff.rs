@@ -49,13 +49,25 @@ fn compare_with_nothing(state_dir: &Path, target: &Target, complete: &Complete) 
         Ok(listed) => listed,
         Err(error) => return unknown(state_dir, error),
     };
-    Left::of(target, &complete.target, &listed, false).into_iter().fold(Exit::Done, |exit, left| {
+    let mut elsewhere = Vec::new();
+    let exit = Left::of(target, &complete.target, &listed, false).into_iter().fold(Exit::Done, |exit, left| {
         exit.and(match left {
             Left::Goes(template) => show_gone(&template),
             Left::Unknown(file, Some(error)) => unknown(&file, error),
+            Left::Elsewhere(file) => {
+                elsewhere.push(format!("`{}`", file.display()));
+                Exit::Done
+            }
             Left::Stays(_) | Left::Others { .. } | Left::Unknown(_, None) => Exit::Done,
         })
-    })
+    });
+    if !elsewhere.is_empty() {
+        let files = crate::log::listed(&elsewhere);
+        say::warning(format_args!(
+            "files of items of an earlier `dest` stay: {files}; remove them if they are not wanted"
+        ));
+    }
+    exit
 }
 
 fn show_gone(template: &Template) -> Exit {

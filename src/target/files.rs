@@ -113,7 +113,7 @@ impl Files {
     fn left(&self, target: &Target, all_stay: bool) -> (Vec<Template>, BTreeSet<PathBuf>) {
         let name = &*self.configured.name;
         let (mut goes, mut stays) = (Vec::new(), Vec::new());
-        let (mut unknown, mut others) = (BTreeSet::new(), BTreeSet::new());
+        let (mut unknown, mut others, mut elsewhere) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
         for left in Left::of(&self.configured, target, &self.records.listed(name), all_stay) {
             match left {
                 Left::Goes(template) => goes.push(template),
@@ -125,6 +125,12 @@ impl Files {
                     }
                     others.insert(file);
                 }
+                Left::Elsewhere(file) => {
+                    if !self.unknown.contains(&file) {
+                        elsewhere.push(file.display().to_string());
+                    }
+                    unknown.insert(file);
+                }
                 Left::Unknown(file, error) => {
                     if let Some(error) = error {
                         let file = file.display();
@@ -133,6 +139,10 @@ impl Files {
                     unknown.insert(file);
                 }
             }
+        }
+        if !elsewhere.is_empty() {
+            let files = crate::log::listed(&elsewhere);
+            warn!(target = name, files, "files of items of an earlier `dest` stay; remove them if they are not wanted");
         }
         self.records.forget_items(name, &others);
         stays.append(&mut goes);
@@ -146,7 +156,7 @@ impl Files {
         }
     }
 
-    /// Notes that files of items are about to be written.
+    /// Notes that files of items are about to be written, or hold already what would be.
     fn add_items(&self, mut written: Hashes) {
         if self.has_items() {
             let items = self.target.templates.iter().filter(|template| template.writes == Writes::Item);
@@ -230,6 +240,9 @@ impl Files {
         stop: &CancellationToken,
     ) -> Result<Reached, Failure> {
         let staged = Staged::stage(&self.target, rendered)?.over(put);
+        if self.has_items() {
+            staged.refuse_strangers(&self.target, &self.configured, &self.records.listed(&self.target.name))?;
+        }
         if unproven.iter().enumerate().any(|(index, unproven)| *unproven && staged.replaces(index)) {
             return Ok(Reached::Held);
         }
@@ -266,11 +279,17 @@ impl Files {
             // A check takes its time, and what was ours before it may be somebody else's by now.
             let listed = self.records.listed(&self.target.name);
             checked.sparing(|file| matches!(listed.look(file), Ok(Look::Ours | Look::Nothing)));
+            let strangers = checked.strangers(&self.target, &listed);
+            if !strangers.is_empty() {
+                let files: Vec<String> = strangers.iter().map(|file| file.display().to_string()).collect();
+                let (target, files) = (&*self.target.name, crate::log::listed(&files));
+                warn!(target, files, "files of items replace files of which is not known who wrote them");
+            }
         }
         if self.settles() {
             self.records.before_commit(&self.target.name, &self.replaced(&checked));
         }
-        self.add_items(checked.written());
+        self.add_items(checked.hashes());
         if self.verifies() {
             return Ok(Reached::Unverified(checked.try_out()?));
         }
@@ -322,6 +341,7 @@ impl Files {
     /// Takes the files that were found in place for what the process runs if nothing says otherwise; whether a reload
     /// is owed.
     pub(super) fn adopt(&self, hashes: &Hashes) -> bool {
+        self.add_items(hashes.clone());
         if !self.settles() {
             self.keep_items(hashes);
             return false;

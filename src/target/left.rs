@@ -21,6 +21,8 @@ pub enum Left {
         /// It would have gone.
         was_to_go: bool,
     },
+    /// It is of an earlier `dest` and still there: it stays, and stays listed for the day on which that `dest` comes back.
+    Elsewhere(PathBuf),
     /// Nobody knows, so it stays listed; why, where it is more than a folder that is away.
     Unknown(PathBuf, Option<io::Error>),
 }
@@ -32,7 +34,10 @@ impl Left {
         let wanted: HashSet<&Path> = spread.templates.iter().map(|template| template.dest.as_path()).collect();
         let left = |file: &Path| {
             let mut of = configured.templates.iter().filter(|template| template.writes_to(file));
-            let template = of.next()?;
+            let Some(template) = of.next() else {
+                let is_there = matches!(listed.look(file), Ok(Look::Ours | Look::Other));
+                return is_there.then(|| Self::Elsewhere(file.to_owned()));
+            };
             let goes = std::iter::once(template).chain(of).find(|template| template.removes_what_is_gone());
             let file = file.to_owned();
             Some(match (listed.look(&file), goes) {

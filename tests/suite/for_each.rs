@@ -255,14 +255,6 @@ fn only_what_we_wrote_is_removed() {
     assert_eq!(one.read("out/b.conf").as_deref(), Some("hers too"));
     daemon.stop();
 
-    // Somebody's file that is what would be written anyway.
-    let same = job("", "").with("out/a.conf", "is 1");
-    let daemon = start(&same);
-    same.write("registry.yaml", "sites: {b: 2}\n");
-    same.wait_for("out/all", "all 1");
-    assert_eq!(same.read("out/a.conf").as_deref(), Some("is 1"));
-    daemon.stop();
-
     // What somebody made of a file while nobody looked.
     let edited = job("", "");
     start(&edited).stop();
@@ -274,6 +266,68 @@ fn only_what_we_wrote_is_removed() {
     edited.wait_for("out/all", "all 1");
     assert_eq!(edited.read("out/a.conf").as_deref(), Some("hers"));
     daemon.stop();
+}
+
+#[test]
+fn somebody_elses_file_is_not_replaced_by_that_of_an_item() {
+    let job = job("", "");
+    let mut daemon = start(&job);
+    job.write("registry.yaml", "sites: {a: 3, b: 2, other: 4}\n");
+    let line = daemon.wait_for_log("not applied");
+    let said = ["out/other.conf", "that liveconf did not write"];
+    assert!(said.iter().all(|said| line.contains(said)), "{line}");
+    assert_eq!(files(&job), pairs(&[("a.conf", "is 1"), ("all", "all 2"), ("b.conf", "is 2"), OTHER]));
+    fs::remove_file(job.folder().path("out/other.conf")).unwrap();
+    wait_for(&job, &[("a.conf", "is 3"), ("all", "all 3"), ("b.conf", "is 2"), ("other.conf", "is 4")]);
+    daemon.stop();
+}
+
+/// Without its list a program cannot tell its own files from others: it goes on, and says which it replaced.
+#[test]
+fn a_lost_state_folder_stops_nothing() {
+    let job = job("", "");
+    start(&job).stop();
+    let forget = || fs::remove_dir_all(job.folder().path("state")).unwrap();
+    forget();
+    job.write("registry.yaml", "sites: {a: 3, b: 2}\n");
+    let mut daemon = job.start(&["run"]);
+    let line = daemon.wait_for_log("replace files of which is not known who wrote them");
+    assert!(line.contains("out/a.conf") && !line.contains("out/b.conf"), "{line}");
+    wait_for(&job, &[("a.conf", "is 3"), ("all", "all 2"), ("b.conf", "is 2"), OTHER]);
+    daemon.stop();
+    // What holds what would be written is taken for ours, also where nothing else is to do.
+    forget();
+    job.run(&["once"]).assert_code(0);
+    job.write("registry.yaml", "sites: {a: 4, c: 5}\n");
+    job.run(&["once"]).assert_code(0);
+    assert_eq!(files(&job), pairs(&[("a.conf", "is 4"), ("all", "all 2"), ("c.conf", "is 5"), OTHER]));
+}
+
+#[test]
+fn files_of_an_earlier_destination_are_named() {
+    let job = job("", "");
+    let mut daemon = start(&job);
+    let config = job.read("liveconf.yaml").unwrap();
+    let moved = config.replace("out/{{ item", "out/site-{{ item");
+    job.write("liveconf.yaml", &moved);
+    let shown = job.run(&["diff"]);
+    shown.assert_code(4).assert_says(&["files of items of an earlier `dest` stay", "out/a.conf", "out/b.conf"]);
+    daemon.signal(nix::sys::signal::Signal::SIGHUP);
+    let line = daemon.wait_for_log("files of items of an earlier `dest` stay");
+    assert!(line.contains("out/a.conf") && line.contains("out/b.conf") && !line.contains("other.conf"), "{line}");
+    let old = [("a.conf", "is 1"), ("all", "all 2"), ("b.conf", "is 2"), OTHER];
+    let both = [&old[..], &[("site-a.conf", "is 1"), ("site-b.conf", "is 2")]].concat();
+    wait_for(&job, &both);
+    assert!(daemon.logged("remove it if it is not wanted").is_empty(), "{:#?}", daemon.log());
+    daemon.stop();
+    job.run(&["once"]).assert_code(0).assert_says(&["files of items of an earlier `dest` stay", "out/a.conf"]);
+    // They are still known when the old name comes back.
+    job.write("liveconf.yaml", config);
+    job.write("registry.yaml", "sites: {a: 3}\n");
+    job.run(&["once"]).assert_code(0);
+    let mut now = files(&job);
+    now.retain(|(name, _)| !name.starts_with("site-"));
+    assert_eq!(now, pairs(&[("a.conf", "is 3"), ("all", "all 1"), OTHER]));
 }
 
 /// A new file of the name comes while the check of others runs.
