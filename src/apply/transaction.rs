@@ -169,6 +169,10 @@ impl Staged {
     /// after the commit; some checks are only for then. When nothing changed nothing is run.
     pub async fn check(self, target: &Target, context: &Context, reload_follows: bool) -> Result<Checked, ApplyError> {
         let Some(first) = self.files.iter().find(|file| file.is_changed()) else { return Ok(Checked(self)) };
+        if !self.files.iter().any(|file| matches!(file.new, New::File(_))) {
+            // They are still there before the commit, so that a check would only see what it has agreed to.
+            tracing::debug!(target = &*self.target, "no check runs: files of items that are gone are all that changes");
+        }
         let paths = Paths {
             staged: self.files.iter().map(File::staged_path).collect(),
             destinations: self.files.iter().map(|file| file.configured.clone()).collect(),
