@@ -11,6 +11,7 @@ use super::arguments::type_name;
 use super::error::{ErrorKind, Failure, TemplateError, undefined};
 use super::function::fail;
 use super::load::{Entry, Parsed};
+use super::near::quoted;
 use super::record::{self, Render};
 use super::render::Given;
 use super::words::Listed;
@@ -145,9 +146,11 @@ impl Templates {
             let mut variables = Context::new();
             variables.insert_value(ITEM, item);
             let this = format!("item {number_of_item} of {count}");
+            let called = name_of(variables.get(ITEM), &seen).filter(|_| !secret).map(|name| format!(" ({name})"));
             let named = one(each, *name, &variables, &seen).rendering.of(&this).hinting(in_a_name);
             named_by.extend(named.reads.iter().cloned());
-            let named = all.take(named).map(file_name);
+            let is_hidden = each.source(*name).text.starts_with('.');
+            let named = all.take(named).map(|name| file_name(name, is_hidden));
             let this = match &named {
                 Some(Ok(file)) if !secret => format!("{this}, whose file is `{file}`"),
                 _ => this,
@@ -164,7 +167,9 @@ impl Templates {
                 },
                 Err(why) => why,
             };
-            let error = each.source(*name).whole(format!("the file of item {number_of_item} of {count} {why}"));
+            let called = called.unwrap_or_default();
+            let message = format!("the file of item {number_of_item} of {count}{called} {why}");
+            let error = each.source(*name).whole(message);
             all.fail(error.hint(WAY_OUT.to_owned()));
             break;
         }
@@ -175,8 +180,22 @@ impl Templates {
 }
 
 /// What to do about an item that no file can be named after.
-const WAY_OUT: &str = "leave such items out, as in `[item for item in services() if item.name | regex_match(pat=\"^[a-z]+$\")]`, or \
+const WAY_OUT: &str = "leave such items out, as in `'[item for item in services() if item.name | regex_match(pat=\"^[a-z]+$\")]'`, or \
                        make another name of them";
+
+/// How an item is called, where that is a name that a registry listed: a service, a node or a key. A value is never shown.
+fn name_of(item: Option<&Value>, listed: &Listed) -> Option<String> {
+    let item = item?;
+    let of_map = |wanted: &str| {
+        let map = item.as_map()?;
+        map.iter().find(|(key, _)| key.to_string() == wanted).and_then(|(_, value)| value.as_str())
+    };
+    let name = item.as_str().or_else(|| of_map("name")).or_else(|| of_map("key"))?;
+    let is_listed = listed.contains(name) || name.split('/').all(|part| listed.contains(part));
+    let is_unseen = |c: char| UNSEEN.iter().any(|unseen| unseen.contains(&c));
+    let escaped = |c: char| if is_unseen(c) { c.escape_unicode().collect() } else { c.to_string() };
+    (is_listed && !name.is_empty()).then(|| quoted(&name.chars().map(escaped).collect::<String>()))
+}
 
 /// In the name of a file nothing helps that lets a control character through.
 fn in_a_name(error: TemplateError) -> TemplateError {
@@ -216,8 +235,9 @@ impl Rendering<()> {
     }
 }
 
-/// The name of a file that is made of an item, or why it is none. The name itself comes of a registry, and is not shown.
-fn file_name(name: Vec<u8>) -> Result<String, String> {
+/// The name of a file that is made of an item, or why it is none. The name itself comes of a registry, and is not shown. It begins with a dot only
+/// where that is written out: `conf.d/*.conf` of nginx and others finds no such file, which would be missed in silence.
+fn file_name(name: Vec<u8>, may_be_hidden: bool) -> Result<String, String> {
     let Ok(name) = String::from_utf8(name) else { return Err("has a name that is not UTF-8".into()) };
     let why = match name.as_str() {
         "" => "has an empty name".to_owned(),
@@ -230,6 +250,9 @@ fn file_name(name: Vec<u8>) -> Result<String, String> {
         name if name.starts_with('-') => "has a name that begins with `-`, as options of commands do".to_owned(),
         name if name.len() > LONGEST => format!("has a name of {} bytes, and {LONGEST} are allowed", name.len()),
         name if name.contains(OUR_OWN) => format!("has `{OUR_OWN}` in its name, as our temporary files have"),
+        name if name.starts_with('.') && !may_be_hidden => {
+            "has a name that begins with `.`, which no `*.conf` of a program finds".to_owned()
+        }
         _ => return Ok(name),
     };
     Err(why)

@@ -67,15 +67,20 @@ fn everything_that_is_missing_is_asked_at_once() {
 fn names_that_lead_elsewhere_are_refused_and_not_shown() {
     let long = "x".repeat(300);
     for (name, expected) in [
-        ("../x", "the file of item 2 of 2 has a `/` in its name, which would lead into another folder"),
-        ("a/b", "the file of item 2 of 2 has a `/` in its name, which would lead into another folder"),
-        ("", "the file of item 2 of 2 has an empty name"),
-        (".", "the file of item 2 of 2 has the name of a folder"),
-        ("..", "the file of item 2 of 2 has the name of a folder"),
-        (&long, "the file of item 2 of 2 has a name of 300 bytes, and 255 are allowed"),
-        ("a", "the file of item 2 of 2 has the name of that of item 1"),
-        ("-rf", "the file of item 2 of 2 has a name that begins with `-`, as options of commands do"),
-        (".x.liveconf-0", "the file of item 2 of 2 has `.liveconf-` in its name, as our temporary files have"),
+        ("../x", "the file of item 2 of 2 (`2`) has a `/` in its name, which would lead into another folder"),
+        ("a/b", "the file of item 2 of 2 (`2`) has a `/` in its name, which would lead into another folder"),
+        ("", "the file of item 2 of 2 (`2`) has an empty name"),
+        (".", "the file of item 2 of 2 (`2`) has the name of a folder"),
+        ("..", "the file of item 2 of 2 (`2`) has the name of a folder"),
+        (&long, "the file of item 2 of 2 (`2`) has a name of 300 bytes, and 255 are allowed"),
+        ("a", "the file of item 2 of 2 (`2`) has the name of that of item 1"),
+        ("-rf", "the file of item 2 of 2 (`2`) has a name that begins with `-`, as options of commands do"),
+        (
+            ".x.conf",
+            "the file of item 2 of 2 (`2`) has a name that begins with `.`, which no `*.conf` of a program finds",
+        ),
+        ("...", "the file of item 2 of 2 (`2`) has a name that begins with `.`, which no `*.conf` of a program finds"),
+        (".x.liveconf-0", "the file of item 2 of 2 (`2`) has `.liveconf-` in its name, as our temporary files have"),
     ] {
         let bench = Bench::new().prefix("sites", &[("1", "a"), ("2", name)]);
         let error = error(bench, "prefix(path=\"sites\")", "{{ item.value }}");
@@ -88,7 +93,7 @@ fn names_that_lead_elsewhere_are_refused_and_not_shown() {
         let bench = Bench::new().prefix("sites", &[("1", "a"), ("2", name)]);
         let error = error(bench, "prefix(path=\"sites\")", "{{ item.value }}");
         let expected =
-            "the file of item 2 of 2 has a character in its name that is not seen, or that turns others around";
+            "the file of item 2 of 2 (`2`) has a character in its name that is not seen, or that turns others around";
         assert_eq!(error.message, expected, "{name:?}");
         assert!(!error.to_string().contains(name), "{error}");
     }
@@ -102,13 +107,43 @@ fn names_that_lead_elsewhere_are_refused_and_not_shown() {
 #[test]
 fn names_of_other_languages_are_names() {
     let longest = "é".repeat(127) + "x";
-    let names = ["münchen", "東京", "Привет", "नमस्ते", "A", "a", "a b", "a.b", ".hidden", "x-", &longest];
+    let names = ["münchen", "東京", "Привет", "नमस्ते", "A", "a", "a b", "a.b", "x-", &longest];
     let keys: Vec<_> = names.iter().map(|name| (*name, *name)).collect();
     let found = files(Bench::new().prefix("sites", &keys), "prefix(path=\"sites\")", "{{ item.value }}", "x");
     assert_eq!(found.len(), names.len());
     let bench = Bench::new().key("sites", &"é".repeat(128));
     let error = error(bench, "[key(path=\"sites\")]", "{{ item }}");
     assert!(error.message.ends_with("has a name of 256 bytes, and 255 are allowed"), "{error}");
+}
+
+#[test]
+fn a_dot_that_is_written_out_may_begin_a_name() {
+    assert_eq!(files(Bench::new(), "[\"a\", \".b\"]", ".{{ item }}", "x"), [("..b", "x"), (".a", "x")].map(owned));
+    let error = error(Bench::new(), "[\"a\", \".b\"]", "{{ item }}");
+    assert!(error.message.contains("begins with `.`"), "{error}");
+}
+
+fn owned((name, text): (&str, &str)) -> (String, String) {
+    (name.to_owned(), text.to_owned())
+}
+
+/// Names that a registry lists are no values: with them the item is found at once.
+#[test]
+fn the_item_whose_name_is_refused_is_called_by_a_listed_name() {
+    let long = "k".repeat(70);
+    for (key, expected) in
+        [("b", "(`b`)".to_owned()), ("b\u{7}", "(`b\\u{7}`)".to_owned()), (&long, format!("(`{}…`)", "k".repeat(64)))]
+    {
+        let bench = Bench::new().prefix("sites", &[("a", "a"), (key, "x/y")]);
+        let error = error(bench, "prefix(path=\"sites\")", "{{ item.value }}");
+        let expected = format!("the file of item 2 of 2 {expected} has a `/` in its name");
+        assert!(error.message.starts_with(&expected), "{error}");
+    }
+    // A list that is a value shows none.
+    let error =
+        error(Bench::new().key("sites", "[\"a\", \"hunter/2\"]"), "key(path=\"sites\") | from_json", "{{ item }}");
+    assert!(error.message.starts_with("the file of item 2 of 2 has a `/`"), "{error}");
+    assert!(!error.to_string().contains("hunter"), "{error}");
 }
 
 #[test]
