@@ -268,7 +268,11 @@ impl Builder {
             Some(Content::Map { entries, lines, key, merges }) => match key.take() {
                 None => {
                     let Value::Scalar(name) = &node.value else {
-                        return Err(node.error("a list or mapping cannot be a key"));
+                        return Err(node.error(if matches!(node.value, Value::Map(_)) {
+                            "a mapping cannot be a key; text that begins with `{{` is put in quotes"
+                        } else {
+                            "a list cannot be a key"
+                        }));
                     };
                     let merging = name.plain && name.text == "<<";
                     if let Some(first) = lines.insert(name.text.clone(), node.line).filter(|_| !merging) {

@@ -7,6 +7,9 @@ use super::model::{ForEach, Gone, Template, TemplateSource, Writes};
 use super::places::Places;
 use super::problem::Complaint;
 
+/// How an expression is written.
+const WITHOUT_BRACES: &str = "write it without braces and in quotes, such as `'services(tag=\"public\")'`";
+
 /// What begins a tag of Tera.
 const TAGS: [&str; 2] = ["{{", "{%"];
 
@@ -44,10 +47,14 @@ pub(super) fn items(field: Field<'_>) -> Option<Items> {
 }
 
 fn expression(field: Field<'_>) -> Option<TemplateSource> {
+    if field.is_list() {
+        let hint = "put it in quotes, such as `'[item for item in services() if item.name != \"x\"]'`, or YAML takes the \
+                    brackets for a list of its own";
+        return field.misfit("an expression that gives a list", Some(hint.to_owned()));
+    }
     let (text, places) = field.placed_text()?;
     if text.trim().is_empty() || TAGS.iter().any(|tag| text.contains(tag)) {
-        let hint = "write it without braces, such as `services(tag=\"public\")`".into();
-        return field.misfit("an expression that gives a list", Some(hint));
+        return field.misfit("an expression that gives a list", Some(WITHOUT_BRACES.to_owned()));
     }
     let indented = text.len() - text.trim_start().len();
     let places = places.behind(&text, indented).before("{{ ".len());

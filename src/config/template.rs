@@ -107,7 +107,7 @@ fn dest(field: Field<'_>) -> Option<PathBuf> {
     if path.to_str().is_some_and(|path| for_each::first_tag(path).is_some()) {
         return field.complain(
             Complaint::new("a tag in `dest` stands for nothing without `for_each`")
-                .hint("`for_each: EXPRESSION` writes a file for each `item` of a list"),
+                .hint("`for_each: 'EXPRESSION'` writes a file for each `item` of a list"),
         );
     }
     // Without `.` and doubled slashes, so that messages show what is meant.

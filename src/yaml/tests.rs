@@ -92,7 +92,8 @@ fn what_is_wrong_has_its_place() {
         ("a: 1\n---\nb: 2", 2, 1, "a second document begins here, and one file holds one document"),
         ("a: !Ref x", 1, 4, "the tag `!Ref` is not supported"),
         ("a: !!binary aGk=", 1, 4, "the tag `tag:yaml.org,2002:binary` is not supported"),
-        ("[a, b]: 1", 1, 1, "a list or mapping cannot be a key"),
+        ("[a, b]: 1", 1, 1, "a list cannot be a key"),
+        ("a: {{ b }}", 1, 5, "a mapping cannot be a key; text that begins with `{{` is put in quotes"),
         ("<<: 1", 1, 5, "`<<` takes a mapping or a list of mappings"),
         ("a: &x [*x]", 1, 8, "this alias stands within what it is an alias of"),
     ];
