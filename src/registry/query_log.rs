@@ -13,6 +13,10 @@ const LINES: usize = 10;
 /// How long what follows upon a line of its sort is gathered: answers to many questions come one after the other.
 pub(super) const GATHER: Duration = Duration::from_secs(1);
 
+/// How long it is waited whether a service that was there and is in no catalog any more is still asked for: with what lists
+/// services it goes out of the templates at the next render, and nobody has to be told.
+const LEAVING: Duration = Duration::from_secs(5);
+
 /// What there is to say of the queries of one registry.
 #[derive(Debug)]
 pub(super) struct QueryLog {
@@ -48,6 +52,14 @@ struct Absent {
     datacenter: Option<String>,
     hint: Option<String>,
     is_said: bool,
+    /// It is not said before.
+    from: Instant,
+}
+
+impl Absent {
+    fn is_due(&self, now: Instant) -> bool {
+        !self.is_said && now >= self.from
+    }
 }
 
 /// One line of the log.
@@ -92,7 +104,8 @@ impl QueryLog {
                         let since = self.ended.entry(failing.reason).or_insert(failing.since);
                         *since = failing.since.min(*since);
                     }
-                    if !self.answered.contains(query) {
+                    let is_first = !self.answered.contains(query);
+                    if is_first {
                         self.answered.insert(query.clone());
                     }
                     let Query::Service(service) = query else { continue };
@@ -105,6 +118,7 @@ impl QueryLog {
                                 datacenter: service.shown_datacenter().map(str::to_owned),
                                 hint: unknown.hint.clone(),
                                 is_said: false,
+                                from: if is_first { now } else { now + LEAVING },
                             };
                             self.absent.entry(key).or_insert_with(absent);
                         }
@@ -173,8 +187,8 @@ impl QueryLog {
                 remarks.push(Remark::AnsweredAgain { reason, lasted: now.duration_since(since) });
             }
         }
-        if self.absent.values().any(|absent| !absent.is_said) && self.may_say(None, now) {
-            let unsaid = self.absent.iter_mut().filter(|(_, absent)| !absent.is_said);
+        if self.absent.values().any(|absent| absent.is_due(now)) && self.may_say(None, now) {
+            let unsaid = self.absent.iter_mut().filter(|(_, absent)| absent.is_due(now));
             let names = unsaid.map(|(_, absent)| {
                 absent.is_said = true;
                 let name = &absent.name;
@@ -270,9 +284,22 @@ mod tests {
         let absent = || unknown("web_api", Some("did you mean `web-api`?"));
         assert_eq!(said(&mut log, at(0), [absent(), absent()]), "no `web_api` (did you mean `web-api`?)");
         assert_eq!(said(&mut log, at(1), [known("web"), known("web_api")]), "", "be it without an instance to list");
-        assert_eq!(said(&mut log, at(2), [unknown("web", None), unknown("web", None)]), "no `web`");
+        assert_eq!(said(&mut log, at(2), [unknown("c", None), unknown("c", None)]), "no `c`");
         assert_eq!(said(&mut log, at(2), [unknown("b", None), unknown("a", None)]), "");
         assert_eq!(said(&mut log, at(3), [known("web"), unknown("web", None)]), "no `a`+`b`");
-        assert_eq!(said(&mut log, at(4), [known("other")]), "no `web`", "it was there and is gone");
+    }
+
+    #[test]
+    fn a_service_that_leaves_is_named_if_it_is_still_asked_for_later() {
+        let start = Instant::now();
+        let mut log = QueryLog::new();
+        assert_eq!(said(&mut log, start, [known("web"), known("api")]), "");
+        assert_eq!(said(&mut log, start, [unknown("web", None), unknown("api", None)]), "");
+        assert!(log.is_waiting());
+        let asked = Query::Service(ServiceQuery::passing("api"));
+        log.keep(&Wanted::new([(asked, 1)].into()));
+        assert_eq!(said(&mut log, start + LEAVING - GATHER, [known("other")]), "");
+        assert_eq!(said(&mut log, start + LEAVING, [known("other")]), "no `api`", "nobody asks for `web` any more");
+        assert!(!log.is_waiting());
     }
 }
