@@ -328,7 +328,7 @@ Exit codes: 0 written; 1 it cannot be written.";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Schema {
-    /// Where to write it [default: standard output]
+    /// Where to write it; `-` is standard output [default: -]
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -387,7 +387,7 @@ Exit codes: 0 written; 1 a render or the writing failed; 2 usage or configuratio
 pub(super) struct Capture {
     #[command(flatten)]
     pub ready: Ready,
-    /// Where to write it: YAML, or JSON where the name ends in `.json` [default: standard output, as YAML]
+    /// Where to write it: YAML, or JSON where the name ends in `.json`; `-` is standard output [default: -]
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Keep the values that only `secret` templates ask for, instead of replacing them; the file is for its owner alone

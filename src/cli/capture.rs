@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::args::{Capture as Options, Common};
 use super::ask::print;
 use super::ready::Patience;
 use super::render::{Done, complete_all, plan};
-use super::replace::replace;
+use super::replace::{named, replace};
 use super::{load, say};
 use crate::capture::{Capture, Reads};
 use crate::config::{Target, Template};
@@ -28,7 +28,8 @@ pub(super) async fn run(common: &Common, options: &Options) -> Exit {
 }
 
 async fn capture(common: &Common, options: &Options) -> Result<(), Exit> {
-    let form = Form::of(options.output.as_deref())?;
+    let output = named(options.output.as_deref());
+    let form = Form::of(output)?;
     let plan = plan(common, &options.ready)?;
     let store = Store::new();
     let _registries = Registries::start_briefly(&plan.config.registries, &store).await;
@@ -50,10 +51,10 @@ async fn capture(common: &Common, options: &Options) -> Result<(), Exit> {
         Form::Yaml => capture.to_yaml(),
         Form::Json => capture.to_json(),
     };
-    let path = options.output.clone().unwrap_or_else(|| PathBuf::from("the capture"));
-    let fixture = capture.read_again(&path, text.clone()).map_err(|reason| failed(format_args!("{reason}")))?;
+    let path = output.unwrap_or(Path::new("the capture"));
+    let fixture = capture.read_again(path, text.clone()).map_err(|reason| failed(format_args!("{reason}")))?;
     say_what_differs(&plan, &done, &fixture, options).await;
-    match &options.output {
+    match output {
         Some(path) => replace(path, text.as_bytes(), options.with_secrets)
             .map_err(|error| failed(format_args!("failed to write `{}`: {error}", path.display())))?,
         None => print(&text)?,
@@ -157,7 +158,7 @@ fn say_what_is_in_it(capture: &Capture, options: &Options) {
         .iter()
         .flat_map(|(registry, keys)| keys.iter().map(move |key| format!("key `{key}` from registry `{registry}`")))
         .collect();
-    let into = options.output.as_ref().map(|path| format!(" in `{}`", path.display())).unwrap_or_default();
+    let into = named(options.output.as_deref()).map(|path| format!(" in `{}`", path.display())).unwrap_or_default();
     say::well(format_args!("captured: {questions}{into}"));
     if !keys.is_empty() {
         let values = count(keys.len(), "value", "values");

@@ -2,7 +2,7 @@
 
 use super::args::Schema;
 use super::ask::print;
-use super::replace::replace;
+use super::replace::{named, replace};
 use super::say;
 use crate::exit::Exit;
 
@@ -10,7 +10,7 @@ use crate::exit::Exit;
 pub(super) const SCHEMA: &str = include_str!("../reference/liveconf.schema.json");
 
 pub(super) fn run(options: &Schema) -> Exit {
-    let Some(path) = &options.output else {
+    let Some(path) = named(options.output.as_deref()) else {
         return print(SCHEMA).err().unwrap_or(Exit::Done);
     };
     match replace(path, SCHEMA.as_bytes(), false) {

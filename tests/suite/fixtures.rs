@@ -230,6 +230,12 @@ targets:
     let fixture = job.read("fixture.yaml").unwrap();
     assert!(!fixture.contains("hunter2") && !fixture.contains("5432"), "{fixture}");
     assert!(!output.stderr.contains("hunter2") && !output.stderr.contains("warning"), "{}", output.stderr);
+    job.write("kept.yaml", "");
+    std::os::unix::fs::symlink("kept.yaml", job.folder().path("link.yaml")).unwrap();
+    job.run(&["capture", "-o", "link.yaml"]).assert_code(0).assert_says(&[" in `link.yaml`"]);
+    assert!(job.folder().path("link.yaml").is_symlink() && job.read("kept.yaml").is_some_and(|text| !text.is_empty()));
+    let output = job.run(&["capture", "-o", "-"]);
+    assert!(output.assert_code(0).stdout.contains("./snapshot") && !job.folder().path("-").exists());
     let rendered = render(&job, Some("fixture.yaml"));
     assert_eq!(rendered, live.replace("hunter2", "stand-in-app-password").replace("5432", "1111"));
 

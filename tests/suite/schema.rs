@@ -2,10 +2,11 @@
 //! the reader of the configuration by tests in the library.
 
 use std::fs;
+use std::os::unix::fs::{FileTypeExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::liveconf::{Job, run_to_end};
+use crate::support::liveconf::{BINARY, Job, run_to_end};
 
 #[test]
 fn the_schema_that_is_committed_is_written() {
@@ -45,4 +46,32 @@ fn a_shell_completes_commands_and_flags() {
         assert!(script.contains("explain"), "{script}");
     }
     job.run(&["completions", "cmd"]).assert_code(2);
+}
+
+#[test]
+fn what_is_no_file_takes_the_schema_and_stays() {
+    let job = Job::empty();
+    let schema = job.run(&["schema", "-o", "-"]).assert_code(0).stdout.clone();
+    assert!(schema.starts_with('{') && job.folder().names(".").is_empty());
+
+    // What stands in the output already stays before it.
+    let line = "{ echo before; \"$0\" schema -o /dev/stdout; } > out";
+    run_to_end(job.prepare(Command::new("bash"), &["-euc", line, BINARY])).assert_code(0);
+    assert_eq!(job.read("out").unwrap(), format!("before\n{schema}"));
+
+    // Nodes of our own in the place of those below `/dev`, where whoever runs the test may make and open them.
+    for (name, minor, code) in [("null", "3", 0), ("full", "7", 1)] {
+        let made = run_to_end(job.prepare(Command::new("mknod"), &[name, "c", "1", minor]));
+        let path = job.folder().path(name);
+        if made.code != 0 || fs::OpenOptions::new().write(true).open(&path).is_err() {
+            continue;
+        }
+        symlink(name, job.folder().path("link")).unwrap();
+        for output in [name, "link"] {
+            let output = job.run(&["schema", "-o", output]);
+            output.assert_code(code).assert_says(if code == 0 { &[] } else { &["No space left on device"] });
+            assert!(path.symlink_metadata().unwrap().file_type().is_char_device(), "{name}");
+        }
+        fs::remove_file(job.folder().path("link")).unwrap();
+    }
 }
