@@ -33,7 +33,7 @@ async fn capture(common: &Common, options: &Options) -> Result<(), Exit> {
     let plan = plan(common, &options.ready)?;
     let store = Store::new();
     let _registries = Registries::start_briefly(&plan.config.registries, &store).await;
-    let patience = Patience::new(options.ready.timeout);
+    let patience = Patience::of(&options.ready);
     let (view, done) = settled(&plan, &store, &patience, options.ready.wait_for_keys).await?;
 
     let secret = plan.targets.iter().flat_map(|(target, _)| target.templates.iter().map(|template| template.secret));

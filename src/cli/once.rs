@@ -31,7 +31,7 @@ pub(super) async fn run(common: &Common, options: &Once) -> Exit {
     };
     let store = Store::new();
     let _registries = Registries::start_briefly(&plan.config.registries, &store).await;
-    let patience = Patience::new(options.ready.timeout);
+    let patience = Patience::of(&options.ready);
     let stop = CancellationToken::new();
     let choices = Options { no_check: options.no_check, no_reload: options.no_reload };
     let appliers = (0..plan.targets.len()).map(|index| plan.applier(index, &records, choices));

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::args::Ready;
 use super::say;
 use crate::log::rounded;
-use crate::store::Reader;
+use crate::store::{Reader, View};
 use crate::target::{Waiting, waiting_for};
 
 /// How often the line on a terminal is drawn, and how long nothing is drawn at first.
@@ -22,16 +23,27 @@ const LOOK: Duration = Duration::from_millis(250);
 pub(super) struct Patience {
     started: Instant,
     deadline: Instant,
+    /// Whether a fixture answers, which never changes.
+    is_fixture: bool,
     missing: Mutex<BTreeMap<String, BTreeSet<String>>>,
 }
 
 impl Patience {
     /// Waits at most for `timeout` from now.
     pub(super) fn new(timeout: Duration) -> Self {
+        Self::with(timeout, false)
+    }
+
+    /// The same for what waits as these options say.
+    pub(super) fn of(options: &Ready) -> Self {
+        Self::with(options.timeout, options.fixture.is_some())
+    }
+
+    fn with(timeout: Duration, is_fixture: bool) -> Self {
         let started = Instant::now();
         // A timeout of centuries is no timeout.
         let deadline = started.checked_add(timeout).unwrap_or(started + Duration::from_secs(100 * 365 * 86400));
-        Self { started, deadline, missing: Mutex::default() }
+        Self { started, deadline, is_fixture, missing: Mutex::default() }
     }
 
     /// The end of all waiting.
@@ -50,6 +62,9 @@ impl Patience {
             let absent = waiting.missing.iter().filter(|asked| view.answer(asked).is_none());
             let absent = absent.map(|asked| waiting_for(asked, reader));
             self.note(target, absent.chain(waiting.not_yet.clone()).collect());
+            if self.is_fixture && is_refused(waiting, &view) {
+                return false;
+            }
             tokio::select! {
                 _ = reader.changed() => {}
                 // The reason may have changed, such as an outage that was found meanwhile.
@@ -112,6 +127,12 @@ impl Patience {
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         missing.insert(target.to_owned(), names);
     }
+}
+
+/// Whether all that is still missing was asked, and is not allowed.
+fn is_refused(waiting: &Waiting, view: &View) -> bool {
+    let mut absent = waiting.missing.iter().filter(|asked| view.answer(asked).is_none()).peekable();
+    absent.peek().is_some() && absent.all(|asked| view.error(asked).is_some_and(|error| error.denied))
 }
 
 /// How a target is called in messages.

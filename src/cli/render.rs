@@ -26,7 +26,7 @@ pub(super) async fn rendered(common: &Common, options: &Ready) -> Result<(Plan, 
     let plan = plan(common, options)?;
     let store = Store::new();
     let _registries = Registries::start_briefly(&plan.config.registries, &store).await;
-    let patience = Patience::new(options.timeout);
+    let patience = Patience::of(options);
     let done = complete_all(&plan, &store, &patience, options.wait_for_keys).await?;
     Ok((plan, done.into_iter().map(|done| done.complete).collect()))
 }

@@ -253,6 +253,29 @@ targets:
     assert!(!output.stdout.contains("hunter2"), "{}", output.stdout);
 }
 
+/// A fixture of a registry that did not allow a question.
+const LOCKED: &str = "./snapshot:
+  version: 1
+  registry: main
+  saved: 2026-05-03T03:09:37Z
+  answers:
+    - {query: {key: locked}, denied: true}
+";
+
+#[test]
+fn what_a_fixture_refuses_is_not_waited_for() {
+    let job = Job::new(&config("main: {file: {path: registry.yaml}}"))
+        .with("in.tera", "{{ key(path=\"locked\") }}")
+        .with("fixture.yaml", LOCKED);
+    for command in ["render", "diff", "once", "capture"] {
+        let started = std::time::Instant::now();
+        let output = job.run(&[command, "--fixture", "fixture.yaml", "--timeout", "50s"]);
+        let says = ["`t` is not ready after", "key `locked`", "not allowed when the fixture was captured"];
+        output.assert_code(3).assert_says(&says);
+        assert!(started.elapsed() < std::time::Duration::from_secs(25), "{command}: {:?}", started.elapsed());
+    }
+}
+
 #[test]
 fn nothing_is_written_that_is_not_complete() {
     let job = Job::new(&config("main: {file: {path: registry.yaml}}"))
