@@ -365,7 +365,7 @@ pub(super) struct Test {
     /// Folders of cases, or cases
     #[arg(value_name = "DIR", required = true)]
     pub folders: Vec<PathBuf>,
-    /// Write what the templates give as what is expected
+    /// Write what the templates give as what is expected, and remove what no template gives any more
     #[arg(long)]
     pub update: bool,
     /// Write JSON for scripts

@@ -23,6 +23,10 @@ struct Outcome {
     reasons: Vec<String>,
     /// The files that are not as expected.
     files: Vec<Difference>,
+    /// The files of what is expected that were written.
+    written: Vec<String>,
+    /// Those that were removed, since no template gives them any more.
+    removed: Vec<String>,
 }
 
 /// How a case ended.
@@ -103,6 +107,12 @@ fn shown(outcome: &Outcome) -> String {
     }
     for file in &outcome.files {
         text.push_str(&file.diff);
+    }
+    for name in &outcome.written {
+        text.extend(["  wrote `", name, "`\n"]);
+    }
+    for name in &outcome.removed {
+        text.extend(["  removed `", name, "`, which no template gives\n"]);
     }
     text
 }

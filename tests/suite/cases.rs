@@ -1,6 +1,6 @@
 //! `liveconf test`: cases of fixture, templates and what they give.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use crate::support::liveconf::Job;
 
@@ -46,7 +46,15 @@ fn what_is_expected_is_written_once_and_then_held_against() {
 
     let output = job.run(&["test", "tests", "--update"]);
     output.assert_code(0).assert_says(&["4 cases: 1 ok, 3 updated"]);
-    assert_eq!(output.stdout, "updated tests/alone\nupdated tests/deep/two\nok      tests/fails\nupdated tests/one\n");
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    assert!(lines[0] == "updated tests/alone" && lines[1] == "  wrote `tests/alone/expected/plain.txt`", "{lines:?}");
+    assert!(lines.ends_with(&[
+        "ok      tests/fails",
+        "updated tests/one",
+        lines[lines.len() - 2],
+        lines[lines.len() - 1]
+    ]));
+    assert!(lines.contains(&"  wrote `tests/one/expected/web.conf`"), "{lines:?}");
     assert_eq!(job.read("tests/one/expected/web.conf").as_deref(), Some("server a:1\nserver b:2\n"));
     assert_eq!(job.read("tests/deep/two/expected/other/site").as_deref(), Some("north\n"));
     assert_eq!(job.read("tests/deep/two/expected/web/web.conf").as_deref(), Some(""));
@@ -78,6 +86,27 @@ fn what_is_not_as_expected_is_named() {
     let output = job.run(&["test", "tests/one"]);
     output.assert_code(1);
     assert!(output.stdout.contains("`tests/one/expected/old.conf` is expected, and no template gives it"));
+
+    // What is behind a link belongs to somebody else.
+    job.write("tests/one/expected/gone/older.conf", "");
+    job.write("elsewhere/kept.conf", "");
+    symlink("../../../elsewhere", job.folder().path("tests/one/expected/link")).unwrap();
+    let output = job.run(&["test", "tests/one", "--update"]);
+    output.assert_code(1);
+    assert!(output.stdout.contains("`tests/one/expected/link/kept.conf` is expected, and no"), "{}", output.stdout);
+    assert!(job.folder().path("elsewhere/kept.conf").exists());
+    std::fs::remove_file(job.folder().path("tests/one/expected/link")).unwrap();
+    job.write("tests/one/expected/old.conf", "");
+    job.write("tests/one/expected/gone/older.conf", "");
+    let output = job.run(&["test", "tests/one", "--update"]);
+    output.assert_code(0).assert_says(&["1 case: 1 updated"]);
+    assert_eq!(
+        output.stdout,
+        "updated tests/one\n  removed `tests/one/expected/gone/older.conf`, which no template gives\n  \
+         removed `tests/one/expected/old.conf`, which no template gives\n"
+    );
+    let output = job.run(&["test", "tests", "tests/one", "./tests/deep"]);
+    output.assert_code(0).assert_says(&["4 cases: 4 ok"]);
 
     let fails = |case: &str| {
         job.write("tests/fails/case.yaml", case);

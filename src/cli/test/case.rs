@@ -38,10 +38,17 @@ struct Rendered {
     secret: bool,
 }
 
+impl Outcome {
+    /// Nothing wrong yet.
+    fn of(folder: &Path) -> Self {
+        let (reasons, files, written, removed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { case: folder.display().to_string(), result: Verdict::Ok, reasons, files, written, removed }
+    }
+}
+
 /// Runs the case in this folder; `update` writes what is expected.
 pub(super) async fn run(common: &Common, folder: &Path, update: bool) -> Outcome {
-    let mut outcome =
-        Outcome { case: folder.display().to_string(), result: Verdict::Ok, reasons: Vec::new(), files: Vec::new() };
+    let mut outcome = Outcome::of(folder);
     let (case, rendered) = match read(folder) {
         Ok(case) => {
             let rendered = rendered(common, folder, &case).await;
@@ -237,8 +244,7 @@ fn compare(folder: &Path, files: &[Rendered], update: bool, outcome: &mut Outcom
             let folder = file.expected.parent().unwrap_or(folder);
             let written = fs::create_dir_all(folder).and_then(|()| replace(&file.expected, &file.bytes, file.secret));
             match written {
-                Ok(()) if outcome.result == Verdict::Ok => outcome.result = Verdict::Updated,
-                Ok(()) => {}
+                Ok(()) => outcome.written.push(name),
                 Err(error) => {
                     worse(outcome, Verdict::Failed);
                     outcome.reasons.push(format!("cannot write `{name}`: {error}"));
@@ -255,10 +261,32 @@ fn compare(folder: &Path, files: &[Rendered], update: bool, outcome: &mut Outcom
         let diff = unified(&expected, &file.bytes, &name, "rendered", file.secret);
         outcome.files.push(Difference { expected: name, diff });
     }
+    // Nothing goes before all that takes its place is there.
+    let may_remove = update && outcome.result == Verdict::Ok;
     for stranger in strangers(folder, files) {
-        worse(outcome, Verdict::Failed);
-        outcome.reasons.push(format!("`{}` is expected, and no template gives it", stranger.display()));
+        let name = stranger.display().to_string();
+        if !may_remove || !is_own(folder, &stranger) {
+            worse(outcome, Verdict::Failed);
+            outcome.reasons.push(format!("`{name}` is expected, and no template gives it"));
+            continue;
+        }
+        match fs::remove_file(&stranger) {
+            Ok(()) => outcome.removed.push(name),
+            Err(error) => {
+                worse(outcome, Verdict::Failed);
+                outcome.reasons.push(format!("cannot remove `{name}`, which no template gives: {error}"));
+            }
+        }
     }
+    if outcome.result == Verdict::Ok && !(outcome.written.is_empty() && outcome.removed.is_empty()) {
+        outcome.result = Verdict::Updated;
+    }
+}
+
+/// Whether what is expected of this case stands there itself, and not behind a link to elsewhere.
+fn is_own(folder: &Path, stranger: &Path) -> bool {
+    let Some(Ok(place)) = stranger.parent().map(fs::canonicalize) else { return false };
+    fs::canonicalize(folder).is_ok_and(|folder| place.starts_with(folder.join(EXPECTED)))
 }
 
 /// The files below `expected` that no template gives.

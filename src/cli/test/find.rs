@@ -1,5 +1,6 @@
 //! Which folders are cases.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ pub(super) const CASE: &str = "case.yaml";
 /// The folder of what is expected.
 pub(super) const EXPECTED: &str = "expected";
 
-/// The cases in these folders, sorted within each; a folder that is one itself counts.
+/// The cases in these folders, sorted within each; a folder that is one itself counts. What is reached twice is one case.
 pub(super) fn cases(folders: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
     let mut cases = Vec::new();
     for folder in folders {
@@ -27,6 +28,8 @@ pub(super) fn cases(folders: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
         }
         cases[before..].sort_unstable();
     }
+    let mut known = BTreeSet::new();
+    cases.retain(|case| known.insert(fs::canonicalize(case).unwrap_or_else(|_| case.clone())));
     Ok(cases)
 }
 
