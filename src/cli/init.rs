@@ -115,14 +115,17 @@ const SCHEMA_FILE: &str = "liveconf.schema.json";
 
 /// Writes the files and says what to run next.
 pub(super) fn run(common: &Common, options: &Init) -> Exit {
-    let Some(registry) = registry(common) else {
-        let names: Vec<&str> = REGISTRIES.iter().map(|registry| registry.name).collect();
-        say::error(format_args!(
-            "say which registry it follows\n  = hint: `--registry` takes one of {}",
-            names.join(", ")
-        ));
-        return Exit::Usage;
+    let registry = match registry(common.job.registries()) {
+        Ok(registry) => registry,
+        Err(reason) => {
+            say::error(format_args!("{reason}"));
+            return Exit::Usage;
+        }
     };
+    if let Some(reason) = no_folder(&options.folder) {
+        say::error(format_args!("nothing was written: {reason}"));
+        return Exit::Failed;
+    }
     let program = options.kind.program();
     let data = match program.reads {
         Reads::Service => &registry.service,
@@ -176,11 +179,40 @@ pub(super) fn run(common: &Common, options: &Init) -> Exit {
     print(&text).err().unwrap_or(Exit::Done)
 }
 
-/// The registry that the command line names, where it names exactly one.
-fn registry(common: &Common) -> Option<&'static Registry> {
-    match common.job.registries() {
-        [name] => REGISTRIES.iter().find(|registry| registry.name == name),
-        _ => None,
+/// The kind of registry that `--registry` gives; what is wrong with it.
+fn registry(given: &[String]) -> Result<&'static Registry, String> {
+    let names: Vec<&str> = REGISTRIES.iter().map(|registry| registry.name).collect();
+    let known = |kind: &str| REGISTRIES.iter().find(|registry| registry.name == kind);
+    let kinds = format!("`--registry` takes the kind alone, one of {}", names.join(", "));
+    let [given] = given else {
+        let what =
+            if given.is_empty() { "say which registry it follows" } else { "it follows one registry, not several" };
+        return Err(format!("{what}\n  = hint: {kinds}"));
+    };
+    if let Some(registry) = known(given) {
+        return Ok(registry);
+    }
+    // What else a job takes: `NAME=KIND:ADDRESS`. The address may hold a password.
+    let (before, address) = given.split_once(':').map_or((&**given, None), |(before, after)| (before, Some(after)));
+    let kind = before.rsplit('=').next().unwrap_or(before);
+    let shown = if address.is_some() { format!("{before}:...") } else { before.to_owned() };
+    Err(match known(kind) {
+        Some(_) => format!(
+            "`--registry {shown}` says more than the kind of registry\n  = hint: `--registry {kind}` is all that `init` \
+             takes; what else there is to say goes into `liveconf.yaml`"
+        ),
+        None => format!("`--registry {shown}` is no kind of registry that `init` begins with\n  = hint: {kinds}"),
+    })
+}
+
+/// Why no folder is there, nor can be made, under this path.
+fn no_folder(path: &Path) -> Option<String> {
+    let shown = path.display();
+    match path.metadata() {
+        Ok(found) if found.is_dir() => None,
+        Ok(_) => Some(format!("`{shown}` is no folder")),
+        Err(_) if path.is_symlink() => Some(format!("`{shown}` is no folder, but a symbolic link that leads to none")),
+        Err(_) => None,
     }
 }
 

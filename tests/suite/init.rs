@@ -1,7 +1,7 @@
 //! `liveconf init`: what it writes works, by exactly the commands that it says.
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{chown, symlink};
 use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
@@ -190,7 +190,31 @@ fn nothing_is_overwritten() {
     job.run(&["schema", "-o", "liveconf.schema.json"]).assert_code(0).assert_says(&["wrote `liveconf.schema.json`"]);
     assert_eq!(job.read("liveconf.schema.json").unwrap(), job.run(&["schema"]).stdout);
     job.run(&["schema", "-o", "no/such/folder/x.json"]).assert_code(1).assert_says(&["failed to write"]);
-    job.run(&["init", "nginx"]).assert_code(2).assert_says(&["`--registry` takes one of file, consul, etcd"]);
-    job.run(&["init", "nginx", "--registry", "zookeeper"]).assert_code(2);
     job.run(&["init", "apache", "--registry", "file"]).assert_code(2);
+}
+
+#[test]
+fn what_is_given_and_not_taken_is_said() {
+    let job = Job::empty().with("f", "mine\n");
+    let kinds = "`--registry` takes the kind alone, one of file, consul, etcd";
+    let refused = |given: &[&str], says: &[&str]| {
+        let registries = given.iter().flat_map(|given| ["--registry", given]);
+        let output = job.run(&["init", "nginx", "folder"].into_iter().chain(registries).collect::<Vec<_>>());
+        output.assert_code(2).assert_says(says);
+        assert!(!output.stderr.contains("hunter2"), "{}", output.stderr);
+    };
+    refused(&[], &["say which registry it follows", kinds]);
+    refused(&["file", "consul"], &["it follows one registry, not several", kinds]);
+    refused(&["redis"], &["`--registry redis` is no kind of registry that `init` begins with", kinds]);
+    refused(&["dns"], &["`--registry dns` is no kind", kinds]);
+    let more = ["`--registry consul:...` says more than the kind of registry", "`--registry consul` is all"];
+    refused(&["consul:http://me:hunter2@127.0.0.1:1"], &more);
+    refused(&["main=file:reg.yaml"], &["`--registry main=file:...` says more", "`--registry file` is all"]);
+
+    symlink("nothing", job.folder().path("link")).unwrap();
+    for (folder, says) in [("f", "`f` is no folder"), ("link", "`link` is no folder, but a symbolic link")] {
+        let output = job.run(&["init", "nginx", "--registry", "file", folder]);
+        output.assert_code(1).assert_says(&["nothing was written: ", says]);
+    }
+    assert_eq!(job.folder().names("."), ["f", "link"]);
 }
