@@ -63,7 +63,16 @@ impl Place {
     /// Where others may exchange files, ours could become theirs.
     fn check_folder(&self) -> io::Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
-        let mode = fs::metadata(folder)?.mode();
+        let metadata = fs::metadata(folder).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                io::Error::other(format!("its folder `{}` is not there, or could not be made", folder.display()))
+            }
+            _ => error,
+        })?;
+        if !metadata.is_dir() {
+            return Err(io::Error::other(format!("`{}` is no folder", folder.display())));
+        }
+        let mode = metadata.mode();
         if mode & 0o002 != 0 && mode & 0o1000 == 0 {
             return Err(io::Error::other("everybody can write to its folder"));
         }
@@ -188,5 +197,10 @@ mod tests {
         let unknown = Place { group: Some("no-such-group".into()), ..place(folder.path()) };
         assert!(unknown.bind().unwrap_err().to_string().contains("no group `no-such-group`"));
         assert!(!unknown.path.exists());
+        let gone = place(&folder.path().join("gone")).bind().unwrap_err().to_string();
+        assert!(gone.contains("gone` is not there, or could not be made"), "{gone}");
+        fs::File::create(folder.path().join("file")).unwrap();
+        let file = place(&folder.path().join("file")).bind().unwrap_err().to_string();
+        assert!(file.contains("file` is no folder"), "{file}");
     }
 }

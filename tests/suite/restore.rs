@@ -309,7 +309,13 @@ fn without_a_state_folder_the_way_back_is_there_too() {
     job.write("state", "no folder");
     let mut daemon = job.start(&["run"]);
     job.wait_for("served", "A");
-    assert_eq!(daemon.logged("cannot use the state folder").len(), 1);
+    let told = daemon.logged("cannot use the state folder");
+    assert_eq!(told.len(), 1);
+    for part in ["state` is no folder", "; name one that can be written to with `--state-dir` or `LIVECONF_STATE_DIR`"]
+    {
+        assert!(told[0].contains(part), "{told:?}");
+    }
+    assert!(daemon.logged("no control socket")[0].contains("state` is no folder"));
     job.write("registry.yaml", "x: bad\n");
     daemon.wait_for_log("the last confirmed files are back");
     assert_eq!(job.read("out/x.conf").as_deref(), Some("A"));

@@ -75,10 +75,11 @@ impl Health {
                 rounded(PATIENCE)
             );
         } else {
+            let (error, hint) = (cause(&self.folder, error), hint(error));
             tracing::warn!(
                 %folder,
                 %error,
-                "cannot use the state folder: after a restart processes may be reloaded without need"
+                "cannot use the state folder: after a restart processes may be reloaded without need{hint}"
             );
         }
     }
@@ -91,5 +92,28 @@ impl Health {
                 tracing::info!(folder = %self.folder.display(), "the state folder can be used again");
             }
         }
+    }
+}
+
+/// The error, or what stands in the way of the folder.
+fn cause(folder: &Path, error: &io::Error) -> String {
+    if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory) {
+        // The first that is there, from below.
+        let found = folder.ancestors().find_map(|path| Some((path, path.metadata().ok()?)));
+        if let Some((path, _)) = found.filter(|(_, metadata)| !metadata.is_dir()) {
+            return format!("`{}` is no folder", path.display());
+        }
+    }
+    error.to_string()
+}
+
+/// What to do where the folder is the wrong one for whoever runs this.
+fn hint(error: &io::Error) -> &'static str {
+    use io::ErrorKind::{AlreadyExists, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+    match error.kind() {
+        AlreadyExists | NotADirectory | NotFound | PermissionDenied | ReadOnlyFilesystem => {
+            "; name one that can be written to with `--state-dir` or `LIVECONF_STATE_DIR`"
+        }
+        _ => "",
     }
 }
