@@ -36,7 +36,7 @@ pub(super) async fn run(common: &Common, options: &Check) -> Exit {
     if options.connect && !connect(&plan, options.timeout).await {
         return Exit::NotReady;
     }
-    let connected = if options.connect { ", and every registry answers" } else { "" };
+    let connected = if options.connect { connected(&plan) } else { String::new() };
     let (targets, registries) = (count(targets, "target", "targets"), count(registries, "registry", "registries"));
     say::well(format_args!("ok: {targets}, {registries}{connected}"));
     Exit::Done
@@ -113,6 +113,18 @@ async fn connect(plan: &Plan, timeout: Duration) -> bool {
         answered = false;
     }
     answered
+}
+
+/// What `--connect` found when nothing was wrong: of some registries nothing can be asked but what a template asks.
+fn connected(plan: &Plan) -> String {
+    let (asked, silent): (Vec<_>, Vec<_>) =
+        plan.config.registries.values().partition(|named| named.registry.probe().is_some());
+    let silent: Vec<String> = silent.iter().map(|named| format!("`{}` ({})", named.name, named.kind)).collect();
+    match (&*asked, &*silent) {
+        (_, []) => ", and every registry answers".to_owned(),
+        ([], silent) => format!("; not asked: {}", silent.join(", ")),
+        (_, silent) => format!(", and every registry that is asked answers; not asked: {}", silent.join(", ")),
+    }
 }
 
 /// How the registry stands that was asked this. That it does not allow the question is an answer.

@@ -276,6 +276,21 @@ fn durations_are_those_of_the_configuration() {
     job.run(&["once", "--timeout", "1m30s"]).assert_code(0);
 }
 
+#[cfg(feature = "dns")]
+#[test]
+fn check_says_which_registries_it_does_not_ask() {
+    let registries = |more: &str| {
+        let registries = format!("registries:\n  names: {{dns: {{}}}}\n{more}");
+        Job::new(&format!("{registries}targets: {{t: {{templates: [{{content: x, dest: out}}]}}}}\n"))
+    };
+    let alone = registries("").run(&["check", "--connect"]);
+    alone.assert_code(0).assert_says(&["1 registry; not asked: `names` (dns)\n"]);
+    let job = registries("  main: {file: {path: registry.yaml}}\n").with("registry.yaml", "a: 1\n");
+    let both = job.run(&["check", "--connect"]);
+    both.assert_code(0)
+        .assert_says(&["2 registries, and every registry that is asked answers; not asked: `names` (dns)\n"]);
+}
+
 #[test]
 fn check_warns_of_users_and_groups_that_are_not_there() {
     let job = job();
