@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use crate::registry::file::{Fixture, Saved, Snapshot};
-use crate::registry::{Answer, Asked, Data, Entry, Instance, NodeServices, Path, Query, RecordType, Text};
+use crate::registry::{Answer, Asked, Data, Entry, Instance, Node, NodeServices, Path, Query, RecordType, Text};
 use crate::store::View;
 use crate::template::LOCAL_FILES;
 use public::Public;
@@ -279,12 +279,31 @@ impl<'a> Secrets<'a> {
                 (!texts.is_empty()).then_some(Data::Records(texts))
             }
             (Query::Node(_), Data::Node(Some(NodeServices { node, services }))) if !self.open.all.contains(query) => {
-                let services = without_values(services, &BTreeSet::new(), replaced)?;
-                Some(Data::Node(Some(NodeServices { node: node.clone(), services })))
+                let without = without_values(services, &BTreeSet::new(), replaced);
+                if node.meta.is_empty() && without.is_none() {
+                    return None;
+                }
+                let services = without.unwrap_or_else(|| services.clone());
+                Some(Data::Node(Some(NodeServices { node: without_meta(node, replaced), services })))
+            }
+            (Query::Nodes { .. }, Data::Nodes(nodes)) if !self.open.all.contains(query) => {
+                let is_changed = nodes.iter().any(|node| !node.meta.is_empty());
+                is_changed.then(|| Data::Nodes(nodes.iter().map(|node| without_meta(node, replaced)).collect()))
             }
             _ => None,
         }
     }
+}
+
+/// The node with stand-ins for what is in its metadata.
+fn without_meta(node: &Node, replaced: &mut BTreeSet<String>) -> Node {
+    let stand_in_for = |(name, value): (&String, &String)| {
+        let path = format!("{}/{name}", node.name);
+        let value = stand_in(&path, &Text(value.clone().into()));
+        replaced.insert(path);
+        (name.clone(), String::from_utf8_lossy(&value.0).into_owned())
+    };
+    Node { meta: node.meta.iter().map(stand_in_for).collect(), ..node.clone() }
 }
 
 /// The instances with stand-ins for what is in their metadata, and in their tags behind a `=`, but for tags that were asked

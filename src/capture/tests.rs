@@ -1,7 +1,7 @@
 //! What is captured, and what stands in for what is secret.
 
 use super::*;
-use crate::registry::{ServiceQuery, Status};
+use crate::registry::{Aside, NodeQuery, ServiceQuery, Status};
 
 /// Nothing of it only names files.
 static NONE: BTreeSet<Asked> = BTreeSet::new();
@@ -137,6 +137,47 @@ fn metadata_and_tags_that_only_secret_templates_ask_for_have_stand_ins() {
             assert_eq!(text.contains("basic=stand-in-db-basic"), secret, "{text}");
             capture.read_again(FilePath::new("a.yaml"), text).unwrap();
         }
+    }
+}
+
+#[test]
+fn metadata_of_nodes_that_only_secret_templates_ask_for_has_stand_ins() {
+    let node = |name: &str| Node {
+        name: name.to_owned(),
+        address: "10.0.0.1".to_owned(),
+        meta: [("password".to_owned(), "CANARY".to_owned())].into(),
+        datacenter: "dc1".to_owned(),
+    };
+    let nodes = asked(Query::Nodes { datacenter: None });
+    let one = NodeQuery { name: "db-1".to_owned(), datacenter: None, computed: Aside::default() };
+    let one = asked(Query::Node(one));
+    let services = NodeServices { node: node("db-1"), services: Vec::new() };
+    let answers =
+        [(nodes.clone(), Data::Nodes(vec![node("db-1"), node("db-2")])), (one.clone(), Data::Node(Some(services)))];
+    let view = View::of(answers.map(|(asked, data)| (asked, Answer::new(data, 1))));
+    let all = [&nodes, &one];
+    // Which of them a template asks that is not secret.
+    for (open, canaries) in [(&all[..0], 0), (&all[..1], 2), (&all[1..], 1), (&all[..], 3)] {
+        let (secret, open) = (all.map(Clone::clone).into(), open.iter().map(|&asked| asked.clone()).collect());
+        let reads = [
+            Reads { asked: &secret, named_by: &NONE, secret: true },
+            Reads { asked: &open, named_by: &NONE, secret: false },
+        ];
+        let capture = Capture::of(["main".into()], &reads, [], &view, false);
+        for text in [capture.to_yaml(), capture.to_json()] {
+            // An answer that is the same as that of the fixture stands there once.
+            let found = text.matches("CANARY").count();
+            assert!(found <= canaries && (found == 0) == (canaries == 0), "{canaries}: {text}");
+            assert!(text.contains("password") && text.contains("10.0.0.1"), "{text}");
+            capture.read_again(FilePath::new("a.yaml"), text).unwrap();
+        }
+        let replaced: Vec<_> = capture.replaced.values().flatten().map(String::as_str).collect();
+        let expected: &[&str] = match canaries {
+            0 | 1 => &["db-1/password", "db-2/password"],
+            2 => &["db-1/password"],
+            _ => &[],
+        };
+        assert_eq!(replaced, expected);
     }
 }
 
