@@ -280,9 +280,11 @@ impl<'c> Checker<'c> {
                 start = at + 1;
             }
             if depth == 0 {
-                break;
+                return call;
             }
         }
+        // What is not closed may have more arguments.
+        call.malformed = true;
         call
     }
 

@@ -12,6 +12,7 @@ use super::again::Again;
 use super::arguments::{attribute, type_name};
 use super::edit::Edit;
 use super::error::{ErrorKind, TemplateError, did_you_mean};
+use super::foreign::hint_of_word;
 use super::function::functions;
 use super::near::{listed, quoted};
 use super::record::{self, Render};
@@ -137,6 +138,7 @@ pub(super) fn undefined(
         let function = || functions().find(|function| function.entry.name == name && used.fields.is_empty());
         let hint = did_you_mean(name, own())
             .or_else(|| function().map(|ours| format!("`{name}` is a function: `{}`", ours.entry.signature())))
+            .or_else(|| used.fields.is_empty().then(|| hint_of_word(name)).flatten())
             .or_else(|| used.fields.is_empty().then(|| format!("a key is read with `key(path=\"{name}\")`")));
         let scope =
             listed(name, own()).map_or_else(|| "nothing is in scope here".into(), |list| format!("in scope: {list}"));

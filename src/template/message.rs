@@ -100,6 +100,10 @@ pub(super) fn syntax(error: &tera::Error, source: &Source, delimiters: &Delimite
         if let Some(told) = advice.as_ref().and_then(|advice| advice.says_all_of.clone()) {
             errors.retain(|error| error.file != source.file || (error.line, error.column) != source.place(told.start));
         }
+        let own = match advice.as_ref().and_then(|advice| advice.replaces.clone()) {
+            Some(range) => source.error(range, ErrorKind::Syntax, own.message),
+            None => own,
+        };
         errors.push(own.hint(advice.map(|advice| advice.hint)));
     } else if !within(&own) && !own.message.starts_with("unexpected end of input") {
         // What is not closed is closed by a tag of the other language.
@@ -149,7 +153,7 @@ fn advice(message: &str, source: &Source, delimiters: &Delimiters, range: &Range
         _ => None,
     };
     foreign::advice(&source.text, delimiters, message, range)
-        .or_else(|| Some(foreign::Advice { hint: general()?.to_owned(), says_all_of: None }))
+        .or_else(|| Some(foreign::Advice { hint: general()?.to_owned(), says_all_of: None, replaces: None }))
 }
 
 /// An error of a render; `render` knows what was asked and what our own functions refused.

@@ -59,7 +59,7 @@ fn from_date(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Resul
     let zone = arguments.text("timezone", render)?.map(|name| zone(name, arguments)).transpose()?;
     let nanoseconds = unit(arguments, render)?;
     if let Some(format) = format {
-        check(format).map_err(|why| arguments.refused("format", &why))?;
+        check(format, arguments)?;
     }
     let read = time(text, format, zone).map(|time| {
         // A part of a second is cut off towards the past, also before 1970.
@@ -75,6 +75,7 @@ fn to_date(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<
     let zone = arguments.text("timezone", render)?.map_or(Ok(TimeZone::UTC), |name| zone(name, arguments))?;
     let nanoseconds = unit(arguments, render)?;
     let format = arguments.text("format", render)?;
+    format.map_or(Ok(()), |format| check(format, arguments))?;
     let time = number
         .ok_or("it is no whole number")
         .and_then(|number| number.checked_mul(nanoseconds).ok_or("it is too far away"))
@@ -91,9 +92,14 @@ fn to_date(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<
 const FORMAT: &str = "it is no format such as `%Y-%m-%d %H:%M:%S`";
 
 /// Whether a format is one: what it is given to read may be wrong as well.
-fn check(format: &str) -> Result<(), Why> {
+fn check(format: &str, arguments: &Arguments<'_>) -> Result<(), Stop> {
+    // The layouts of Go are none, and would be written as they stand.
+    if !format.contains('%') {
+        let refusal = arguments.refusal("format", "nothing in it begins with `%`, so it would give itself");
+        return Err(refusal.hint("a date is `%Y-%m-%d`, a time `%H:%M:%S`, as of `strftime`").into());
+    }
     let any = Zoned::new(Timestamp::UNIX_EPOCH, TimeZone::UTC);
-    strtime::format(format, &any).map(drop).map_err(|_| FORMAT.to_owned())
+    strtime::format(format, &any).map(drop).map_err(|_| arguments.refused("format", FORMAT))
 }
 
 fn unit(arguments: &Arguments<'_>, render: &Render) -> Result<i128, Stop> {

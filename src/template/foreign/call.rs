@@ -29,8 +29,12 @@ pub(super) enum Level {
 /// What a value is, as far as its fields are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Anything.
+    /// Anything; the names of its fields are those that were given to it, as in JSON.
     Unknown,
+    /// What the row of the page calls otherwise than the template does.
+    Untold,
+    /// A key of which confd gives the value as a field.
+    Got,
     /// A text.
     Text,
     /// An instance of a service.
@@ -161,7 +165,8 @@ pub(super) fn call(name: &str, arguments: &[Here], is_piped: bool) -> Option<Her
         return Some(value.piped(&chain_of(name)?));
     }
     Some(match (name, &texts[..]) {
-        ("key" | "get" | "getv", [path]) => with("key", &[("path", path)]),
+        ("get", [path]) => with("key", &[("path", path)]).giving(Kind::Got),
+        ("key" | "getv", [path]) => with("key", &[("path", path)]),
         ("keyOrDefault" | "getv", [path, default]) => with("key", &[("path", path), ("default", default)]),
         ("exists" | "keyExists", [path]) => with("exists", &[("path", path)]),
         ("gets", [_]) => pattern(&arguments[0])?.giving(Kind::List(&Kind::Pair)),
@@ -199,7 +204,11 @@ pub(super) fn call(name: &str, arguments: &[Here], is_piped: bool) -> Option<Her
         ("json" | "jsonArray", [_]) => arguments[0].piped("from_json"),
         ("parseBool", [_]) => Here::operator(format!("{} == \"true\"", arguments[0].within(Level::Joined))),
         ("index", [_, keys @ ..]) if !keys.is_empty() => {
-            Here::atom(format!("{}[{}]", arguments[0].within(Level::Atom), keys.join("][")))
+            let gives = match (arguments[0].gives, keys) {
+                (Kind::List(item), [_]) => *item,
+                _ => Kind::Unknown,
+            };
+            Here::atom(format!("{}[{}]", arguments[0].within(Level::Atom), keys.join("]["))).giving(gives)
         }
         ("loop", [end]) => Here::atom(format!("range(end={end})")),
         ("loop", [start, end]) => Here::atom(format!("range(start={start}, end={end})")),
@@ -211,6 +220,7 @@ pub(super) fn call(name: &str, arguments: &[Here], is_piped: bool) -> Option<Her
         ("contains" | "split" | "join" | "trimPrefix" | "trimSuffix", [_, _]) => {
             of_two(name, &arguments[0], &arguments[1], is_piped)?
         }
+        ("replace", [_, from, to, "-1"]) if !is_piped => arguments[0].piped(&format!("replace(from={from}, to={to})")),
         ("replaceAll", [from, to, _]) => arguments[2].piped(&format!("replace(from={from}, to={to})")),
         ("regexMatch", [pattern, _]) => arguments[1].piped(&format!("regex_match(pat={pattern})")),
         ("regexReplaceAll", [pattern, to, _]) if is_piped => {

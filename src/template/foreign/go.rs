@@ -3,7 +3,7 @@
 
 /// How many brackets may stand in one another. What holds more is no template that anybody wrote, and each takes a part of
 /// the stack.
-const DEEPEST: usize = 50;
+pub(super) const DEEPEST: usize = 50;
 
 /// What stands in a tag.
 #[derive(Debug, PartialEq)]
@@ -192,8 +192,9 @@ fn tokens(inner: &str) -> Option<Vec<Token<'_>>> {
                 let length = rest[1..].find('`')?;
                 (Token::Text(rest[1..=length].to_owned()), length + 2)
             }
-            '0'..='9' => {
-                let length = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(rest.len());
+            '0'..='9' | '-' if first != '-' || after_space && rest[1..].starts_with(|c: char| c.is_ascii_digit()) => {
+                let digits = rest[1..].find(|c: char| !(c.is_ascii_digit() || c == '.'));
+                let length = digits.map_or(rest.len(), |digits| digits + 1);
                 (Token::Number(&rest[..length]), length)
             }
             _ if word(rest) > 0 => {
@@ -279,14 +280,14 @@ impl Action<'_> {
 
 /// Whether only Go writes a command in this way.
 fn shows_go(command: &[Operand<'_>], known: &dyn Fn(&str) -> bool) -> bool {
-    command.iter().any(is_of_go) || is_call(command, known)
+    command.iter().any(|operand| is_of_go(operand, known)) || is_call(command, known)
 }
 
 /// Whether only Go writes a value in this way.
-fn is_of_go(operand: &Operand<'_>) -> bool {
+fn is_of_go(operand: &Operand<'_>, known: &dyn Fn(&str) -> bool) -> bool {
     match operand {
         Operand::Field(_) | Operand::Variable(..) => true,
-        Operand::Group(pipeline, _) => pipeline.iter().flatten().any(is_of_go),
+        Operand::Group(pipeline, _) => pipeline.iter().any(|command| shows_go(command, known)),
         Operand::Text(_) | Operand::Number(_) | Operand::Word(_) => false,
     }
 }

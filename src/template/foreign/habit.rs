@@ -4,11 +4,12 @@
 use std::ops::Range;
 
 use super::call::{Here, Kind, Level, call};
+use super::go::DEEPEST;
 use super::of_another_sort;
 use super::old::{ENDS, keyword};
 use super::tag::{Tag, tags};
 use crate::config::Delimiters;
-use crate::template::catalog::Sort;
+use crate::template::catalog::{Sort, components};
 use crate::template::edit::Place;
 use crate::template::entry::{Default, Entry};
 use crate::template::error::did_you_mean;
@@ -102,6 +103,8 @@ pub(in crate::template) struct Advice {
     pub(in crate::template) hint: String,
     /// A name of which was said that it is unknown, where this says all of it.
     pub(in crate::template) says_all_of: Option<Range<usize>>,
+    /// What stands in the source where this stands for more than the place that Tera names.
+    pub(in crate::template) replaces: Option<Range<usize>>,
 }
 
 /// What to do about what Tera says of a range of a source, where that looks like a habit.
@@ -111,7 +114,7 @@ pub(in crate::template) fn advice(
     message: &str,
     range: &Range<usize>,
 ) -> Option<Advice> {
-    let hint = |hint: String| Some(Advice { hint, says_all_of: None });
+    let hint = |hint: String| Some(Advice { hint, says_all_of: None, replaces: None });
     let plain = |text: &str| hint(text.to_owned());
     let all = tags(source, delimiters);
     if message == "unexpected end of input" {
@@ -147,7 +150,7 @@ pub(in crate::template) fn advice(
             (_, "") | (None, _) => "the arguments of filters stand in brackets, and have names".to_owned(),
             (Some(call), _) => format!("here it is `| {call}`"),
         };
-        return Some(Advice { hint, says_all_of });
+        return Some(Advice { hint, says_all_of, replaces: None });
     }
     if (message.starts_with("found `}}`") || message.starts_with("found `%}`"))
         && let Some(bracket) = open_bracket(before)
@@ -175,6 +178,16 @@ pub(in crate::template) fn advice(
     if message.starts_with("found identifier but expected") {
         if tag.is_block && keyword(tag.inner) == "else" && meant == "if" {
             return plain("it is `{% elif ... %}` here");
+        }
+        if tag.is_block && keyword(tag.inner) == "include" && behind("include") {
+            let name = &at[..at.find(|c: char| c.is_whitespace() || c == '%').unwrap_or(at.len())];
+            return hint(if components().iter().any(|component| component.name == name) {
+                format!(
+                    "a component is called, and not included: `{{{{ <{name} ... /> }}}}`; `liveconf functions {name}` shows it"
+                )
+            } else {
+                format!("the name of a file stands in quotes: `include \"{name}\"`")
+            });
         }
         if tag.is_block && keyword(tag.inner) == "include" {
             return plain(
@@ -257,7 +270,9 @@ fn unknown_tag(source: &str, all: &[Tag<'_>], tag: &Tag<'_>, word: &str) -> Opti
 fn positional(source: &str, tag: &Tag<'_>, place: usize) -> Option<Advice> {
     let text = &source[tag.range.clone()];
     let open = text[..place - tag.range.start].rfind('(')?;
-    let arguments = arguments(&text[open + 1..])?;
+    let (given, end) = arguments(&text[open + 1..])?;
+    let given: Vec<Here> = given.into_iter().map(|argument| nested(argument, 0)).collect::<Option<_>>()?;
+    let arguments: Vec<&str> = given.iter().map(|argument| argument.text.as_str()).collect();
     let name = &text[..open];
     let name = &name[name.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_').len()..];
     let start = tag.range.start + open - name.len();
@@ -276,17 +291,36 @@ fn positional(source: &str, tag: &Tag<'_>, place: usize) -> Option<Advice> {
             let call = if rest.is_empty() { name.to_owned() } else { filled(filter, rest)? };
             Some(format!("{subject} | {call}"))
         }),
-        (None, None) => {
-            let given = |text: &&str| {
-                let is_atom = literal_length(text) == text.len() || word_length(text) == text.len();
-                let level = if is_atom { Level::Atom } else { Level::Operator };
-                Here { text: (*text).to_owned(), level, gives: Kind::Unknown }
-            };
-            call(name, &arguments.iter().map(given).collect::<Vec<_>>(), false).map(|here| here.text)
-        }
+        (None, None) => call(name, &given, false).map(|here| here.text),
     };
-    let written = written?;
-    Some(Advice { hint: format!("here it is `{written}`"), says_all_of: Some(start..start + name.len()) })
+    Some(Advice {
+        hint: format!("here it is `{}`", written?),
+        says_all_of: Some(start..start + name.len()),
+        replaces: Some(start..tag.range.start + open + 1 + end),
+    })
+}
+
+/// An argument of a call, which may itself be a call of another language.
+fn nested(text: &str, depth: usize) -> Option<Here> {
+    let word = word_length(text);
+    let is_atom = literal_length(text) == text.len() || word == text.len();
+    let as_it_is = |level| Some(Here { text: text.to_owned(), level, gives: Kind::Unknown });
+    if is_atom {
+        return as_it_is(Level::Atom);
+    }
+    let Some(inside) = text[word..].strip_prefix('(').filter(|_| word > 0) else {
+        // A call within more than a call is not looked into.
+        return if text.contains('(') { None } else { as_it_is(Level::Operator) };
+    };
+    let (given, end) = arguments(inside)?;
+    if end != inside.len() || depth > DEEPEST {
+        return None;
+    }
+    if given.iter().all(|argument| argument.contains('=')) {
+        return as_it_is(Level::Atom);
+    }
+    let given: Vec<Here> = given.into_iter().map(|argument| nested(argument, depth + 1)).collect::<Option<_>>()?;
+    call(&text[..word], &given, false)
 }
 
 /// A call with these arguments by the names that they have.
@@ -301,8 +335,8 @@ fn filled(entry: &Entry, arguments: &[&str]) -> Option<String> {
     Some(format!("{}({})", entry.name, given.join(", ")))
 }
 
-/// The arguments of a call up to its `)`.
-fn arguments(text: &str) -> Option<Vec<&str>> {
+/// The arguments of a call up to its `)`, and where that ends.
+fn arguments(text: &str) -> Option<(Vec<&str>, usize)> {
     let (mut depth, mut quote, mut start, mut arguments) = (0_usize, None, 0, Vec::new());
     for (index, character) in text.char_indices() {
         match (quote, character) {
@@ -316,7 +350,7 @@ fn arguments(text: &str) -> Option<Vec<&str>> {
                 }
                 start = index + 1;
                 if character == ')' {
-                    return Some(arguments);
+                    return Some((arguments, index + 1));
                 }
             }
             (None, ')' | ']' | '}') => depth = depth.saturating_sub(1),

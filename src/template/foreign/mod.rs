@@ -104,6 +104,25 @@ fn hint_of(name: &str) -> Option<String> {
     (!sentences.is_empty()).then(|| sentences.join("; "))
 }
 
+/// What the page says of a field such as `.Checks.AggregatedStatus`, by its names.
+fn hint_of_field(names: &[&str]) -> Option<String> {
+    let written = format!(".{}", names.join("."));
+    let begins =
+        |text: &str, with: &str| text.strip_prefix(with).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let codes = || rows().iter().flat_map(|row| row.codes(0).into_iter().map(move |code| (code, row)));
+    let whole = codes().find(|(code, _)| code.starts_with('.') && begins(&written, code));
+    let (code, row) = whole.or_else(|| codes().find(|(code, _)| begins(code, &format!(".{}", names[0]))))?;
+    let note = row.cells.get(2).map(|note| plain(note)).filter(|note| !note.is_empty());
+    let note = note.map_or_else(String::new, |note| format!("; {note}"));
+    Some(format!("`{code}` is {} here{note}", plain(row.cells.get(1)?)))
+}
+
+/// What the page says of a name that stands alone, as those functions do that take nothing.
+pub(super) fn hint_of_word(name: &str) -> Option<String> {
+    const ALONE: &[&str] = &["caRoots", "datetime", "hostname", "nomadServices", "partitions", "peerings", "timestamp"];
+    ALONE.contains(&name).then(|| hint_of(name)).flatten()
+}
+
 /// Whether a row tells of a function by its name, or by a call such as `printf "/app/%s"`.
 fn is_about(row: &Row<'_>, name: &str) -> bool {
     row.codes(0).into_iter().any(|code| code == name || code.split(' ').next() == Some(name))

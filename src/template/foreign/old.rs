@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::call::{Here, Kind, Level, call};
 use super::go::{self, Action, Operand, Pipeline};
 use super::tag::{Tag, tags};
-use super::{hint_of, is_foreign};
+use super::{hint_of, hint_of_field, is_foreign};
 use crate::config::Delimiters;
 use crate::template::error::MOST;
 use crate::template::filter::filters;
@@ -96,6 +96,8 @@ impl Walk<'_> {
     }
 
     fn hint(&mut self, action: Action<'_>, tag: &Tag<'_>) -> String {
+        // What opens a loop or a condition also says what `.` is, so the field is looked for before.
+        let field = self.untold_field(&action).and_then(hint_of_field);
         let first = first_function(&action);
         let (kind, written) = match action {
             Action::Comment(text) => (Written::Comment, Some(text.to_owned())),
@@ -117,7 +119,7 @@ impl Walk<'_> {
             Action::With(name, of) => {
                 let value = self.pipeline(&of);
                 let name = name.map_or_else(|| self.free("value"), str::to_owned);
-                let gives = value.as_ref().map_or(Kind::Unknown, |value| value.gives);
+                let gives = value.as_ref().map_or(Kind::Untold, |value| value.gives);
                 self.variables.insert(name.clone(), (name.clone(), gives));
                 self.open.push(Open { end: "endif", dot: Some((name.clone(), gives)), is_go: true });
                 let (open, close) = &self.delimiters.block;
@@ -138,7 +140,7 @@ impl Walk<'_> {
         };
         match written {
             Some(written) => format!("here it is `{}`", self.written(tag, kind, &written)),
-            None => first.and_then(|name| hint_of(&name)).unwrap_or_else(|| kind.advice().to_owned()),
+            None => field.or_else(|| hint_of(&first?)).unwrap_or_else(|| kind.advice().to_owned()),
         }
     }
 
@@ -155,7 +157,7 @@ impl Walk<'_> {
 
     fn range(&mut self, names: &[&str], list: &Pipeline<'_>) -> Option<String> {
         let given = self.pipeline(list);
-        let kind = given.as_ref().map_or(Kind::Unknown, |given| given.gives);
+        let kind = given.as_ref().map_or(Kind::Untold, |given| given.gives);
         let (item, usual) = match kind {
             Kind::List(Kind::Instance) => (Kind::Instance, "instance"),
             Kind::List(Kind::Service) => (Kind::Service, "service"),
@@ -163,12 +165,18 @@ impl Walk<'_> {
             Kind::List(Kind::Text) => (Kind::Text, "name"),
             Kind::List(item) => (*item, "entry"),
             Kind::Groups => (Kind::List(&Kind::Instance), "instances"),
-            _ => (Kind::Unknown, "item"),
+            Kind::Unknown => (Kind::Unknown, "item"),
+            _ => (Kind::Untold, "item"),
         };
         let name = names.last().map_or_else(|| self.free(usual), |name| (*name).to_owned());
         self.variables.insert(name.clone(), (name.clone(), item));
         if let ([number, _], Kind::List(_)) = (names, kind) {
             self.variables.insert((*number).to_owned(), ("loop.index0".to_owned(), Kind::Unknown));
+        } else if let ([key, _], kind) = (names, kind)
+            && kind != Kind::Groups
+        {
+            // Without the call it cannot be told whether it is the number of an item or the name of an entry.
+            self.variables.insert((*key).to_owned(), ((*key).to_owned(), Kind::Untold));
         }
         self.open.push(Open { end: "endfor", dot: Some((name.clone(), item)), is_go: true });
         let given = given?.text;
@@ -210,6 +218,25 @@ impl Walk<'_> {
             [value] if piped.is_none() => self.operand(value),
             _ => None,
         }
+    }
+
+    /// The first field in an action that cannot be told from what it is a field of.
+    fn untold_field<'a>(&self, action: &'a Action<'a>) -> Option<&'a [&'a str]> {
+        let mut groups = vec![pipeline_of(action)?];
+        while let Some(pipeline) = groups.pop() {
+            for operand in pipeline.iter().flatten() {
+                match operand {
+                    Operand::Field(names) | Operand::Variable(_, names) if !names.is_empty() => {
+                        if self.operand(operand).is_none() {
+                            return Some(names);
+                        }
+                    }
+                    Operand::Group(group, _) => groups.push(group),
+                    _ => {}
+                }
+            }
+        }
+        None
     }
 
     fn operand(&self, operand: &Operand<'_>) -> Option<Here> {
@@ -280,10 +307,23 @@ fn part_of(name: &str, what: &str) -> String {
 /// A field of a value, by the names that it has here.
 fn field(name: &str, kind: Kind, fields: &[&str]) -> Option<Here> {
     let Some((first, rest)) = fields.split_first() else {
+        if kind == Kind::Untold {
+            return None;
+        }
         return Some(Here { text: name.to_owned(), level: Level::Atom, gives: kind });
     };
+    // The fields of a value of Go begin with a capital, and have other names here.
+    let is_of_go = || first.starts_with(|c: char| c.is_ascii_uppercase());
+    let rest = match (kind, *first, rest) {
+        (Kind::Got, "Value", []) => return field(name, Kind::Text, &[]),
+        (Kind::Instance, "Weights", ["Passing" | "Warning"]) | (Kind::Instance, "Checks", ["AggregatedStatus"]) => &[],
+        (Kind::Unknown, ..) | (Kind::Instance, "ServiceMeta", _) | (Kind::Node, "Meta", _) | (_, _, []) => rest,
+        _ => return None,
+    };
     let own = match (kind, *first) {
-        (Kind::Unknown, own) => own,
+        (Kind::Unknown, own) if !is_of_go() => own,
+        (Kind::Instance, "Weights") => "weight",
+        (Kind::Instance, "Checks") => "status",
         (Kind::Instance | Kind::Node, "Address") => "address",
         (Kind::Instance, "Port") => "port",
         (Kind::Instance, "ID") => "id",
@@ -304,20 +344,25 @@ fn field(name: &str, kind: Kind, fields: &[&str]) -> Option<Here> {
 
 /// The function that a tag calls first, where what it is here cannot be told from the call.
 fn first_function(action: &Action<'_>) -> Option<String> {
-    let (Action::Range(_, pipeline)
-    | Action::If(pipeline)
-    | Action::ElseIf(pipeline)
-    | Action::With(_, pipeline)
-    | Action::Set(_, pipeline)
-    | Action::Print(pipeline)) = action
-    else {
-        return None;
-    };
+    let pipeline = pipeline_of(action)?;
     let name = |command: &Vec<Operand<'_>>| match command.first() {
         Some(Operand::Word(name)) => Some((*name).to_owned()),
         _ => None,
     };
     pipeline.iter().filter_map(name).find(|name| is_foreign(name))
+}
+
+/// What an action works on.
+fn pipeline_of<'a>(action: &'a Action<'a>) -> Option<&'a Pipeline<'a>> {
+    match action {
+        Action::Range(_, pipeline)
+        | Action::If(pipeline)
+        | Action::ElseIf(pipeline)
+        | Action::With(_, pipeline)
+        | Action::Set(_, pipeline)
+        | Action::Print(pipeline) => Some(pipeline),
+        _ => None,
+    }
 }
 
 /// The functions that every Go template has.

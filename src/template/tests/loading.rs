@@ -49,7 +49,7 @@ fn misspelt_names_are_found_before_a_render() {
         ),
         ("{% if %}", 7, "", ""),
         ("{{ \"a }}", 4, "", ""),
-        ("{{ key(\"a\") }}", 8, "", "here it is `key(path=\"a\")`"),
+        ("{{ key(\"a\") }}", 4, "", "here it is `key(path=\"a\")`"),
         (
             "{{ <nginx.upstream nme=\"x\" name=\"y\" servers={[]} /> }}",
             20,

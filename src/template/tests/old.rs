@@ -98,6 +98,27 @@ fn a_go_template_is_converted_by_its_hints() {
             r#"{{range getvs "/sites/*/port"}}{{.}}{{end}}"#,
             r#"{% for item in prefix(path="/sites", glob="*/port") | map(attribute="value") %}{{ item }}{% endfor %}"#,
         ),
+        (
+            r#"{{ $l := service "web" }}{{ with index $l 0 }}{{ .Address }}{{ end }}"#,
+            r#"{% set l = service(name="web") %}{% set value = l[0] %}{% if value %}{{ value.address }}{% endif %}"#,
+        ),
+        (
+            r#"{{ range service "web" }}{{ .Weights.Passing }}{{ .Checks.AggregatedStatus }}{{ end }}"#,
+            r#"{% for instance in service(name="web") %}{{ instance.weight }}{{ instance.status }}{% endfor %}"#,
+        ),
+        (
+            r#"{{ with get "/a" }}{{ .Value }}{{ end }}"#,
+            r#"{% set value = key(path="/a") %}{% if value %}{{ value }}{% endif %}"#,
+        ),
+        (
+            r#"{{ toUpper (getv "/a") }}{{ len (service "web") }}{{ (key "a") | toUpper }}"#,
+            r#"{{ key(path="/a") | upper }}{{ service(name="web") | length }}{{ key(path="a") | upper }}"#,
+        ),
+        (r#"{{ key (printf "a/%s" (env "X")) }}"#, r#"{{ key(path="a/" ~ env(name="X", default="")) }}"#),
+        (
+            r#"{{range gets "/a/*"}}{{toUpper (replace (base .Key) "-" "_" -1)}}{{end}}"#,
+            r#"{% for entry in prefix(path="/a", glob="*") %}{{ entry.path | basename | replace(from="-", to="_") | upper }}{% endfor %}"#,
+        ),
         (r"{{/* a comment */}}{{ $x := 1 }}", "{# a comment #}{% set x = 1 %}"),
         (r"{{ $l := loop 3 }}{{ index $l 0 }}", "{% set l = range(end=3) %}{{ l[0] }}"),
         (r"{% for x in [1] %}{{ x }}{{ end }}", "{% for x in [1] %}{{ x }}{% endfor %}"),
@@ -111,21 +132,78 @@ fn a_go_template_is_converted_by_its_hints() {
     }
 }
 
+/// A field of what is not known is not guessed at: what its row says is told.
+#[test]
+fn what_cannot_be_taken_as_it_is_is_not_given() {
+    for (source, number, row) in [
+        (r"{{range gets $dir}}{{.Value}}{{end}}", 1, "`.Value` is "),
+        (r#"{{range gets (printf "/%s/*" .)}}{{.Value}}{{end}}"#, 1, "`.Value` is "),
+        (r"{{ $s := index . 0 }}{{ $s.Address }}", 1, "`.Address` is "),
+        (
+            r#"{{ range $k, $p := tree "x" | byKey }}{{ range $pair := $p }}{{ .Value }}{{ end }}{{ end }}"#,
+            2,
+            "`.Value` is ",
+        ),
+        (r"{{ with node }}{{ .Node.Node }}{{ end }}", 1, "`.Node` is "),
+        (r#"{{ range $j, $v := getvs (printf "/%s" .A) }}{{ if $j }},{{ end }}{{ end }}"#, 1, "a condition is "),
+        (r#"{{ range service "web" }}{{ .NodeAddress }}{{ end }}"#, 1, "`.NodeAddress` is "),
+        (r#"{{ range service "web" }}{{ .NodeMeta.x }}{{ end }}"#, 1, "`.NodeMeta` is "),
+        (r#"{{ range service "web" }}{{ .ServiceTaggedAddresses }}{{ end }}"#, 1, "`.ServiceTaggedAddresses` is "),
+        (r#"{{ with get "/a" }}{{ .Key }}{{ end }}"#, 1, "`.Key` is "),
+    ] {
+        let errors = Bench::new().refused(source);
+        let hint = errors[number].hint.as_deref().unwrap();
+        assert!(hint.starts_with(row), "{source}: {hint}");
+    }
+}
+
+#[test]
+fn a_name_of_another_tool_that_stands_alone_gives_its_row() {
+    for name in ["hostname", "datetime", "timestamp"] {
+        let error = Bench::new().render(&format!("{{{{ {name} }}}}")).output.unwrap_err();
+        let hint = error.hint.as_deref().unwrap();
+        assert!(hint.starts_with(&format!("`{name}` of ")), "{hint}");
+    }
+}
+
+#[test]
+fn what_a_bracket_leaves_open_is_not_called_missing() {
+    for error in Bench::new().refused("{{ key(path=\"app/host\" }}") {
+        assert!(!error.message.contains("needs"), "{error}");
+    }
+}
+
+#[test]
+fn a_layout_of_go_is_no_format() {
+    let error = Bench::new().render("{{ 0 | to_date(format=\"2006-01-02\") }}").output.unwrap_err();
+    assert!(error.hint.as_deref().unwrap().contains("`%Y-%m-%d`"), "{error}");
+    assert_eq!(Bench::new().output("{{ 0 | to_date(format=\"%Y-%m-%d\") }}"), "1970-01-01");
+}
+
 #[test]
 fn habits_of_other_languages_are_told_what_they_are_here() {
     for (source, column, hint) in [
-        ("{{ getv(\"/x\") }}", 9, "here it is `key(path=\"/x\")`"),
-        ("{% for k in gets(\"/a/*\") %}{% endfor %}", 18, "here it is `prefix(path=\"/a\", glob=\"*\")`"),
-        ("{{ getenv(\"A\", 'b') }}", 11, "here it is `env(name=\"A\", default='b')`"),
-        ("{{ key(\"a\", \"b\") }}", 8, "here it is `key(path=\"a\", default=\"b\")`"),
-        ("{{ upper(\"a\") }}", 10, "here it is `\"a\" | upper`"),
-        ("{{ split(x, \",\") }}", 11, "here it is `x | split(pat=\",\")`"),
-        ("{{ x | split(\",\") }}", 14, "here it is `split(pat=\",\")`"),
+        ("{{ getv(\"/x\") }}", 4, "here it is `key(path=\"/x\")`"),
+        ("{% for k in gets(\"/a/*\") %}{% endfor %}", 13, "here it is `prefix(path=\"/a\", glob=\"*\")`"),
+        ("{{ getenv(\"A\", 'b') }}", 4, "here it is `env(name=\"A\", default='b')`"),
+        ("{{ key(\"a\", \"b\") }}", 4, "here it is `key(path=\"a\", default=\"b\")`"),
+        ("{{ upper(\"a\") }}", 4, "here it is `\"a\" | upper`"),
+        ("{{ split(x, \",\") }}", 4, "here it is `x | split(pat=\",\")`"),
+        ("{{ x | split(\",\") }}", 8, "here it is `split(pat=\",\")`"),
         ("{{ x|default:\"y\" }}", 13, "here it is `| default(value=\"y\")`"),
         ("{{ x | upper | join: \",\" }}", 20, "here it is `| join(sep=\",\")`"),
-        ("{{ key(x) }}", 9, "here it is `key(path=x)`"),
-        ("{% for i in range(3) %}{% endfor %}", 19, "here it is `range(end=3)`"),
-        ("{% for i in range(1, 3) %}{% endfor %}", 19, "here it is `range(start=1, end=3)`"),
+        ("{{ getv(printf(\"/x/%s/port\", dir)) }}", 4, "here it is `key(path=\"/x/\" ~ dir ~ \"/port\")`"),
+        ("{{ lsdir(\"/a\") }}", 4, "here it is `ls(path=\"/a\", kind=\"folders\")`"),
+        (
+            "{% include nginx.upstream %}",
+            12,
+            "a component is called, and not included: `{{ <nginx.upstream ... /> }}`; `liveconf functions nginx.upstream` shows it",
+        ),
+        ("{% include part.tera %}", 12, "the name of a file stands in quotes: `include \"part.tera\"`"),
+        ("{{ key(path=\"app/host\" }}", 24, "`(` is not closed"),
+        ("{{ key(x) }}", 4, "here it is `key(path=x)`"),
+        ("{% for i in range(3) %}{% endfor %}", 13, "here it is `range(end=3)`"),
+        ("{% for i in range(1, 3) %}{% endfor %}", 13, "here it is `range(start=1, end=3)`"),
         (
             "{% macro f(a) %}{% endmacro %}",
             4,
