@@ -55,8 +55,22 @@ pub(super) fn run(options: &Functions) -> Exit {
     printed.err().unwrap_or(Exit::Done)
 }
 
+/// Words of the language that are no functions, and how they stand in a template.
+const WORDS: &[(&str, &str)] = &[
+    ("and", "{% if a and b %}"),
+    ("else", "{% if a %}...{% else %}...{% endif %}"),
+    ("for", "{% for name in list %}...{% endfor %}"),
+    ("if", "{% if a %}...{% endif %}"),
+    ("is", "{% if a is defined %}"),
+    ("not", "{% if not a %}"),
+    ("or", "{% if a or b %}"),
+];
+
 /// What somebody may have meant by a name that is not there.
 fn instead_of(name: &str) -> String {
+    if let Some((_, example)) = WORDS.iter().find(|(word, _)| *word == name) {
+        return format!("`{name}` is a word of the language: `{example}`");
+    }
     let components = components();
     let of_program = components.iter().filter(|component| component.program() == name);
     let called_so = components.iter().filter(|component| component.name.split('.').any(|part| part == name));
@@ -194,6 +208,14 @@ fn records(section: &Section) -> Vec<Record> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_of_the_language_is_no_function_of_another_tool() {
+        assert_eq!(instead_of("not"), "`not` is a word of the language: `{% if not a %}`");
+        let there: Vec<_> =
+            sections().into_iter().flat_map(|section| section.entries).map(|entry| entry.name).collect();
+        assert!(WORDS.iter().all(|(word, _)| !there.contains(word)));
+    }
 
     #[test]
     fn markdown_becomes_text() {
