@@ -274,7 +274,11 @@ impl Asked {
 
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} from registry `{}`", self.query, self.registry)
+        match self.query {
+            // It lies on this machine.
+            Query::File(_) => write!(f, "{}", self.query),
+            _ => write!(f, "{} from registry `{}`", self.query, self.registry),
+        }
     }
 }
 

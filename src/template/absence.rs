@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::error::did_you_mean;
 use super::near::{listed, nearest, quoted};
 use super::record::{Absent, Render};
-use crate::registry::{Asked, Data, Path, Query, ServiceQuery, UnknownService};
+use crate::registry::{Asked, Computed, Data, NodeQuery, Path, Query, ServiceQuery, UnknownService};
 
 /// What to do with a folder.
 pub(super) const OF_FOLDERS: &str = "`prefix`, `tree` and `ls` give what is in a folder";
@@ -43,6 +43,9 @@ impl Render {
     pub(super) fn beside(&self, absent: &Absent) -> Beside {
         match absent {
             Absent::Query(Asked { registry, query: Query::Key(path) }) => self.beside_path(registry, path, absent),
+            Absent::Query(Asked { registry, query: Query::Node(query) }) if query.computed.0 == Computed::default() => {
+                self.beside_node(registry, query)
+            }
             Absent::Variable(name) if self.is_written(name) => {
                 let names = self.environment.variables.keys().map(String::as_str);
                 Beside::hint(did_you_mean(name, names))
@@ -58,10 +61,12 @@ impl Render {
             Query::Prefix(path) | Query::Listing(path) => {
                 self.beside_path(&asked.registry, path, &Absent::Query(asked.clone()))
             }
-            Query::Service(ServiceQuery { name, computed, .. }) if !computed.0.name => {
+            Query::Service(query) if !query.computed.0.name => {
                 // Instances that are there and not let through are no question of the name.
-                let unknown = self.view.answer(asked).and_then(|answer| answer.unknown.as_ref());
-                unknown.map(|unknown| self.beside_service(asked, name, unknown)).unwrap_or_default()
+                match self.view.answer(asked).and_then(|answer| answer.unknown.as_ref()) {
+                    Some(unknown) => self.beside_service(asked, &query.name, unknown),
+                    None => self.beside_instances(asked, query),
+                }
             }
             _ => Beside::default(),
         }
@@ -79,6 +84,59 @@ impl Render {
             available: listed(name, names.iter().copied()).map(|list| format!("services: {list}")),
             hint: unknown.hint.clone().or_else(|| did_you_mean(name, names)),
         }
+    }
+
+    /// The nodes that templates have asked for.
+    fn beside_node(&self, registry: &str, query: &NodeQuery) -> Beside {
+        let mut names = BTreeSet::new();
+        for (other, answer) in self.view.answers().filter(|(other, _)| *other.registry == *registry) {
+            match (&other.query, &answer.data) {
+                (Query::Nodes { datacenter }, Data::Nodes(nodes)) if *datacenter == query.datacenter => {
+                    names.extend(nodes.iter().map(|node| node.name.as_str()));
+                }
+                (Query::Node(other), Data::Node(Some(found))) if other.datacenter == query.datacenter => {
+                    names.insert(found.node.name.as_str());
+                }
+                (Query::Service(other), Data::Service(instances)) if other.datacenter == query.datacenter => {
+                    let nodes = instances.iter().map(|instance| instance.node.as_str());
+                    names.extend(nodes.filter(|node| !node.is_empty()));
+                }
+                _ => {}
+            }
+        }
+        Beside {
+            available: listed(&query.name, names.iter().copied()).map(|list| format!("known nodes: {list}")),
+            hint: did_you_mean(&query.name, names),
+        }
+    }
+
+    /// The tags and states that instances of a service have, as far as templates have asked for them.
+    fn beside_instances(&self, asked: &Asked, query: &ServiceQuery) -> Beside {
+        let (mut tags, mut states) = (BTreeSet::new(), BTreeSet::new());
+        for (other, answer) in self.view.answers().filter(|(other, _)| other.registry == asked.registry) {
+            match (&other.query, &answer.data) {
+                (Query::Services { .. }, Data::Services(services)) if query.datacenter.is_none() => {
+                    let own = services.iter().filter(|service| service.name == query.name);
+                    tags.extend(own.flat_map(|service| &service.tags).map(String::as_str));
+                }
+                (Query::Service(other), Data::Service(instances))
+                    if other.name == query.name && other.datacenter == query.datacenter =>
+                {
+                    tags.extend(instances.iter().flat_map(|instance| &instance.tags).map(String::as_str));
+                    states.extend(instances.iter().map(|instance| instance.status.as_str()));
+                }
+                _ => {}
+            }
+        }
+        let list = |what: &str, names: &BTreeSet<&str>, written: &str| {
+            listed(written, names.iter().copied()).map(|list| format!("{what}: {list}"))
+        };
+        let stranger = query.tags.iter().find(|tag| !query.computed.0.other && !tags.contains(tag.as_str()));
+        let of_tags =
+            if query.tags.is_empty() { None } else { list("tags", &tags, stranger.map_or("", String::as_str)) };
+        let known: Vec<String> = of_tags.into_iter().chain(list("states", &states, "")).collect();
+        let available = (!known.is_empty()).then(|| format!("known of {}: {}", quoted(&query.name), known.join("; ")));
+        Beside { available, hint: stranger.and_then(|tag| did_you_mean(tag, tags.iter().copied())) }
     }
 
     fn beside_path(&self, registry: &str, path: &Path, absent: &Absent) -> Beside {

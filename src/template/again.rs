@@ -1,5 +1,6 @@
 //! A render that failed, done once more to find out what its error does not tell.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,7 +60,10 @@ impl Again<'_> {
         let Given { context, listed, is_secret } = self.given;
         let (result, render) =
             record::during(Arc::clone(self.environment), self.view.clone(), words, *is_secret, left, || {
-                record::with(|render| render.names = Names::beside(listed));
+                record::with(|render| {
+                    render.names = Names::beside(listed);
+                    render.read_names = Some(HashSet::new()).into();
+                });
                 tera.render_to(&self.entry.name, context, io::sink())
             });
         Some(Outcome { result, render: render?, changed })

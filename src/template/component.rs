@@ -6,10 +6,11 @@ use std::ops::Range;
 use tera::{ComponentArg, ComponentArgType, ComponentInfo, Tera};
 
 use super::again::Again;
-use super::error::{ErrorKind, TemplateError, did_you_mean};
+use super::error::{ErrorKind, TemplateError, did_you_mean, undefined};
 use super::lookup;
-use super::message::in_words;
+use super::message::{in_words, name_the_absent};
 use super::near::{listed, quoted};
+use super::record::Render;
 use super::rewrite::closing;
 use super::scan::{Token, TokenKind};
 use super::source::Source;
@@ -159,6 +160,42 @@ pub(super) fn type_name(of_type: ComponentArgType) -> &'static str {
     }
 }
 
+/// Where the call of a component holds a text as it is: "`options` of component `nginx.upstream`, item 1", and the place of
+/// the text.
+pub(super) fn holding(text: &str, source: &Source, at: usize) -> Option<(String, Range<usize>)> {
+    let piece = source.pieces().iter().find(|piece| piece.range.contains(&at))?;
+    let tokens = &piece.tokens;
+    let lesses = (0..tokens.len()).filter(|&index| tokens[index].of(&source.text) == "<");
+    lesses.into_iter().find_map(|less| {
+        let (name, place) = name(&source.text, tokens, less + 1)?;
+        let after = tokens.partition_point(|token| token.range.start < place.end);
+        attributes(&source.text, tokens, after)?.values.into_iter().find_map(|(argument, range)| {
+            let within: Vec<&Token> = tokens
+                .iter()
+                .filter(|token| range.start <= token.range.start && token.range.end <= range.end)
+                .collect();
+            let is_text = |token: &&Token| matches!(&token.kind, TokenKind::Text(written) if written == text);
+            let found = within.iter().position(|token| is_text(token))?;
+            let of = |token: &&Token| token.of(&source.text).to_owned();
+            let opens = within[..found].iter().map(of).collect::<Vec<_>>();
+            // Only in a list itself is it plain which item it is.
+            let item = match &opens[..] {
+                [_, equals, brace, bracket, before @ ..]
+                    if equals == "="
+                        && brace == "{"
+                        && bracket == "["
+                        && !before.iter().any(|word| ["[", "(", "{"].contains(&word.as_str())) =>
+                {
+                    format!(", item {}", before.iter().filter(|word| *word == ",").count() + 1)
+                }
+                _ => String::new(),
+            };
+            let argument = argument.of(&source.text);
+            Some((format!("`{argument}` of component `{name}`{item}"), within[found].range.clone()))
+        })
+    })
+}
+
 /// What is wrong with the call of a component that only a render can tell.
 pub(super) struct Misfit {
     range: Range<usize>,
@@ -169,7 +206,13 @@ pub(super) struct Misfit {
 }
 
 /// What is wrong with the call of a component at a place, if that is what Tera says there.
-pub(super) fn misfit(message: &str, source: &Source, range: &Range<usize>, again: &Again<'_>) -> Option<Misfit> {
+pub(super) fn misfit(
+    message: &str,
+    source: &Source,
+    range: &Range<usize>,
+    again: &Again<'_>,
+    render: &Render,
+) -> Option<Misfit> {
     let between = |text: &'_ str, before: &str| -> Option<String> {
         Some(text.split_once(before)?.1.split_once('`')?.0.to_owned())
     };
@@ -219,9 +262,14 @@ pub(super) fn misfit(message: &str, source: &Source, range: &Range<usize>, again
         }
         None if message.starts_with("Unknown") => {
             let known = component.args().iter().map(ComponentArg::name);
-            // It comes of a map, and what a secret is made of may be a name in it.
-            let shown = if again.given.is_secret { String::new() } else { format!(" {}", quoted(&argument)) };
-            let hint = did_you_mean(&argument, known).filter(|_| !again.given.is_secret);
+            // It comes of a map, which may be made of a value.
+            let may_show = render.may_name(&argument, &render.known());
+            let shown = if may_show {
+                format!(" {}", quoted(&argument))
+            } else {
+                " of a name in the map that is spread".into()
+            };
+            let hint = did_you_mean(&argument, known).filter(|_| may_show);
             misfit(format!("component `{name}` has no argument{shown}"), hint, false)
         }
         None => misfit(format!("component `{name}` needs `{argument}=`"), None, false),
@@ -230,12 +278,20 @@ pub(super) fn misfit(message: &str, source: &Source, range: &Range<usize>, again
 
 impl Misfit {
     /// The error, with what is undefined where that is what is wrong.
-    pub(super) fn error(self, source: &Source, callers: &[(&Source, usize)], again: &Again<'_>) -> TemplateError {
+    pub(super) fn error(
+        self,
+        source: &Source,
+        callers: &[(&Source, usize)],
+        again: &Again<'_>,
+        render: &Render,
+    ) -> TemplateError {
         let Self { range, message, available, hint, is_undefined } = self;
         if is_undefined {
             let found = lookup::undefined("", source, &range, callers, again);
             return found.unwrap_or_else(|| {
-                source.error(range, ErrorKind::Undefined { absent: Vec::new() }, message).available(available)
+                let failure = name_the_absent(undefined(message), source, &range, render);
+                let available = failure.available.clone().unwrap_or(available);
+                failure.at(source, range).available(available)
             });
         }
         source.error(range, ErrorKind::Function, message).available(available).hint(hint)

@@ -3,21 +3,20 @@
 //! Some of Tera's messages hold values: numbers that are out of range, texts that are no number, names of fields.
 //! So only messages that are known to hold none are passed on; of the others it is said what failed, not on what.
 
-use std::collections::HashSet;
 use std::ops::Range;
 
 use super::absence::{Beside, OF_FOLDERS};
 use super::again::Again;
+use super::builtin::FOLDER;
 use super::edit::Place;
 use super::error::{ErrorKind, Failure, Note, TemplateError, UNSHOWN, did_you_mean, undefined};
 use super::foreign;
 use super::record::{Absent, Render};
 use super::scan::{Token, TokenKind};
 use super::source::Source;
-use super::view::FIELDS;
 use super::{component, lookup};
 use crate::config::Delimiters;
-use crate::registry::{Asked, Data, Query};
+use crate::registry::{Asked, Query};
 
 /// The beginnings of Tera's messages in which everything comes from the template.
 const PLAIN: &[&str] = &[
@@ -69,7 +68,6 @@ const REWRITTEN: &[(&str, &str)] = &[
     ("Function `range` was called with a `start`", "`start` of `range` is greater than `end`"),
     ("Function `range`", "the arguments of `range` are out of range"),
     ("Invalid argument for `method`", "`method` of `round` is `ceil` or `floor`"),
-    ("Map does not have a key", "the map has no entry of that name, and `get` has no `default=`"),
     ("Value at index ", "an item of the list does not have the attribute"),
     ("Unknown argument(s) ", "the component was given an argument that it does not have"),
 ];
@@ -163,7 +161,13 @@ pub(super) fn rendering(
     sources: &[Source],
     render: &mut Render,
 ) -> TemplateError {
-    let failure = render.failure.take();
+    let failure = if render.failure.is_some() && render.lacks_names.get() && !render.is_secret {
+        // The same render knows more names when it notes those that were read.
+        let outcome = again.render(|_, _| Vec::new());
+        outcome.and_then(|outcome| outcome.render.failure).or_else(|| render.failure.take())
+    } else {
+        render.failure.take()
+    };
     let tera::ErrorKind::RenderingError(report) = error.kind() else {
         return failure.unwrap_or_else(|| Failure::new(safe(&error.to_string()))).whole(&again.entry.file);
     };
@@ -177,16 +181,39 @@ pub(super) fn rendering(
         Some((source, source.edited.origin(place.offset(&source.edited.text))))
     };
     let callers: Vec<(&Source, usize)> = callers(error).into_iter().filter_map(caller).collect();
-    let misfit = || component::misfit(report.message(), source, &range, again);
+    let misfit = || component::misfit(report.message(), source, &range, again, render);
     let located = if let Some(misfit) = failure.is_none().then(misfit).flatten() {
-        misfit.error(source, &callers, again)
+        misfit.error(source, &callers, again, render)
     } else {
         let failure = failure.unwrap_or_else(|| tera_failure(report.message(), render));
         let failure = without_suspicion(failure, source);
+        if let Some(located) = written_by_a_caller(&failure, source, &callers, render) {
+            return located;
+        }
         undefined_at(&failure, source, &range, &callers, again, render)
             .unwrap_or_else(|| name_the_absent(failure, source, &range, render).at(source, range.clone()))
     };
     TemplateError { notes: notes(&callers), ..located }
+}
+
+/// What a built-in component refused, at the place where its call holds it.
+fn written_by_a_caller(
+    failure: &Failure,
+    source: &Source,
+    callers: &[(&Source, usize)],
+    render: &Render,
+) -> Option<TemplateError> {
+    let refused = render.refused.borrow_mut().take()?;
+    let is_built_in = |source: &Source| source.name.starts_with(FOLDER);
+    if failure.kind != ErrorKind::Function || !is_built_in(source) {
+        return None;
+    }
+    let outer = callers.iter().position(|(source, _)| !is_built_in(source))?;
+    let (caller, at) = callers[outer];
+    let (what, range) = component::holding(&refused, caller, at)?;
+    let mut failure = failure.clone();
+    failure.message = format!("{what}: {}", failure.message);
+    Some(TemplateError { notes: notes(&callers[outer + 1..]), ..failure.at(caller, range) })
 }
 
 /// What is said of something undefined where that is no question of what the registry holds.
@@ -252,16 +279,10 @@ fn tera_failure(message: &str, render: &Render) -> Failure {
     Failure::new(shown).teach(Beside::hint(hint))
 }
 
-/// The names of fields that may be shown, those that our own lists have, and names of keys. Others may
-/// come out of a value, such as JSON.
+/// The names of fields that may be shown.
 fn known<'m>(list: &'m str, render: &Render) -> Vec<&'m str> {
-    let mut names: HashSet<&str> = FIELDS.iter().copied().collect();
-    for answer in render.reads.iter().filter_map(|asked| render.view.answer(asked)) {
-        if let Data::Prefix(entries) = &answer.data {
-            names.extend(entries.iter().flat_map(|entry| entry.key.split('/')));
-        }
-    }
-    list.split(", ").filter(|name| names.contains(name)).collect()
+    let known = render.known();
+    list.split(", ").filter(|name| render.may_name(name, &known)).collect()
 }
 
 /// A message of Tera without values.
@@ -290,6 +311,11 @@ const TYPES: &[(&str, &str)] = &[
     ("`f64`", "a number"),
     ("`u128`", "a number"),
     ("`i128`", "a number"),
+    ("`&str`", "text"),
+    ("`usize`", "a whole number from 0"),
+    ("`isize`", "a whole number"),
+    ("`u32`", "a whole number from 0"),
+    ("`i32`", "a whole number"),
     ("`integer`", "a whole number"),
     ("`number`", "a number"),
     ("`float`", "a number"),
@@ -321,7 +347,7 @@ fn without_suspicion(mut failure: Failure, source: &Source) -> Failure {
 }
 
 /// Names the keys that are not there in an error about something undefined.
-fn name_the_absent(mut failure: Failure, source: &Source, range: &Range<usize>, render: &Render) -> Failure {
+pub(super) fn name_the_absent(mut failure: Failure, source: &Source, range: &Range<usize>, render: &Render) -> Failure {
     let ErrorKind::Undefined { absent } = &mut failure.kind else { return failure };
     // An error that knows what it needs has named it.
     if let [asked, ..] = &absent[..] {
@@ -332,7 +358,16 @@ fn name_the_absent(mut failure: Failure, source: &Source, range: &Range<usize>, 
     // Where the place itself asks, what was asked last is what is not there. Elsewhere a variable may hold any of them.
     let inside = |token: &&Token| token.range.start >= range.start && token.range.end <= range.end;
     let mut tokens = source.pieces().iter().flat_map(|piece| &piece.tokens).filter(inside);
-    let asks = tokens.any(|token| ["key", "file", "env"].contains(&token.of(&source.text)));
+    let tokens: Vec<&Token> = tokens.by_ref().collect();
+    let asks = tokens.iter().any(|token| ["key", "file", "env"].contains(&token.of(&source.text)));
+    // Of several that were asked for, the one whose path stands there.
+    let is_there = |absent: &&Absent| match absent {
+        Absent::Query(Asked { query: Query::Key(path), .. }) => {
+            tokens.iter().any(|token| matches!(&token.kind, TokenKind::Text(text) if text == path.as_str()))
+        }
+        Absent::Query(_) | Absent::Variable(_) => false,
+    };
+    let last = render.absent.iter().find(is_there).unwrap_or(last);
     let meant: Vec<&Absent> = if asks { vec![last] } else { render.absent.iter().collect() };
     *absent = meant
         .iter()

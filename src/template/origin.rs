@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tera::Value;
 
+use super::arguments::attribute;
 use super::near::quoted;
 use super::record::Render;
 use crate::registry::{Asked, Data, Instance, Node, NodeServices, Query};
@@ -47,6 +48,45 @@ impl Render {
             }
         });
         found.max_by_key(|(length, _)| *length).map(|(_, origin)| origin)
+    }
+
+    /// Which instance, node or entry a value is, by its names: "instance `a` of service `web` on node `n1`, registry
+    /// `main`". Nothing is said of it for a secret.
+    pub(super) fn thing(&self, value: &Value) -> Option<String> {
+        if self.is_secret {
+            return None;
+        }
+        let is = |field: &str, wanted: &str| attribute(value, field).and_then(Value::as_str) == Some(wanted);
+        let is_it = |instance: &&Arc<Instance>| {
+            is("id", &instance.id)
+                && is("name", &instance.name)
+                && is("node", &instance.node)
+                && is("address", &instance.address)
+                && attribute(value, "port").and_then(Value::as_u64) == Some(instance.port.into())
+        };
+        let is_node = |node: &&Node| is("name", &node.name) && is("address", &node.address);
+        let of_node =
+            |node: &Node, asked: &Asked| Some(format!("node {}, registry `{}`", name(&node.name, "")?, asked.registry));
+        // Neither is a thing that a template made with fields of the same names.
+        let has = |fields: &[&str]| fields.iter().all(|field| attribute(value, field).is_some());
+        let (may_be_instance, may_be_node) = (has(&["endpoint", "status", "meta"]), has(&["datacenter", "meta"]));
+        self.reads.iter().find_map(|asked| match &self.view.answer(asked)?.data {
+            Data::Service(instances) if may_be_instance => {
+                instances.iter().find(is_it).map(|instance| described(instance, asked, ""))
+            }
+            Data::Node(Some(found)) if may_be_instance => {
+                found.services.iter().find(is_it).map(|instance| described(instance, asked, ""))
+            }
+            Data::Node(Some(found)) if may_be_node => {
+                Some(&found.node).filter(is_node).and_then(|node| of_node(node, asked))
+            }
+            Data::Nodes(nodes) if may_be_node => nodes.iter().find(is_node).and_then(|node| of_node(node, asked)),
+            Data::Prefix(entries) => {
+                let entry = entries.iter().find(|entry| is("path", &entry.path) && is("key", &entry.key))?;
+                Some(format!("key {}, registry `{}`", name(&entry.path, "")?, asked.registry))
+            }
+            _ => None,
+        })
     }
 
     /// Whether a registry lists a key of this name below a folder that was asked for.

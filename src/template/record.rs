@@ -4,7 +4,7 @@
 //! of one render; [`during`] fills the cell and empties it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -60,6 +60,12 @@ pub(super) struct Render {
     pub(super) begun: usize,
     /// What last lacked a field, in a render that is to find it.
     pub(super) lack: Option<Lack>,
+    /// The text that was refused.
+    pub(super) refused: RefCell<Option<String>>,
+    /// Whether names of fields were withheld from a message.
+    pub(super) lacks_names: Cell<bool>,
+    /// The names that `from_json` and its like read, in a render that is to find what another lacked.
+    pub(super) read_names: RefCell<Option<HashSet<String>>>,
     /// Whether what is rendered is a secret.
     pub(super) is_secret: bool,
     deadline: Instant,
@@ -140,6 +146,9 @@ pub(super) fn during<T>(
         printing: None,
         begun: 0,
         lack: None,
+        refused: RefCell::default(),
+        lacks_names: Cell::new(false),
+        read_names: RefCell::default(),
         is_secret,
         deadline: Instant::now() + timeout,
         timeout,
@@ -194,6 +203,11 @@ impl Render {
                 _ => false,
             }
         })
+    }
+
+    /// Notes which text is refused, so that its place is found if it is written somewhere.
+    pub(super) fn note_refused(&self, text: &str) {
+        *self.refused.borrow_mut() = Some(text.to_owned());
     }
 
     /// Fails when the render has taken too long.

@@ -225,6 +225,11 @@ fn in_tag(source: &str, piece: &Piece) -> Vec<Use> {
                     fields.push((name.clone(), range.clone()));
                     at += 3;
                 }
+                // An item of a list; its number stands for a name.
+                ("[", Some(number)) if number.kind == TokenKind::Number && of(at + 2) == "]" => {
+                    fields.push((number.of(source).to_owned(), number.range.clone()));
+                    at += 3;
+                }
                 _ => break,
             }
         }
@@ -270,7 +275,7 @@ mod tests {
     fn uses_of_names_are_told_from_other_words() {
         for (source, expected) in [
             ("{{ a }} text {# b #}", "a"),
-            ("{{ a.b[\"c\"].d[0].e }}", "a.b.c.d"),
+            ("{{ a.b[\"c\"].d[0].e }}", "a.b.c.d.0.e"),
             ("{{ a | f(x=b.c) is not odd and not g(h=true) }}", "a b.c"),
             ("{% for k, v in m.n %}{% endfor %}", "m.n"),
             ("{% if a.b > 1 or c == d?.e %}{% elif f %}{% endif %}", "a.b c d f"),

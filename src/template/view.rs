@@ -186,6 +186,38 @@ pub(super) const FIELDS: &[&str] = &[
     "services",
 ];
 
+/// The names of the fields of the maps that our filters make.
+pub(super) const MADE: &[&str] = &[
+    // Of `tree` and `nest`: the value of what is a folder too.
+    "",
+    // Of `partition`.
+    "matched",
+    "others",
+    // Of `from_semver`.
+    "version",
+    "major",
+    "minor",
+    "patch",
+    "pre",
+    "build",
+    // Of `from_url`.
+    "scheme",
+    "username",
+    "password",
+    "host",
+    "query",
+    "fragment",
+    // Of `from_cidr`.
+    "cidr",
+    "prefix",
+    "network",
+    "netmask",
+    "broadcast",
+    "first",
+    "last",
+    "hosts",
+];
+
 /// A list of texts.
 pub(super) fn texts(texts: &[String]) -> Value {
     Value::from(texts.iter().map(String::as_str).collect::<Vec<_>>())

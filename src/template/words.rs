@@ -77,6 +77,11 @@ impl Names {
         self.known.into()
     }
 
+    /// Whether a name was listed before.
+    pub(super) fn had(&self, word: &str) -> bool {
+        self.before.contains(word)
+    }
+
     fn has(&mut self, word: &str) -> bool {
         self.look();
         self.known.contains(word) || self.before.contains(word)

@@ -130,8 +130,13 @@ pub(super) const FORMATS: Group<Filter> = Group {
 };
 
 /// JSON as a value: maps sorted by name, integers of any size with all their digits.
-pub(super) fn from_json(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
-    let text = text_of(value, "from_json")?;
+pub(super) fn from_json(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let read = read_json(text_of(value, "from_json")?)?;
+    render.note_names(value, &read);
+    Ok(read)
+}
+
+fn read_json(text: &str) -> Result<Value, Stop> {
     let parsed = serde_json::from_str::<Plain>(text).map_err(|error| {
         let why = format!("it is not JSON (line {}, column {})", error.line(), error.column());
         refused("from_json", &why)
@@ -143,8 +148,13 @@ pub(super) fn from_json(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<
 }
 
 /// YAML as a value: maps sorted by name.
-pub(super) fn from_yaml(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
-    let text = text_of(value, "from_yaml")?;
+pub(super) fn from_yaml(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let read = read_yaml(text_of(value, "from_yaml")?)?;
+    render.note_names(value, &read);
+    Ok(read)
+}
+
+fn read_yaml(text: &str) -> Result<Value, Stop> {
     let refuse =
         |line, column| refused("from_yaml", &format!("it is not YAML, or too deep (line {line}, column {column})"));
     yaml::check_depth(text).map_err(|error| refuse(error.line, error.column))?;
@@ -155,8 +165,13 @@ pub(super) fn from_yaml(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<
 }
 
 /// TOML as a value: maps sorted by name, dates as text.
-pub(super) fn from_toml(value: &Value, _: &Arguments<'_>, _: &Render) -> Result<Value, Stop> {
-    let text = text_of(value, "from_toml")?;
+pub(super) fn from_toml(value: &Value, _: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let read = read_toml(text_of(value, "from_toml")?)?;
+    render.note_names(value, &read);
+    Ok(read)
+}
+
+fn read_toml(text: &str) -> Result<Value, Stop> {
     toml::from_str::<Plain>(text).map(|parsed| parsed.value).map_err(|error| {
         let before = text.get(..error.span().unwrap_or_default().start).unwrap_or_default();
         let line = before.matches('\n').count() + 1;

@@ -8,10 +8,11 @@ use super::super::absence::Beside;
 use super::super::arguments::{Arguments, attribute, type_name};
 use super::super::entry::{Entry, Group, optional, or, required};
 use super::super::error::{Failure, did_you_mean, undefined};
+use super::super::lookup::unshown;
 use super::super::near::{listed, quoted};
 use super::super::record::{Render, Stop};
 use super::order::Members;
-use super::{Filter, list_of};
+use super::{Filter, filters, list_of};
 
 /// Lists.
 pub(super) const LISTS: Group<Filter> = Group {
@@ -410,8 +411,19 @@ pub(super) fn lacks(path: &str, index: usize, item: &Value, filter: &str, render
     // What a template computes may be a value.
     let is_written = render.is_written(path);
     let attribute = if is_written { format!("the attribute {}", quoted(path)) } else { "the attribute".into() };
-    let failure = Failure::new(format!("item {} of the list for `{filter}` does not have {attribute}", index + 1));
-    if is_written { failure.teach(beside_attribute(path, item, render)).into() } else { failure.into() }
+    // All things of a sort have the same fields, so that only what lies deeper is a matter of one of them.
+    let is_deeper = path.split_once('.').is_some_and(|(first, _)| self::attribute(item, first).is_some());
+    let one = if is_deeper { render.thing(item) } else { None };
+    let one = one.map(|one| format!(" ({one})")).unwrap_or_default();
+    let message = format!("item {} of the list for `{filter}`{one} does not have {attribute}", index + 1);
+    let takes_default = || {
+        let takes = |filter: &&Filter| filter.entry.arguments.iter().any(|argument| argument.name == "default");
+        filters().find(|known| known.entry.name == filter).filter(takes)
+    };
+    let beside = if is_written { beside_attribute(path, item, render) } else { Beside::default() };
+    let hint = || takes_default().map(|_| "`default=` stands in for it where it is not there".to_owned());
+    let hint = beside.hint.or_else(|| hint().filter(|_| is_deeper));
+    Failure::new(message).teach(Beside { hint, ..beside }).into()
 }
 
 /// What an item has in the place of an attribute.
@@ -428,16 +440,21 @@ fn beside_attribute(path: &str, item: &Value, render: &Render) -> Beside {
         let who = if above.is_empty() { "it".to_owned() } else { quoted(above.trim_end_matches('.')) };
         return Beside { available: Some(format!("{who} is {what}, which has no attributes")), hint: None };
     }
-    let names: Vec<String> = render.fields(parent).into_iter().map(|name| format!("{above}{name}")).collect();
+    let (names, hidden) = render.fields(parent);
+    let names: Vec<String> = names.into_iter().map(|name| format!("{above}{name}")).collect();
     let own = || names.iter().map(String::as_str);
     let in_meta = || {
         render
             .fields(attribute(item, "meta")?)
+            .0
             .contains(&written.to_owned())
             .then(|| format!("did you mean `meta.{written}`?"))
     };
     Beside {
-        available: listed(path, own()).map(|list| format!("it has {list}")),
+        available: match listed(path, own()) {
+            Some(list) => Some(format!("it has {list}{}", render.more(hidden))),
+            None => (hidden > 0 && !render.is_secret).then(|| unshown("it", hidden)),
+        },
         hint: did_you_mean(path, own()).or_else(in_meta),
     }
 }

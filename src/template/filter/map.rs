@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use tera::value::Key;
 use tera::{Map, Value};
 
+use super::super::absence::Beside;
 use super::super::arguments::Arguments;
 use super::super::entry::{Entry, Group, optional, or, required};
+use super::super::error::{Failure, did_you_mean};
+use super::super::lookup::unshown;
+use super::super::near::{listed, quoted};
 use super::super::record::{Render, Stop};
 use super::{Filter, list_of, refused, wrong};
 
@@ -41,15 +45,18 @@ pub(super) const MAPS: Group<Filter> = Group {
             example: r#"{{ {"a": 1} | pairs }}"#,
             output: r#"[["a", 1]]"#,
         }),
-        Filter::of_tera(Entry {
-            name: "get",
-            arguments: &[required("key"), optional("default")],
-            takes: "map",
-            gives: "the value of a name; the name may be computed",
-            empty: "`default`, else fails",
-            example: r#"{{ {"a": 1} | get(key="b", default=0) }}"#,
-            output: "0",
-        }),
+        Filter::new(
+            get,
+            Entry {
+                name: "get",
+                arguments: &[required("key"), optional("default")],
+                takes: "map",
+                gives: "the value of a name; the name may be computed",
+                empty: "`default`, else fails",
+                example: r#"{{ {"a": 1} | get(key="b", default=0) }}"#,
+                output: "0",
+            },
+        ),
         Filter::new(
             merge,
             Entry {
@@ -145,6 +152,34 @@ const DEPTH: usize = 128;
 /// The map that a filter was given.
 fn map_of<'v>(value: &'v Value, filter: &str) -> Result<&'v Map, Stop> {
     value.as_map().ok_or_else(|| wrong(value, filter, "a map"))
+}
+
+/// The value of a name, else `default=`, which may be undefined and is handed on then.
+pub(super) fn get(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
+    let map = map_of(value, "get")?;
+    let name = arguments.required_text("key", render)?;
+    if let Some(found) = map.get(&Key::Str(name)) {
+        return Ok(found.clone());
+    }
+    match arguments.value("default") {
+        Ok(Some(default)) => return Ok(default.clone()),
+        Err(_) => return Ok(Value::undefined()),
+        Ok(None) => {}
+    }
+    // A name that was computed may be a value.
+    let is_shown = render.is_written(name) || render.may_name(name, &render.known());
+    let which = if is_shown { quoted(name) } else { "of that name".to_owned() };
+    let (names, hidden) = render.fields(value);
+    let own = || names.iter().map(String::as_str);
+    let available = match listed(if is_shown { name } else { "" }, own()) {
+        Some(list) => Some(format!("it has {list}{}", render.more(hidden))),
+        None if map.is_empty() => Some("it is empty".to_owned()),
+        None => (hidden > 0 && !render.is_secret).then(|| unshown("it", hidden)),
+    };
+    let meant = did_you_mean(name, own()).filter(|_| is_shown);
+    let hint = meant.or_else(|| Some("`default=` stands in for what is not there".to_owned()));
+    let failure = Failure::new(format!("the map has no entry {which}, and `get` has no `default=`"));
+    Err(failure.teach(Beside { available, hint }).into())
 }
 
 /// Two maps in one, those in them too; what is in both is that of `with=`.

@@ -9,6 +9,7 @@ use tera::Value;
 use super::super::arguments::Arguments;
 use super::super::entry::{Entry, Group, optional, or};
 use super::super::error::Failure;
+use super::super::near::quoted;
 use super::super::record::{Render, Stop};
 use super::{Filter, text_of, text_or_number, wrong};
 
@@ -164,7 +165,13 @@ pub(super) fn token(value: &Value, arguments: &Arguments<'_>, render: &Render) -
         None => return Err(wrong(value, "token", "text or a number")),
     };
     let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c) || extra.contains(c);
-    let why = if text.is_empty() || !text.chars().all(fits) {
+    // What a template does not hold as it is may be a value.
+    let stranger = text.chars().find(|&c| !fits(c)).filter(|_| render.is_written(text));
+    let named =
+        stranger.map(|c| format!("it has a {}, and takes letters, digits, `.`, `_` and `-`", quoted(&c.to_string())));
+    let why = if let Some(named) = &named {
+        named
+    } else if text.is_empty() || !text.chars().all(fits) {
         "it is empty or has other characters than letters, digits, `.`, `_` and `-`"
     } else if text.starts_with('-') && text.parse::<f64>().is_err() {
         "it begins with `-`, as options do"
@@ -226,6 +233,9 @@ pub(super) fn printable<'v>(value: &'v Value, filter: &str, render: &Render) -> 
 
 /// The failure of a filter whose input may not stand in its place, with where that came from.
 fn refusal(filter: &str, why: &str, value: &Value, render: &Render) -> Failure {
+    if let Some(text) = value.as_str() {
+        render.note_refused(text);
+    }
     let origin = render.origin(value).map(|origin| format!(": {origin}")).unwrap_or_default();
     Failure::new(format!("`{filter}` refuses what it was given: {why}{origin}"))
 }

@@ -148,6 +148,12 @@ pub(super) fn env_name(value: &Value, _: &Arguments<'_>, render: &Render) -> Res
 pub(super) fn env_names(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     let prefix = arguments.required_text("prefix", render)?;
     let items = list_of(value, "env_names")?;
+    // Whatever the keys are called.
+    if !is_identifier(&variable_of(&format!("{prefix}a"))) {
+        render.note_refused(prefix);
+        let why = "it has other characters than letters, digits, `_`, `/`, `-` and `.`, or begins with a digit";
+        return Err(arguments.refused("prefix", why));
+    }
     let mut variables = Vec::with_capacity(items.len());
     let mut keys: HashMap<String, &str> = HashMap::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
@@ -178,13 +184,18 @@ pub(super) fn env_names(value: &Value, arguments: &Arguments<'_>, render: &Rende
 
 /// The name of a variable of the environment.
 fn variable(text: &str, filter: &str, render: &Render) -> Result<String, Stop> {
-    let letter = |c: char| if "/-.".contains(c) { '_' } else { c.to_ascii_uppercase() };
-    let name: String = text.chars().map(letter).collect();
+    let name = variable_of(text);
     if is_identifier(&name) {
         return Ok(name);
     }
     let why = "it has other characters than letters, digits, `_`, `/`, `-` and `.`, begins with a digit, or is empty";
     Err(refused_name(filter, why, text, render))
+}
+
+/// What a path is as the name of a variable, if it can be one.
+fn variable_of(text: &str) -> String {
+    let letter = |c: char| if "/-.".contains(c) { '_' } else { c.to_ascii_uppercase() };
+    text.chars().map(letter).collect()
 }
 
 /// The failure of a filter that refuses a name, with the key that is called so.
@@ -255,10 +266,19 @@ pub(super) fn haproxy_pattern(value: &Value, arguments: &Arguments<'_>, render: 
 pub(super) fn directive(value: &Value, arguments: &Arguments<'_>, render: &Render) -> Result<Value, Stop> {
     let without = arguments.text("without", render)?.unwrap_or_default();
     let text = printable(value, "directive", render)?;
-    if text.contains(|c| without.contains(c)) {
+    if let Some(held) = text.chars().find(|&c| without.contains(c)) {
         // What `without` says may be a value too.
-        let why = "it holds one of the characters in `without`, with which the directive would end";
-        return Err(refused("directive", why, value, render));
+        let held = if render.is_written(without) {
+            format!("a {}", near::quoted(&held.to_string()))
+        } else {
+            "one of the characters in `without`".to_owned()
+        };
+        return Err(refused(
+            "directive",
+            &format!("it holds {held}, with which the directive would end"),
+            value,
+            render,
+        ));
     }
     Ok(Value::from(text))
 }

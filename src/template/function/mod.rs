@@ -17,9 +17,10 @@ use super::arguments::Arguments;
 use super::each;
 use super::entry::{Entry, Group};
 use super::error::Failure;
+use super::near::quoted;
 use super::print;
 use super::record::{self, PLACEHOLDER, Render, Stop};
-use crate::registry::{Answer, Asked, Query};
+use crate::registry::{Answer, Asked, COMPUTED, Query, ServiceQuery, StatusFilter};
 
 /// A function of templates.
 #[derive(Debug)]
@@ -157,10 +158,34 @@ fn at_least(render: &Render, arguments: &Arguments<'_>, asked: &Asked, count: us
         Some(min) if (count as u64) < min => {
             let entries = if count == 1 { "entry" } else { "entries" };
             let are = if min == 1 { "is" } else { "are" };
-            let failure = Failure::new(format!("{asked} has {count} {entries}, and `min={min}` {are} wanted"));
-            Err(if count == 0 { failure.teach(render.beside_nothing(asked)) } else { failure }.into())
+            let which = match &asked.query {
+                // Of a name that nobody registered it is no matter.
+                Query::Service(query) if render.view.answer(asked).is_some_and(|answer| answer.unknown.is_none()) => {
+                    let_through(query)
+                }
+                _ => String::new(),
+            };
+            let failure = Failure::new(format!("{asked} has {count} {entries}{which}, and `min={min}` {are} wanted"));
+            let is_service = !which.is_empty();
+            Err(if count == 0 || is_service { failure.teach(render.beside_nothing(asked)) } else { failure }.into())
         }
         _ => Ok(()),
+    }
+}
+
+/// Which instances a question lets through: " with tag `a` in state `passing`".
+fn let_through(query: &ServiceQuery) -> String {
+    let tags = match (&query.tags, query.computed.0.other) {
+        (tags, _) if tags.is_empty() => String::new(),
+        (_, true) => format!(" with tag `{COMPUTED}`"),
+        (tags, false) => format!(" with tag {}", tags.iter().map(|tag| quoted(tag)).collect::<Vec<_>>().join(" and ")),
+    };
+    match &query.status {
+        StatusFilter::All => format!("{tags} in any state"),
+        StatusFilter::Any(states) => {
+            let states: Vec<String> = states.iter().map(|state| format!("`{}`", state.as_str())).collect();
+            format!("{tags} in state {}", states.join(" or "))
+        }
     }
 }
 

@@ -178,8 +178,8 @@ fn no_question_holds_a_value() {
         ),
         ("{% for s in services(tag=v) %}{% endfor %}", "services with a tag from registry `main`"),
         ("{% for n in nodes(datacenter=v) %}{% endfor %}", "nodes from registry `main`"),
-        ("{{ file(path=\"certs/\" ~ v ~ \".pem\") }}", "file `/base/certs/[computed]` from registry `(files)`"),
-        ("{{ file(path=v) }}", "file `/base/[computed]` from registry `(files)`"),
+        ("{{ file(path=\"certs/\" ~ v ~ \".pem\") }}", "file `/base/certs/[computed]`"),
+        ("{{ file(path=v) }}", "file `/base/[computed]`"),
     ] {
         let source = format!("{{% set v = key(path=\"secret\") %}}{source}");
         assert_eq!(asked(Bench::new().key("secret", "hunter2"), &source), [expected], "{source}");
@@ -226,5 +226,48 @@ fn an_error_about_what_is_absent_names_no_value() {
         let error = bench.error(&format!("{{% set v = key(path=\"secret\") %}}{source}"));
         let shown = format!("{error}");
         assert!(shown.contains("[computed]") && !shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[test]
+fn names_that_are_made_of_values_are_not_shown() {
+    let bench = |secret: bool| {
+        let entries = [("user", "s3cret-a"), ("token", "s3cret-b")];
+        let mut bench = Bench::new()
+            .prefix("app", &entries)
+            .key("pairs", "s3cret-c=1,s3cret-e=2")
+            .key("json", "{\"listen_on\": 1}");
+        bench.secret = secret;
+        bench.service("web", vec![instance("a", "s3cret-d", 80)])
+    };
+    let pairs = "{% set m = key(path=\"pairs\") | split_map(pat=\",\", sep=\"=\") %}";
+    let prefix = |filter: &str| format!("{{% set m = prefix(path=\"app\") | {filter} %}}{{{{ m.user }}}}");
+    let list = "prefix(path=\"app\") | map(attribute=\"value\")";
+    let component = "{% component c(a=1) %}{{ a }}{% endcomponent c %}";
+    let sources = [
+        format!("{pairs}{{{{ m.user }}}}"),
+        format!("{pairs}{{{{ [m] | map(attribute=\"user\") }}}}"),
+        format!("{pairs}{{{{ m | get(key=\"user\") }}}}"),
+        format!("{component}{pairs}{{{{ <c {{...m}} /> }}}}"),
+        prefix("group_by(attribute=\"value\")"),
+        format!("{{% set m = [[{list} | first, 1]] | from_pairs %}}{{{{ m.user }}}}"),
+        format!("{{% set m = {{}} | insert(key={list} | first, value=1) %}}{{{{ m.user }}}}"),
+        "{% set m = service(name=\"web\") | group_by(attribute=\"address\") %}{{ m.user }}".into(),
+    ];
+    for source in &sources {
+        for secret in [false, true] {
+            let error = bench(secret).error(source);
+            assert!(!format!("{error}\n{error:?}").contains("s3cret"), "{source}: {error}");
+        }
+    }
+    let error = bench(false).error(&sources[0]).to_string();
+    assert!(error.contains("`m` has 2 names, which may come from a value and are not shown"), "{error}");
+    // What was read as JSON has names that its author chose, as keys have.
+    let json = "{% set m = key(path=\"json\") | from_json %}";
+    for source in ["{{ m.lisetn_on }}", "{{ [m] | map(attribute=\"lisetn_on\") }}"] {
+        let error = bench(false).error(&format!("{json}{source}")).to_string();
+        assert!(error.contains("hint: did you mean `listen_on`?"), "{error}");
+        let error = bench(true).error(&format!("{json}{source}")).to_string();
+        assert!(!error.contains("listen_on"), "{error}");
     }
 }

@@ -287,7 +287,10 @@ fn addresses_and_networks() {
         (r#""fd00::/129" | from_cidr"#, "there is no number from 0 to 128 behind its `/`"),
         (r#""/8" | from_cidr"#, "there is no IP address before its `/`"),
         (r#""" | from_cidr"#, "it is no IP address or network"),
-        (r#""fd00::/64" | from_cidr | get(key="broadcast")"#, "the map has no entry of that name"),
+        (
+            r#""fd00::/64" | from_cidr | get(key="broadcast")"#,
+            "the map has no entry `broadcast`, and `get` has no `default=`",
+        ),
         (r#""10.0.0.0/24" | cidr_host(n=256)"#, "it has no address at this `n`"),
         (r#""10.0.0.0/24" | cidr_host(n=-257)"#, "it has no address at this `n`"),
         (r#""10.0.0.0/8" | cidr_hosts"#, "`cidr_hosts` would give more than 256"),

@@ -205,13 +205,13 @@ fn fields() {
         (
             "{% for i in service(name=\"web\") %}{{ i.meta.wieght }}{% endfor %}",
             "1:45: field `wieght` is not defined\n\
-             `i.meta` has `weight`, `version`\n\
+             `i` is instance `w1` of service `web` on node `n1`, registry `main`; `i.meta` has `weight`, `version`\n\
              hint: did you mean `weight`?",
         ),
         (
             "{% for i in service(name=\"web\") %}{{ i[\"meta\"][\"wieght\"] | int }}{% endfor %}",
             "1:48: field `wieght` is not defined\n\
-             `i[\"meta\"]` has `weight`, `version`\n\
+             `i` is instance `w1` of service `web` on node `n1`, registry `main`; `i[\"meta\"]` has `weight`, `version`\n\
              hint: did you mean `weight`?",
         ),
         (
@@ -223,7 +223,7 @@ fn fields() {
         (
             "{% for i in service(name=\"web\") %}{{ i.port.number }}{% endfor %}",
             "1:45: field `number` is not defined\n\
-             `i.port` is a number, which has no fields",
+             `i` is instance `w1` of service `web` on node `n1`, registry `main`; `i.port` is a number, which has no fields",
         ),
         (
             "{{ [i.adress | upper for i in service(name=\"web\")] }}",
@@ -257,7 +257,7 @@ fn fields() {
         (
             "{% set s = service(name=\"web\") | first %}{{ s.meta[\"vresion\"] ~ \"x\" }}",
             "1:52: field `vresion` is not defined\n\
-             `s.meta` has `version`, `weight`\n\
+             `s` is instance `w1` of service `web` on node `n1`, registry `main`; `s.meta` has `version`, `weight`\n\
              hint: did you mean `version`?",
         ),
         (
@@ -287,7 +287,7 @@ fn attributes() {
         ),
         (
             of("map(attribute=\"meta.wieght\")"),
-            "1:26: item 1 of the list for `map` does not have the attribute `meta.wieght`\n\
+            "1:26: item 1 of the list for `map` (instance `w1` of service `web` on node `n1`, registry `main`) does not have the attribute `meta.wieght`\n\
              it has `meta.weight`, `meta.version`\n\
              hint: did you mean `meta.weight`?",
         ),
@@ -400,8 +400,8 @@ fn components() {
         ),
         (
             "a\n{{ <nginx.upstream name=\"a b\" servers={[]} /> }}",
-            "29:20: `token` refuses what it was given: it is empty or has other characters than letters, digits, `.`, `_` and `-`\n\
-             called from test.conf:2:4",
+            "2:25: `name` of component `nginx.upstream`: `token` refuses what it was given: it has a ` `, and takes letters, \
+             digits, `.`, `_` and `-`",
         ),
         (
             "a\n{{ <env.file entries={[{\"key\": \"a\", \"value\": \"a\\nb\"}]} prefix=\"\" quote={false} /> }}",
@@ -433,4 +433,206 @@ fn loops_over_texts() {
              hint: what a registry holds is text: `int` and `float` make a number of it, and `~` joins texts",
         ),
     ]);
+}
+
+/// What a question for instances leaves out is told by its name, with what it would have let through.
+#[test]
+fn tags_and_states() {
+    let ask = |tags: &[&str], status: StatusFilter| {
+        let tags = tags.iter().map(|&tag| tag.into()).collect();
+        Query::Service(ServiceQuery { tags, status, ..ServiceQuery::passing("web") })
+    };
+    let passing = || StatusFilter::Any([Status::Passing].into());
+    let bench = || {
+        let services = vec![ServiceName { name: "web".into(), tags: vec!["blue".into(), "green".into()] }];
+        let mut ill = instance("w2", "10.0.0.2", 80);
+        ill.status = Status::Critical;
+        Bench::new()
+            .answer(Query::Services { tag: None }, Data::Services(services))
+            .answer(ask(&[], StatusFilter::All), Data::Service(vec![Arc::new(ill)]))
+            .answer(ask(&["bleu"], passing()), Data::Service(Vec::new()))
+            .answer(ask(&[], passing()), Data::Service(Vec::new()))
+            .key("tag", "bleu")
+    };
+    let error = bench().error("{{ service(name=\"web\", tag=\"bleu\", min=1) }}");
+    assert_eq!(
+        error.message,
+        "service `web` from registry `main` has 0 entries with tag `bleu` in state `passing`, and `min=1` is wanted"
+    );
+    assert_eq!(error.available.as_deref(), Some("known of `web`: tags: `blue`, `b`, `green`, `a`; states: `critical`"));
+    assert_eq!(error.hint.as_deref(), Some("did you mean `blue`?"));
+    let error = bench().error("{{ service(name=\"web\", min=1) }}");
+    assert!(error.message.contains("0 entries in state `passing`"), "{error}");
+    assert_eq!(error.available.as_deref(), Some("known of `web`: states: `critical`"));
+    let error = bench().error("{{ service(name=\"web\", tag=key(path=\"tag\"), min=1) }}");
+    assert!(!error.to_string().contains("bleu") && error.hint.is_none(), "{error}");
+}
+
+/// Of a loop it is said which of its items fails, where that is not a matter of all of them.
+#[test]
+fn items_of_loops_and_lists() {
+    let bench = || {
+        let mut second = instance("w2", "10.0.0.2", 80);
+        second.meta = BTreeMap::new();
+        let mut first = instance("w1", "10.0.0.1", 80);
+        first.meta = BTreeMap::from([("version".into(), "hunter2".into()), ("wt".into(), "5".into())]);
+        let node =
+            Node { name: "n1".into(), address: "10.0.0.1".into(), meta: BTreeMap::new(), datacenter: "dc".into() };
+        Bench::new()
+            .service("web", vec![first, second])
+            .service("none", Vec::new())
+            .answer(Query::Nodes { datacenter: None }, Data::Nodes(vec![node]))
+            .prefix("app", &[("name", "hunter2")])
+    };
+    let said = |mut bench: Bench, secret: bool, source: &str| {
+        bench.secret = secret;
+        let error = bench.error(source);
+        assert!(!format!("{error}\n{error:?}").contains("hunter2"), "{error}");
+        let lines = [Some(error.message), error.available, error.hint];
+        lines.into_iter().flatten().collect::<Vec<_>>().join("\n")
+    };
+    let version = "{% for i in service(name=\"web\") %}{{ i.meta.version }}{% endfor %}";
+    for (source, expected) in [
+        (
+            version,
+            "field `version` is not defined\n\
+             `i` is instance `w2` of service `web` on node `n1`, registry `main`; `i.meta` is empty\n\
+             `{{ i.meta.version or \"...\" }}` gives a value where there is none",
+        ),
+        (
+            "{% for n in nodes() %}{{ n.meta.rack }}{% endfor %}",
+            "field `rack` is not defined\n\
+             `n` is node `n1`, registry `main`; `n.meta` is empty\n\
+             `{{ n.meta.rack or \"...\" }}` gives a value where there is none",
+        ),
+        (
+            "{% for e in prefix(path=\"app\") %}{{ e.value.x }}{% endfor %}",
+            "field `x` is not defined\n\
+             `e` is key `app/name`, registry `main`; `e.value` is text, which has no fields\n\
+             `from_json` and its like make a map of a text",
+        ),
+        (
+            "{{ service(name=\"web\") | sort_by(attribute=\"meta.wt\") }}",
+            "item 2 of the list for `sort_by` (instance `w2` of service `web` on node `n1`, registry `main`) does not have \
+             the attribute `meta.wt`\n\
+             `default=` stands in for it where it is not there",
+        ),
+        (
+            "{% set w = service(name=\"none\") %}{{ w[0].address }}",
+            "`w` has no item `[0]`\n\
+             `w` is an empty list\n\
+             ask `{% if w | length > 0 %}` first, or go through the list with `for`",
+        ),
+        (
+            "{% set w = service(name=\"web\") %}{{ w[2].address | upper }}",
+            "`w` has no item `[2]`\n\
+             `w` has 2 items, `[0]` to `[1]`\n\
+             ask `{% if w | length > 2 %}` first, or go through the list with `for`",
+        ),
+        (
+            "{% set w = service(name=\"none\") %}{{ w[0] }}",
+            "`w` has no item `[0]`\n\
+             `w` is an empty list\n\
+             ask `{% if w | length > 0 %}` first, or go through the list with `for`",
+        ),
+        (
+            "{% set w = service(name=\"web\") %}{{ w[0].adress }}",
+            "field `adress` is not defined\n\
+             `w[0]` has `address`, `registry`, `name`, `node`, `tags`, `id`, `status`, `meta`, `port`, `zone`, `weight`, `endpoint`\n\
+             did you mean `address`?",
+        ),
+    ] {
+        assert_eq!(said(bench(), false, source), expected, "{source}");
+    }
+    assert!(!said(bench(), true, version).contains("w2"));
+}
+
+/// What an author wrote wrong in the call of a built-in component is told of at the call.
+#[test]
+fn what_is_written_into_components() {
+    let bench = || {
+        Bench::new()
+            .service("web", vec![instance("w1", "10.0.0.1", 80)])
+            .prefix("app", &[("name", "hunter2"), ("port", "hunter2")])
+            .no_key("app/nme")
+            .no_key("app/prot")
+            .key("options", "hunter2;")
+    };
+    let servers = "servers={service(name=\"web\")}";
+    for (source, expected) in [
+        (
+            format!("{{{{ <nginx.upstream name=\"a\" {servers} options={{[\"ip_hash\", \"least_conn;\"]}} /> }}}}"),
+            "1:80: `options` of component `nginx.upstream`, item 2: `directive` refuses what it was given: it holds a `;`, \
+             with which the directive would end",
+        ),
+        (
+            format!("{{{{ <nginx.upstream name=\"a; b\" {servers} /> }}}}"),
+            "1:25: `name` of component `nginx.upstream`: `token` refuses what it was given: it has a `;`, and takes letters, \
+             digits, `.`, `_` and `-`",
+        ),
+        (
+            "{{ <env.file entries={prefix(path=\"app\")} prefix=\"1-A=\" /> }}".into(),
+            "1:50: `prefix` of component `env.file`: `prefix` of `env_names` is refused: it has other characters than \
+             letters, digits, `_`, `/`, `-` and `.`, or begins with a digit",
+        ),
+        (
+            format!(
+                "{{{{ <nginx.upstream name={{key(path=\"app/nme\")}} {servers} zone_size={{key(path=\"app/prot\")}} /> }}}}"
+            ),
+            "1:20: `name` of component `nginx.upstream` is undefined; not there: key `app/nme` from registry `main`",
+        ),
+    ] {
+        let error = bench().error(&source);
+        assert_eq!(format!("{}:{}: {}", error.line, error.column, error.message), expected, "{source}");
+        let asked = error.message.contains("app/nme");
+        assert!(!asked || error.hint.as_deref() == Some("did you mean `app/name`?"), "{error}");
+    }
+    // What a registry holds is not in the call.
+    let source = format!("{{{{ <nginx.upstream name=\"a\" {servers} options={{[key(path=\"options\")]}} /> }}}}");
+    let error = bench().error(&source).to_string();
+    assert!(error.contains("the value of key `options`") && !error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn entries_nodes_and_files() {
+    let node =
+        |name: &str| Node { name: name.into(), address: "a".into(), meta: BTreeMap::new(), datacenter: "dc".into() };
+    let bench = || {
+        Bench::new()
+            .prefix("app", &[("name", "hunter2"), ("port", "hunter2")])
+            .key("text", "nme")
+            .answer(Query::Nodes { datacenter: None }, Data::Nodes(vec![node("node-1"), node("node-2")]))
+            .answer(Query::Node(NodeQuery::named("node1")), Data::Node(None))
+            .answer(Query::File(FilePath::new("/base/nofile").into()), Data::Key(None))
+    };
+    for (source, expected) in [
+        (
+            "{{ tree(path=\"app\") | get(key=\"nme\") }}",
+            "the map has no entry `nme`, and `get` has no `default=`\n\
+             it has `name`, `port`\n\
+             did you mean `name`?",
+        ),
+        (
+            "{{ tree(path=\"app\") | get(key=key(path=\"text\")) }}",
+            "the map has no entry of that name, and `get` has no `default=`\n\
+             it has `name`, `port`\n\
+             `default=` stands in for what is not there",
+        ),
+        (
+            "{% set n = node(name=\"node1\") %}{{ n.address }}",
+            "variable `n` exists but its value is undefined; not there: node `node1` from registry `main`\n\
+             known nodes: `node-1`, `node-2`\n\
+             did you mean `node-1`?",
+        ),
+        (
+            "{{ file(path=\"nofile\") }}",
+            "what stands here is undefined; not there: file `/base/nofile`\n\
+             give `default=`, or ask with `if` before using it",
+        ),
+    ] {
+        let error = bench().error(source);
+        let lines = [Some(error.message), error.available, error.hint];
+        assert_eq!(lines.into_iter().flatten().collect::<Vec<_>>().join("\n"), expected, "{source}");
+    }
+    assert_eq!(bench().output("{{ {} | get(key=\"a\", default=nothing) | default(value=\"x\") }}"), "x");
 }
