@@ -226,10 +226,10 @@ impl Walk<'_> {
         while let Some(pipeline) = groups.pop() {
             for operand in pipeline.iter().flatten() {
                 match operand {
-                    Operand::Field(names) | Operand::Variable(_, names) if !names.is_empty() => {
-                        if self.operand(operand).is_none() {
-                            return Some(names);
-                        }
+                    Operand::Field(names) | Operand::Variable(_, names)
+                        if !names.is_empty() && self.operand(operand).is_none() =>
+                    {
+                        return Some(names);
                     }
                     Operand::Group(group, _) => groups.push(group),
                     _ => {}
@@ -323,12 +323,11 @@ fn field(name: &str, kind: Kind, fields: &[&str]) -> Option<Here> {
     let own = match (kind, *first) {
         (Kind::Unknown, own) if !is_of_go() => own,
         (Kind::Instance, "Weights") => "weight",
-        (Kind::Instance, "Checks") => "status",
         (Kind::Instance | Kind::Node, "Address") => "address",
         (Kind::Instance, "Port") => "port",
         (Kind::Instance, "ID") => "id",
         (Kind::Instance, "Node") => "node",
-        (Kind::Instance, "Status") => "status",
+        (Kind::Instance, "Status" | "Checks") => "status",
         (Kind::Instance, "ServiceMeta") | (Kind::Node, "Meta") => "meta",
         (Kind::Instance | Kind::Service, "Name") | (Kind::Node, "Node") => "name",
         (Kind::Instance | Kind::Service, "Tags") => "tags",
