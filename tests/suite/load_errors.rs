@@ -121,10 +121,14 @@ fn an_expression_that_yaml_takes_for_its_own_is_told_to_be_put_in_quotes() {
     for (items, expected) in [
         ("[item for item in services()]", ["6:19: `for_each` takes an expression", "hint: put it in quotes"]),
         ("{items: [item for item in services()]}", ["`items` takes an expression", "hint: put it in quotes"]),
-        ("{{ services(tag=\"a\") }}", ["6:20: a mapping cannot be a key", "text that begins with `{{` is put in quotes"]),
+        (
+            "{{ services(tag=\"a\") }}",
+            ["6:20: a mapping cannot be a key", "text that begins with `{{` is put in quotes"],
+        ),
         ("'{{ services() }}'", ["6:19: `for_each` takes an expression", "hint: write it without braces and in quotes"]),
     ] {
-        let said = said(&format!("    templates:\n      - for_each: {items}\n        dest: x/y\n        content: x\n"), &[]);
+        let said =
+            said(&format!("    templates:\n      - for_each: {items}\n        dest: x/y\n        content: x\n"), &[]);
         assert!(expected.iter().all(|expected| said.contains(expected)), "{items}\n{said}");
     }
 }
