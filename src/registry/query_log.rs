@@ -298,7 +298,7 @@ mod tests {
         assert!(log.is_waiting());
         let asked = Query::Service(ServiceQuery::passing("api"));
         log.keep(&Wanted::new([(asked, 1)].into()));
-        assert_eq!(said(&mut log, start + LEAVING - GATHER, [known("other")]), "");
+        assert_eq!(said(&mut log, start + GATHER, [known("other")]), "");
         assert_eq!(said(&mut log, start + LEAVING, [known("other")]), "no `api`", "nobody asks for `web` any more");
         assert!(!log.is_waiting());
     }
