@@ -175,7 +175,7 @@ pub(super) fn holding(text: &str, source: &Source, at: usize) -> Option<(String,
                 .filter(|token| range.start <= token.range.start && token.range.end <= range.end)
                 .collect();
             let is_text = |token: &&Token| matches!(&token.kind, TokenKind::Text(written) if written == text);
-            let found = within.iter().position(|token| is_text(token))?;
+            let found = within.iter().position(is_text)?;
             let of = |token: &&Token| token.of(&source.text).to_owned();
             let opens = within[..found].iter().map(of).collect::<Vec<_>>();
             // Only in a list itself is it plain which item it is.
