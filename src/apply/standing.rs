@@ -112,6 +112,12 @@ impl Standing {
         Self::unsettled(self.confirmed, self.bad).found(is_found)
     }
 
+    /// Changes each hash into another form.
+    pub(super) fn each_hash(&mut self, mut change: impl FnMut(&mut String)) {
+        let bad = self.bad.iter_mut().flat_map(|bad| bad.files.values_mut().chain(&mut bad.terms));
+        self.confirmed.iter_mut().flat_map(Keyed::values_mut).chain(bad).for_each(&mut change);
+    }
+
     /// Whether the process runs what is confirmed, and nothing else is in place. A record may say so.
     pub(super) fn is_settled(&self) -> bool {
         self.process == Process::Settled && !self.is_going_back

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant, SystemTime};
 /// A piece of work that takes longer is not waited for any more: there is traffic that goes to servers which are gone.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The thread ends when there was nothing to do for so long.
-const IDLE: Duration = Duration::from_secs(10);
+/// The thread ends when there was nothing to do for so long; as long as something could not be done it is tried again.
+const IDLE: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 10_000 });
 
 /// The disk of the state folder.
 pub(super) struct Disk(Arc<Queue>);
@@ -25,8 +25,11 @@ struct Queue {
     state: Mutex<State>,
     /// Rings when there is work.
     ring: Condvar,
-    /// Is done on the disk when it answers again after somebody went on without it.
+    /// Is done on the disk when it answers again after somebody went on without it, and now and then while something is
+    /// left to be done.
     catch_up: Box<dyn Fn() + Send + Sync>,
+    /// Whether something is.
+    is_behind: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 #[derive(Default)]
@@ -42,8 +45,12 @@ struct State {
 
 impl Disk {
     /// A disk that nothing was asked of yet.
-    pub(super) fn new(catch_up: impl Fn() + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Queue { state: Mutex::default(), ring: Condvar::new(), catch_up: Box::new(catch_up) }))
+    pub(super) fn new(
+        catch_up: impl Fn() + Send + Sync + 'static,
+        is_behind: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let (catch_up, is_behind) = (Box::new(catch_up), Box::new(is_behind));
+        Self(Arc::new(Queue { state: Mutex::default(), ring: Condvar::new(), catch_up, is_behind }))
     }
 
     /// Does a piece of work, and waits while the disk makes progress. An error of the kind `TimedOut` says that it does not:
@@ -128,8 +135,12 @@ impl Queue {
                 let (woken, waited) = self.ring.wait_timeout(state, idle).unwrap_or_else(PoisonError::into_inner);
                 state = woken;
                 if waited.timed_out() && state.work.is_empty() && !state.was_left {
-                    state.has_thread = false;
-                    return;
+                    // Without a thread of its own nobody waits: what is left is done with the next piece of work.
+                    state.was_left = !idle.is_zero() && (self.is_behind)();
+                    if !state.was_left {
+                        state.has_thread = false;
+                        return;
+                    }
                 }
                 continue;
             }
@@ -162,7 +173,7 @@ mod tests {
     fn counting() -> (Disk, Arc<AtomicUsize>) {
         let caught_up = Arc::new(AtomicUsize::new(0));
         let count = caught_up.clone();
-        (Disk::new(move || _ = count.fetch_add(1, Ordering::SeqCst)), caught_up)
+        (Disk::new(move || _ = count.fetch_add(1, Ordering::SeqCst), || false), caught_up)
     }
 
     fn wait_until(is_so: impl Fn() -> bool) {

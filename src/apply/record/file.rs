@@ -11,6 +11,7 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::key::Key;
 use crate::apply::refused::Refused;
 use crate::apply::standing::{Bad, Keyed, Standing};
 
@@ -165,21 +166,25 @@ pub(super) fn prepare(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The key in `folder`; where there is none, `new` becomes it.
-pub(super) fn key(folder: &Path, new: [u8; 32]) -> io::Result<[u8; 32]> {
+/// The key in `folder`, and whether it was there. Where there is none, or another than is known, the known one or a new
+/// one becomes it.
+pub(super) fn key(folder: &Path, known: Key) -> io::Result<([u8; 32], bool)> {
     let path = folder.join("key");
     match fs::read(&path) {
         Ok(bytes) => {
-            if let Ok(key) = bytes.try_into() {
-                return Ok(key);
+            if let Ok(key) = bytes.try_into()
+                && known.0.is_none_or(|known| known == key)
+            {
+                return Ok((key, true));
             }
             tracing::warn!(file = %path.display(), "the key of the records is damaged and replaced");
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    replace(&path, &new)?;
-    Ok(new)
+    let key = known.0.unwrap_or_else(rand::random);
+    replace(&path, &key)?;
+    Ok((key, false))
 }
 
 /// Replaces a file of the state folder, 0600, without waiting for the disk.

@@ -42,27 +42,15 @@ impl Health {
         self.is_degraded.load(Ordering::Relaxed)
     }
 
-    /// Notes whether the state folder could be used.
-    pub(super) fn used<T>(&self, result: io::Result<T>) -> Option<T> {
-        match result {
-            Ok(value) => {
-                self.recover();
-                Some(value)
-            }
-            Err(error) => {
-                self.degrade(&error);
-                None
-            }
-        }
-    }
-
     /// It could not.
     pub(super) fn degrade(&self, error: &io::Error) {
         let is_new = !self.is_degraded.swap(true, Ordering::Relaxed);
         let hangs = error.kind() == io::ErrorKind::TimedOut;
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_told = !is_new && !hangs || told.hangs == hangs && told.at.is_some_and(|at| at.elapsed() < SELDOM);
-        if is_told {
+        let is_recent = told.hangs == hangs && told.at.is_some_and(|at| at.elapsed() < SELDOM);
+        // Where the log says last that it can be used, it is told as soon as it may be.
+        let is_last_word = told.at.is_some() && !told.is_over;
+        if is_recent || !is_new && !hangs && is_last_word {
             return;
         }
         *told = Told { at: Some(Instant::now()), hangs, is_over: false };

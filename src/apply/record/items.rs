@@ -8,7 +8,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Records, file, hash, keyed_hash};
+use super::key::Key;
+use super::{Records, file, hash};
 use crate::apply::Hashes;
 
 /// The keyed hashes of what a file of ours may hold, by its configured path: until the process has confirmed the newest,
@@ -18,7 +19,7 @@ pub(super) type Items = BTreeMap<PathBuf, BTreeSet<String>>;
 /// The files of items of one target that we may have written, as they are listed now.
 #[derive(Debug, Default)]
 pub struct Listed {
-    key: [u8; 32],
+    key: Key,
     items: Items,
 }
 
@@ -44,7 +45,7 @@ impl Listed {
         };
         let (items, key) = (found(fs::read(place(folder, target)))?, found(fs::read(folder.join("key")))?);
         match (items, key.map(<[u8; 32]>::try_from)) {
-            (Some(items), Some(Ok(key))) => Ok(Self { key, items: serde_json::from_slice(&items)? }),
+            (Some(items), Some(Ok(key))) => Ok(Self { key: Key(Some(key)), items: serde_json::from_slice(&items)? }),
             // Without the key nothing is known again.
             _ => Ok(Self::default()),
         }
@@ -66,7 +67,7 @@ impl Listed {
         if !found.is_file() {
             return Ok(Look::Other);
         }
-        let found = keyed_hash(self.key, &hash(&File::open(path)?)?);
+        let found = self.key.of(&hash(&File::open(path)?)?);
         let is_ours = self.items.get(path).is_some_and(|ours| ours.contains(&found));
         Ok(if is_ours { Look::Ours } else { Look::Other })
     }
@@ -75,14 +76,14 @@ impl Listed {
 impl Records {
     /// The files of items of `target` that we may have written.
     pub fn listed(&self, target: &str) -> Listed {
-        Listed { key: self.key, items: self.change_items(target, |_| {}) }
+        self.change_items(target, |_, _| {})
     }
 
     /// Notes that these files of items of `target` are about to be written, with these hashes.
     pub fn add_items(&self, target: &str, files: Hashes) {
-        let add = |items: &mut Items| {
+        let add = |items: &mut Items, key: Key| {
             for (path, hash) in files {
-                items.entry(path).or_default().insert(self.keyed_hash(&hash));
+                items.entry(path).or_default().insert(key.of(&hash));
             }
         };
         self.change_items(target, add);
@@ -91,10 +92,10 @@ impl Records {
     /// Notes that of the files of items of `target` these are there for good, with these hashes; of the others only those
     /// that `stay` are ours any longer.
     pub fn keep_items(&self, target: &str, there: &Hashes, stay: impl Fn(&Path) -> bool) {
-        let keep = |items: &mut Items| {
+        let keep = |items: &mut Items, key: Key| {
             items.retain(|path, ours| match there.get(path) {
                 Some(hash) => {
-                    let hash = self.keyed_hash(hash);
+                    let hash = key.of(hash);
                     ours.retain(|other| *other == hash);
                     !ours.is_empty()
                 }
@@ -107,33 +108,31 @@ impl Records {
     /// Notes that files are not ours any more.
     pub fn forget_items(&self, target: &str, files: &BTreeSet<PathBuf>) {
         if !files.is_empty() {
-            self.change_items(target, |items| items.retain(|path, _| !files.contains(path)));
+            self.change_items(target, |items, _| items.retain(|path, _| !files.contains(path)));
         }
     }
 
-    fn change_items(&self, target: &str, change: impl FnOnce(&mut Items)) -> Items {
+    /// What cannot be read now is read later, and then added to what is noted meanwhile.
+    fn change_items(&self, target: &str, change: impl FnOnce(&mut Items, Key)) -> Listed {
         self.load(target);
-        let path = place(&self.folder, target);
-        let known = self.known.all().get(target).and_then(|known| known.items.clone());
-        let before = known.unwrap_or_else(|| {
-            let (path, name) = (path.clone(), target.to_owned());
-            self.health.used(self.disk.run(move || Ok(read(&path, &name)))).unwrap_or_default()
-        });
-        let mut items = before.clone();
-        change(&mut items);
-        let is_other = items != before;
-        if let Some(known) = self.known.all().get_mut(target) {
-            known.items = Some(items.clone());
+        if self.book.all().targets.get(target).is_some_and(|known| !known.are_items_read) {
+            let name = target.to_owned();
+            self.try_on_disk(move |book| book.read_items(&name));
+        }
+        let (listed, is_unwritten) = {
+            let mut all = self.book.all();
+            let key = all.key;
+            let known = all.targets.entry(target.to_owned()).or_default();
+            let before = known.items.clone();
+            change(&mut known.items, key);
+            let is_other = known.items != before;
             known.are_items_unwritten |= is_other;
+            (Listed { key, items: known.items.clone() }, is_other)
+        };
+        if is_unwritten {
+            self.write(target);
         }
-        if is_other {
-            let copy = items.clone();
-            let written = self.health.used(self.disk.run(move || write(&path, &copy)));
-            if let Some(known) = self.known.all().get_mut(target).filter(|_| written.is_some()) {
-                known.are_items_unwritten = false;
-            }
-        }
-        items
+        listed
     }
 }
 
@@ -143,15 +142,16 @@ pub(super) fn place(folder: &Path, target: &str) -> PathBuf {
 }
 
 /// What the file says. Where it says nothing that can be understood, nobody's file is removed.
-fn read(path: &Path, target: &str) -> Items {
-    let read = fs::read(path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
-    read.unwrap_or_else(|error| {
-        if error.kind() != io::ErrorKind::NotFound {
-            let file = path.display();
-            tracing::warn!(target, %file, %error, "cannot read which files were written: those of items that are gone stay");
-        }
+pub(super) fn read(path: &Path, target: &str) -> io::Result<Items> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Items::new()),
+        read => read?,
+    };
+    Ok(serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+        let file = path.display();
+        tracing::warn!(target, %file, %error, "cannot read which files were written: those of items that are gone stay");
         Items::new()
-    })
+    }))
 }
 
 /// Replaces that file.

@@ -102,7 +102,7 @@ fn without_a_folder_memory_serves() {
     fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
     for path in [blocked.join("state"), open] {
         let records = Records::open(&path);
-        assert!(records.health.is_degraded(), "{}", path.display());
+        assert!(records.book.health.is_degraded(), "{}", path.display());
         assert!(records.lock().is_ok());
         settle(&records, "web", &hashes("1"), &[]);
         assert_eq!(records.owed("web", &hashes("1"), true), Owed::Settled);
@@ -111,19 +111,105 @@ fn without_a_folder_memory_serves() {
     }
 }
 
+/// Polls: the folder is tried again by a thread of its own.
+fn wait_until(is_so: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
-fn a_folder_that_comes_back_is_used_again() {
+fn a_folder_that_comes_back_is_brought_up_to_date_by_itself() {
     let folder = tempfile::tempdir().unwrap();
-    let state = folder.path().join("state");
+    let (state, away) = (folder.path().join("state"), folder.path().join("away"));
     let records = Records::open(&state);
-    fs::remove_dir_all(&state).unwrap();
-    records.begin("web");
-    assert!(records.health.is_degraded());
-    fs::create_dir(&state).unwrap();
-    // The same state is written because the file does not say it yet.
-    records.begin("web");
-    assert!(!records.health.is_degraded());
-    assert!(state.join("web.json").exists());
+    fs::rename(&state, &away).unwrap();
+    fs::write(&state, "").unwrap();
+    settle(&records, "web", &hashes("1"), &[]);
+    records.listed("web");
+    assert!(records.book.health.is_degraded());
+    // It is tried again meanwhile, and that it is well is said only when it is.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(records.book.health.is_degraded());
+    fs::remove_file(&state).unwrap();
+    fs::rename(&away, &state).unwrap();
+    wait_until(|| !records.book.health.is_degraded());
+    assert_eq!(Records::open(&state).owed("web", &hashes("1"), true), Owed::Settled);
+    assert!(!state.join("probe").exists());
+}
+
+#[test]
+fn a_folder_that_vanishes_is_made_anew_with_all_that_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, file) = (folder.path().join("state"), folder.path().join("item"));
+    fs::write(&file, "A").unwrap();
+    let item = Hashes::from([(file.clone(), format!("{:x}", Sha256::digest("A")))]);
+    let losses: [fn(&Path); 3] = [
+        |state| fs::remove_dir_all(state).unwrap(),
+        |state| fs::remove_file(state.join("key")).unwrap(),
+        |state| {
+            fs::remove_dir_all(state).unwrap();
+            fs::create_dir(state).unwrap();
+        },
+    ];
+    for (lose, another) in losses.into_iter().zip(["x", "y", "z"]) {
+        let records = Records::open(&state);
+        let _lock = records.lock().unwrap();
+        records.add_items("web", item.clone());
+        settle(&records, "web", &hashes("1"), &[]);
+        lose(&state);
+        // Another target has something to write.
+        records.begin(another);
+        assert!(!records.book.health.is_degraded());
+        let next = Records::open(&state);
+        assert_eq!(next.owed("web", &hashes("1"), true), Owed::Settled, "{another}");
+        assert!(matches!(next.listed("web").look(&file), Ok(Look::Ours)));
+        assert_eq!(next.lock().unwrap_err().pid, Some(std::process::id()), "it is locked");
+    }
+}
+
+#[test]
+fn a_start_with_a_disk_that_hangs_loses_nothing_of_the_life_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = refused(folder.path());
+    let state = folder.path().join("state");
+    let item = |name: &str| {
+        let file = folder.path().join(name);
+        fs::write(&file, name).unwrap();
+        (file, format!("{:x}", Sha256::digest(name)))
+    };
+    Records::open(&state).add_items("web", Hashes::from([item("x"), item("y")]));
+    // Whoever reads the key waits until somebody writes it.
+    let (key, good, pipe) = (state.join("key"), state.join("good"), state.join("pipe"));
+    fs::rename(&key, &good).unwrap();
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::hard_link(&pipe, &key).unwrap();
+    let records = Records::open_within(Duration::from_millis(50), &state);
+    assert!(records.book.health.is_degraded());
+    assert_eq!(records.owed("web", &a, true), Owed::Owed);
+    records.add_items("web", Hashes::from([item("z")]));
+    assert_eq!(records.listed("web").files().count(), 1);
+    as_it_is(&folder.path().join("a"), |live| settle(&records, "web", &a, live));
+    let before = records.begin("web");
+    records.refuse("web", (&b, "as ever"), refusal(), false, before);
+    assert!(!records.went_back("web", &a));
+    assert_eq!(records.judge("web", &b, "as ever"), Judgement::Refused { is_open: false });
+    let bytes = fs::read(&good).unwrap();
+    fs::rename(&good, &key).unwrap();
+    fs::write(&pipe, &bytes).unwrap();
+    wait_until(|| !records.book.health.is_degraded());
+    assert_eq!(fs::read(&key).unwrap(), bytes);
+    for records in [records, Records::open(&state)] {
+        let listed = records.listed("web");
+        for name in ["x", "y", "z"] {
+            assert!(matches!(listed.look(&folder.path().join(name)), Ok(Look::Ours)), "{name}");
+        }
+        assert_eq!(records.owed("web", &a, true), Owed::Settled);
+        assert_eq!(records.judge("web", &b, "as ever"), Judgement::Refused { is_open: false });
+    }
+    assert!(!fs::read_to_string(state.join("web.json")).unwrap().contains('?'), "what is written is keyed");
 }
 
 #[test]
@@ -295,7 +381,7 @@ fn the_program_before_this_one_understands_a_record() {
     let text = || fs::read_to_string(state.join("web.json")).unwrap();
     assert!(text().contains("\"bad\"") && text().contains("\"earlier\""), "{}", text());
     let records = Records::open(&state);
-    assert_eq!(by_the_rules_of_version_1(&text()), Some(records.keyed(&a)));
+    assert_eq!(by_the_rules_of_version_1(&text()), Some(keyed(records.book.all().key, &a)));
     records.begin("web");
     assert_eq!(by_the_rules_of_version_1(&text()), None, "owed");
     records.forgive("web");
@@ -309,7 +395,7 @@ fn a_record_of_the_program_before_this_one_is_understood() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = refused(folder.path());
     let state = folder.path().join("state");
-    let hashes = serde_json::to_string(&Records::open(&state).keyed(&a)).unwrap();
+    let hashes = serde_json::to_string(&keyed(Records::open(&state).book.all().key, &a)).unwrap();
     fs::write(state.join("web.json"), format!(r#"{{"version":1,"target":"web","settled":true,"hashes":{hashes}}}"#))
         .unwrap();
     let records = Records::open(&state);
@@ -335,10 +421,10 @@ fn a_full_folder_is_told_of_nothing_old() {
     fs::create_dir(state.join("web.new")).unwrap();
     records.begin("web");
     assert_eq!(fs::read(state.join("web.json")).unwrap(), b"");
-    assert!(records.health.is_degraded());
+    assert!(records.book.health.is_degraded());
     assert_eq!(Records::open(&state).owed("web", &a, true), Owed::Owed);
     fs::remove_dir(state.join("web.new")).unwrap();
     as_it_is(&folder.path().join("a"), |live| settle(&records, "web", &a, live));
-    assert!(!records.health.is_degraded());
+    assert!(!records.book.health.is_degraded());
     assert_eq!(Records::open(&state).owed("web", &a, true), Owed::Settled);
 }
