@@ -213,8 +213,13 @@ impl Sources<'_> {
         }
         let mut errors = self.errors;
         let teras = teras(&self.dialects, &self.readings);
-        errors
-            .extend(self.readings.iter_mut().zip(&teras).flat_map(|(reading, tera)| problems(reading, tera.as_ref())));
+        errors.extend(self.readings.iter_mut().zip(&teras).flat_map(|(reading, tera)| {
+            let mut errors = problems(reading, tera.as_ref());
+            for error in errors.iter_mut().filter(|error| error.notes.is_empty()) {
+                error.notes = reading.includers(&error.file);
+            }
+            errors
+        }));
         match teras.into_iter().collect::<Option<Vec<Arc<Tera>>>>() {
             Some(teras) if errors.is_empty() => {
                 let readings = self.readings.into_iter().zip(teras);

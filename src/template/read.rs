@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::builtin::{BUILTINS, Builtin, FOLDER, with_delimiters};
 use super::each::ITEMS;
 use super::edit::{Edit, Edited};
-use super::error::{ErrorKind, TemplateError, did_you_mean};
+use super::error::{ErrorKind, Note, TemplateError, did_you_mean};
 use super::load::Dialect;
 use super::scan::{Piece, PieceKind, scan};
 use super::source::Source;
@@ -112,6 +112,22 @@ impl<'e> Reading<'e> {
             }
             source.edited = Edited::new(&source.text, edits);
         }
+    }
+
+    /// From where a file is included, the nearest place first, up to a template of the target; of several ways the first.
+    pub(super) fn includers(&self, file: &str) -> Vec<Note> {
+        let mut path = Vec::new();
+        let mut number = self.sources.iter().position(|source| source.file == file);
+        while let Some(included) = number.filter(|number| !path.contains(number)) {
+            path.push(included);
+            number = self.includes.iter().position(|all| all.iter().any(|(_, other)| *other == included));
+        }
+        let pairs = path.iter().zip(path.iter().skip(1));
+        let place = |(included, from): (&usize, &usize)| {
+            let (range, _) = self.includes[*from].iter().find(|(_, other)| other == included)?;
+            Some(self.sources[*from].note(range.start))
+        };
+        pairs.filter_map(place).collect()
     }
 
     /// Whether a source of the target defines a component, whose name is then known to this target alone.

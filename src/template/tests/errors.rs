@@ -59,6 +59,24 @@ fn errors_in_includes_and_components_say_from_where() {
     assert_eq!(notes, [(file("sub/inner.tera"), 2, 4), (file("main.tera"), 4, 14)], "{error}");
 }
 
+/// As far as that is known before a render: in whatever order the sources were read, and of a syntax error as well.
+#[test]
+fn errors_at_load_say_from_where_a_file_is_included() {
+    let folder = tempfile::tempdir().unwrap();
+    let main = write(folder.path(), "main.tera", "a\n{% include \"sub/middle.tera\" %}\n");
+    write(folder.path(), "sub/middle.tera", "{% include \"inner.tera\" %}\n");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    for (inner, line) in [("{{ key(path=) }}\n", 1), ("\n{{ kee(path=\"a\") }}\n", 2), ("{% include \"no.tera\" %}", 1)]
+    {
+        write(folder.path(), "sub/inner.tera", inner);
+        let error = &Bench::new().load(std::slice::from_ref(&main)).unwrap_err()[0];
+        assert_eq!((error.file.as_str(), error.line), (file("sub/inner.tera").as_str(), line), "{error}");
+        let notes: Vec<_> = error.notes.iter().map(|note| (note.file.clone(), note.line)).collect();
+        assert_eq!(notes, [(file("sub/middle.tera"), 1), (file("main.tera"), 2)], "{error}");
+        assert!(error.to_string().contains(&format!("= called from {}:2:12", file("main.tera"))), "{error}");
+    }
+}
+
 #[test]
 fn output_and_time_are_bounded() {
     let mut bench = Bench::new();
