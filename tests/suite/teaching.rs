@@ -54,7 +54,7 @@ fn misspelt_names_are_told_with_what_there_is() {
             "{% for server in service(name=\"web\") %}\n{{ server.meta.wieght }}\n{% endfor %}\n",
             &[
                 "web.tera:2:16: field `wieght` is not defined\n",
-                "= `server.meta` has `weight`\n",
+                "= `server` is instance `w1` of service `web`, registry `local`; `server.meta` has `weight`\n",
                 "= hint: did you mean `weight`?\n",
             ],
         ),
@@ -65,10 +65,9 @@ fn misspelt_names_are_told_with_what_there_is() {
         (
             "a\n{{ <nginx.upstream name=\"web\" servers={service(name=\"web\")} options={[\"a;b\"]} /> }}\n",
             &[
-                "nginx/upstream.tera (built in):",
-                "    {{ option | directive(without=",
-                "= called from",
-                "web.tera:2:4\n",
+                "web.tera:2:71: `options` of component `nginx.upstream`, item 1: `directive` refuses what it was given",
+                "{{ <nginx.upstream name=\"web\"",
+                "  |                                                                       ^^^^^\n",
             ],
         ),
     ] {
