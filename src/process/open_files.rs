@@ -13,11 +13,17 @@ const BESIDE: u64 = 256;
 /// What one file of a transaction takes at most: the new one, the old one, and what is kept of that in memory.
 const EACH: u64 = 3;
 
+/// So many files are what any limit has room for: whoever sets a low one means it.
+const FEW: usize = 16;
+
 /// What we were given, once more is taken. The kernel keeps one limit for the whole process.
 static GIVEN: Mutex<Option<Rlimit>> = Mutex::new(None);
 
 /// Sees that a transaction of so many files may open them, as far as that is allowed.
 pub fn make_room(files: usize) {
+    if files <= FEW {
+        return;
+    }
     let needed = (files as u64).saturating_mul(EACH).saturating_add(BESIDE);
     let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     let now = getrlimit(Resource::Nofile);
