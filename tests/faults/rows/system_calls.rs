@@ -149,7 +149,7 @@ targets:
 fn registry(writes: Writes, version: usize) -> String {
     match writes {
         Writes::Two => format!("x: {version}\n"),
-        Writes::Each if version % 2 == 0 => format!("items: {{a: {version}}}\n"),
+        Writes::Each if version.is_multiple_of(2) => format!("items: {{a: {version}}}\n"),
         Writes::Each => format!("items: {{a: {version}, b: {version}}}\n"),
     }
 }
@@ -157,7 +157,7 @@ fn registry(writes: Writes, version: usize) -> String {
 /// The files of this version, and what they hold.
 fn written(writes: Writes, version: usize) -> Vec<(&'static str, String)> {
     let (a, b) = (("out/a.conf", format!("a {version}")), ("out/b.conf", format!("b {version}")));
-    if writes == Writes::Each && version % 2 == 0 { vec![a] } else { vec![a, b] }
+    if writes == Writes::Each && version.is_multiple_of(2) { vec![a] } else { vec![a, b] }
 }
 
 /// The first staged file is made.
